@@ -1,0 +1,30 @@
+"""Flexible Cutoff Learning: train a MACE potential with sampled cutoffs, then choose the cutoffs.
+
+Importing this package is light: torch, mace-torch and e3nn are imported by the modules that need them.
+"""
+
+from importlib import metadata
+
+try:
+    __version__ = metadata.version("flexible-cutoff-learning")
+except metadata.PackageNotFoundError:  # a source tree that is not installed
+    __version__ = "0+unknown"
+
+__all__ = ["FlexibleMACE", "StaticMACE", "calibrate", "load"]
+
+
+def __getattr__(name: str):
+    """Import the heavy names on first use (PEP 562)."""
+    if name == "load":
+        from fcl.model.files import load
+
+        return load
+    if name in ("FlexibleMACE", "StaticMACE"):
+        from fcl.model import mace
+
+        return getattr(mace, name)
+    if name == "calibrate":
+        from fcl.calibration import calibrate
+
+        return calibrate
+    raise AttributeError(f"module 'fcl' has no attribute {name!r}")

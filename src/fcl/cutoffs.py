@@ -1,0 +1,95 @@
+"""Cutoff radii: mixing rules, sampling, assignment, the cost model and measured pairs per atom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+
+
+def arithmetic_mean(a_i: torch.Tensor, a_j: torch.Tensor) -> torch.Tensor:
+    """m_ij = (a_i + a_j) / 2 (A), the paper's mixing rule (Eq. 4)."""
+    return 0.5 * (a_i + a_j)
+
+
+def geometric_mean(a_i: torch.Tensor, a_j: torch.Tensor) -> torch.Tensor:
+    """m_ij = sqrt(a_i a_j) (A)."""
+    return torch.sqrt(a_i * a_j)
+
+
+#: Mixing rules by name; all are symmetric, so a pair has one cutoff and total force is zero.
+MIXING_RULES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "arithmetic": arithmetic_mean,
+    "geometric": geometric_mean,
+}
+
+
+def mixing_rule(name: str) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """The mixing rule ``name``; `ValueError` lists the known ones."""
+    if name not in MIXING_RULES:
+        raise ValueError(f"mixing rule {name!r} is unknown; known are {', '.join(MIXING_RULES)}")
+    return MIXING_RULES[name]
+
+
+def sample_cutoffs(
+    n_atoms: int, r_min: float, r_max: float, generator: torch.Generator, dtype: torch.dtype = torch.float32
+) -> torch.Tensor:
+    """Per-atom cutoffs [n_atoms] (A) from U(r_min, r_max), Algorithm 1 line 10; drawn on the generator's device."""
+    uniform = torch.rand(n_atoms, generator=generator, device=generator.device, dtype=dtype)
+    return r_min + (r_max - r_min) * uniform
+
+
+def uniform_cutoffs(numbers: torch.Tensor, cutoff: float, dtype: torch.dtype) -> torch.Tensor:
+    """The same cutoff (A) for every atom: [n_atoms]."""
+    return torch.full(numbers.shape, float(cutoff), dtype=dtype, device=numbers.device)
+
+
+def element_table(
+    cutoffs: Mapping[str, float], dtype: torch.dtype = torch.float64, size: int = 119
+) -> torch.Tensor:
+    """Table [size] of cutoffs (A) by atomic number from a dict by chemical symbol; NaN where none is given."""
+    from ase.data import atomic_numbers
+
+    table = torch.full((size,), float("nan"), dtype=dtype)
+    for symbol, cutoff in cutoffs.items():
+        if symbol not in atomic_numbers:
+            raise ValueError(f"cutoffs: {symbol!r} is not a chemical symbol")
+        if not 0.0 < float(cutoff) < float("inf"):
+            raise ValueError(f"cutoffs: {symbol}: {cutoff} is not a positive radius in angstroms")
+        table[atomic_numbers[symbol]] = float(cutoff)
+    return table
+
+
+def element_cutoffs(numbers: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+    """Broadcast per-element cutoffs to atoms, Eq. 8: a_i = table[Z_i], [n_atoms]; differentiable in ``table``.
+
+    Raises `ValueError` naming the elements that have no cutoff.
+    """
+    cutoffs = table.index_select(0, numbers)
+    if torch.isnan(cutoffs).any():
+        from ase.data import chemical_symbols
+
+        missing = sorted({chemical_symbols[z] for z in numbers[torch.isnan(cutoffs)].tolist()})
+        raise ValueError(f"cutoffs: no cutoff is given for {', '.join(missing)}")
+    return cutoffs
+
+
+def cost(cutoffs: torch.Tensor, structure: torch.Tensor, n_structures: int) -> torch.Tensor:
+    """Cost model Eq. 10 (A^3, scalar): mean over structures of the mean over their atoms of a^3.
+
+    cutoffs [n_atoms] A, structure [n_atoms] index of each atom's structure.
+    """
+    total = torch.zeros(n_structures, dtype=cutoffs.dtype, device=cutoffs.device)
+    total = total.index_add(0, structure, cutoffs**3)
+    atoms = torch.bincount(structure, minlength=n_structures).to(cutoffs.dtype)
+    return (total / atoms).mean()
+
+
+def pairs_per_atom(pair_structure: torch.Tensor, structure: torch.Tensor, n_structures: int) -> torch.Tensor:
+    """Directed pairs / atoms of each structure, [n_structures] float64.
+
+    pair_structure [n_pairs] is the structure of each undirected pair (a pair counts twice: i sees j and j sees i).
+    The pairs per atom of Figs. 3 and 5 are the mean of this over structures.
+    """
+    pairs = 2 * torch.bincount(pair_structure, minlength=n_structures)
+    return pairs.double() / torch.bincount(structure, minlength=n_structures).double()

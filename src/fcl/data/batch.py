@@ -1,0 +1,164 @@
+"""Batches: gathered from a store by structure index, without a Python loop over structures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from fcl.cutoffs import arithmetic_mean
+from fcl.data.store import StoreArrays
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some structures, their labels and the pairs that are kept; shapes and units as in `fcl.data`.
+
+    ``pair_index`` and ``pair_shifts`` are None until `GraphData.select_pairs` has chosen pairs.
+    """
+
+    indices: torch.Tensor
+    ptr: torch.Tensor
+    structure: torch.Tensor
+    numbers: torch.Tensor
+    positions: torch.Tensor
+    cells: torch.Tensor
+    energy: torch.Tensor
+    forces: torch.Tensor
+    pair_index: torch.Tensor | None = None
+    pair_shifts: torch.Tensor | None = None
+
+    @property
+    def n_structures(self) -> int:
+        return len(self.ptr) - 1
+
+    @property
+    def n_atoms(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def atoms_per_structure(self) -> torch.Tensor:
+        """[n_structures] int64."""
+        return self.ptr[1:] - self.ptr[:-1]
+
+    @property
+    def pair_structure(self) -> torch.Tensor:
+        """Structure of each pair, [n_pairs]."""
+        return self.structure.index_select(0, self.pair_index[0])
+
+
+def ranges(starts: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+    """Concatenated integer ranges [start, start + count), without a loop: [sum(counts)] int64."""
+    ends = counts.cumsum(0)
+    total = int(ends[-1]) if len(ends) else 0
+    offsets = torch.repeat_interleave(starts - (ends - counts), counts, output_size=total)
+    return offsets + torch.arange(total, device=starts.device)
+
+
+class GraphData:
+    """A whole split on one device in one floating-point type, from which batches are gathered."""
+
+    def __init__(self, arrays: StoreArrays, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"):
+        def real(values: np.ndarray) -> torch.Tensor:
+            return torch.as_tensor(values).to(device=device, dtype=dtype)
+
+        def integer(values: np.ndarray) -> torch.Tensor:
+            return torch.as_tensor(values.astype(np.int64)).to(device)
+
+        self.r_max, self.subset_names, self.dtype = arrays.r_max, arrays.subset_names, dtype
+        self.device = torch.device(device)
+        self.ptr, self.pair_ptr = integer(arrays.ptr), integer(arrays.pair_ptr)
+        self.numbers, self.subset = integer(arrays.numbers), integer(arrays.subset)
+        self.positions, self.forces = real(arrays.positions), real(arrays.forces)
+        self.cells, self.energy = real(arrays.cells), real(arrays.energy)
+        # Pair arrays keep the narrow types of the store: they are widened after pruning.
+        narrow = {np.dtype(np.uint16): np.int32}
+        self._pair_i, self._pair_j, self._pair_shifts = (
+            torch.as_tensor(a.astype(narrow.get(a.dtype, a.dtype))).to(device)
+            for a in (arrays.pair_i, arrays.pair_j, arrays.pair_shifts)
+        )
+        self._pair_distances = torch.as_tensor(arrays.pair_distances).to(device)
+
+    def __len__(self) -> int:
+        return len(self.energy)
+
+    def members(self, subset: str) -> torch.Tensor:
+        """Indices [n] of the structures of ``subset``; `ValueError` lists the subsets when it is unknown or empty."""
+        if subset not in self.subset_names:
+            raise ValueError(f"subset {subset!r} is not in the data; there are {', '.join(self.subset_names)}")
+        return torch.nonzero(self.subset == self.subset_names.index(subset)).flatten()
+
+    def batch(self, indices: torch.Tensor) -> Batch:
+        """Gather structures ``indices`` [n_structures] (int64) with their labels and without pairs."""
+        indices = torch.as_tensor(indices, device=self.device)
+        first = self.ptr.index_select(0, indices)
+        counts = self.ptr.index_select(0, indices + 1) - first
+        atoms = ranges(first, counts)
+        structure = torch.repeat_interleave(
+            torch.arange(len(indices), device=self.device), counts, output_size=len(atoms)
+        )
+        return Batch(
+            indices=indices,
+            ptr=torch.cat([counts.new_zeros(1), counts.cumsum(0)]),
+            structure=structure,
+            numbers=self.numbers.index_select(0, atoms),
+            positions=self.positions.index_select(0, atoms),
+            cells=self.cells.index_select(0, indices),
+            energy=self.energy.index_select(0, indices),
+            forces=self.forces.index_select(0, atoms),
+        )
+
+    def select_pairs(
+        self,
+        batch: Batch,
+        cutoffs: torch.Tensor,
+        mixing: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = arithmetic_mean,
+    ) -> Batch:
+        """Keep the pairs with r_ij <= m_ij (Eq. 4) for per-atom ``cutoffs`` [n_atoms] (A); the topology is then fixed.
+
+        Only the distance and the two atoms of a candidate are read before the decision. Distances are the
+        stored float32 ones: at a distance that equals m_ij to 1e-7 the taper is zero either way.
+        Raises `ValueError` when a cutoff exceeds the r_max of the store, which could miss pairs.
+        """
+        cutoffs = cutoffs.detach()
+        if cutoffs.numel() and float(cutoffs.max()) > self.r_max * (1 + 1e-6):
+            raise ValueError(
+                f"a cutoff of {float(cutoffs.max()):.4f} A exceeds the store's r_max of {self.r_max} A: pairs would be missing"
+            )
+        first = self.pair_ptr.index_select(0, batch.indices)
+        counts = self.pair_ptr.index_select(0, batch.indices + 1) - first
+        candidates = ranges(first, counts)
+        offset = torch.repeat_interleave(batch.ptr[:-1], counts, output_size=len(candidates))
+        i = offset + self._pair_i.index_select(0, candidates)
+        j = offset + self._pair_j.index_select(0, candidates)
+        pair_cutoffs = mixing(cutoffs.index_select(0, i), cutoffs.index_select(0, j))
+        keep = torch.nonzero(self._pair_distances.index_select(0, candidates) <= pair_cutoffs).flatten()
+        return replace(
+            batch,
+            pair_index=torch.stack([i.index_select(0, keep), j.index_select(0, keep)]),
+            pair_shifts=self._pair_shifts.index_select(0, candidates.index_select(0, keep)).to(self.dtype),
+        )
+
+
+def average_neighbors(arrays: StoreArrays, cutoff: float) -> dict[str, float]:
+    """The three meanings of average neighbours at ``cutoff`` (A) that the field uses.
+
+    ``per_connected_atom``: over atoms that have at least one pair (MACE's avg_num_neighbors);
+    ``per_atom``: over all atoms; ``per_structure``: mean over structures of directed pairs / atoms.
+    """
+    if cutoff > arrays.r_max:
+        raise ValueError(f"cutoff {cutoff} A exceeds the store's r_max of {arrays.r_max} A")
+    keep = arrays.pair_distances <= np.float32(cutoff)
+    structure = np.repeat(np.arange(len(arrays)), np.diff(arrays.pair_ptr))[keep]
+    i = arrays.ptr[structure] + arrays.pair_i[keep]
+    j = arrays.ptr[structure] + arrays.pair_j[keep]
+    neighbors = np.bincount(np.concatenate([i, j]), minlength=int(arrays.ptr[-1]))
+    per_structure = 2.0 * np.bincount(structure, minlength=len(arrays)) / np.diff(arrays.ptr)
+    connected = neighbors[neighbors > 0]
+    return {
+        "per_connected_atom": float(connected.mean()) if connected.size else 0.0,
+        "per_atom": float(neighbors.mean()),
+        "per_structure": float(per_structure.mean()),
+    }

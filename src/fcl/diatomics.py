@@ -1,0 +1,31 @@
+"""Energy and force of two atoms against their distance at uniform cutoffs (Figs. 4 and 10)."""
+
+from __future__ import annotations
+
+import torch
+
+
+def diatomic_curve(
+    model, pair: tuple[int, int], cutoff: float, distances: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Energy [n] (eV, minus that of the two isolated atoms at the same cutoff) and force [n] (eV/A, -dE/dr).
+
+    ``pair`` holds two atomic numbers, ``cutoff`` (A) is that of both atoms, ``distances`` [n] in A. All distances are
+    evaluated at once as n separate pairs.
+    """
+    n = len(distances)
+    device, dtype = distances.device, distances.dtype
+    numbers = torch.tensor(pair, device=device).repeat(n)
+    cutoffs = torch.full((2 * n,), float(cutoff), dtype=dtype, device=device)
+    with torch.enable_grad():
+        r = distances.detach().clone().requires_grad_(True)
+        connected = torch.nonzero(distances <= cutoff).flatten()
+        pair_index = torch.stack([2 * connected, 2 * connected + 1])
+        along_z = torch.tensor([0.0, 0.0, 1.0], dtype=dtype, device=device)
+        vectors = r.index_select(0, connected)[:, None] * along_z
+        energy = model.site_energies(numbers, pair_index, vectors, cutoffs).view(n, 2).sum(1)
+        (slope,) = torch.autograd.grad(energy.sum(), r, materialize_grads=True)
+    with torch.no_grad():
+        no_pairs = pair_index[:, :0]
+        isolated = model.site_energies(numbers[:2], no_pairs, vectors[:0], cutoffs[:2]).sum()
+    return energy.detach() - isolated, -slope

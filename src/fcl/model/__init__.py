@@ -1,0 +1,1 @@
+"""Static and flexible-cutoff MACE potentials on mace-torch's blocks."""

@@ -1,0 +1,129 @@
+"""Model files: safetensors with a JSON card beside them, never pickles."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from fcl.files import atomic_path, sha256_file, write_json
+
+CARD_FORMAT = "fcl-model-1"
+
+
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Build modules in ``dtype``; the previous default comes back afterwards."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def build_model(
+    kind: str,
+    settings,
+    r_max: float,
+    avg_num_neighbors: float | None = None,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
+    backend: str = "auto",
+):
+    """A fresh `StaticMACE` (``kind`` "static") or `FlexibleMACE` ("fcl"); initialised from torch's global generator."""
+    from fcl.model.mace import FlexibleMACE, StaticMACE
+
+    classes = {"static": StaticMACE, "fcl": FlexibleMACE}
+    if kind not in classes:
+        raise ValueError(f"model kind {kind!r} is unknown; known are {', '.join(classes)}")
+    with default_dtype(dtype):
+        return classes[kind](settings, r_max, avg_num_neighbors, backend).to(device)
+
+
+def card_path(path: str | Path) -> Path:
+    """The JSON card that belongs to a model file."""
+    return Path(path).with_suffix(".json")
+
+
+def save_model(model, path: str | Path, extra: dict | None = None) -> dict:
+    """Write weights (safetensors) and card; the card holds all that is needed to build the model again.
+
+    ``extra`` joins the card (stage, seed, elements, hashes). Returns the card.
+    """
+    path = Path(path)
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    with atomic_path(path) as temporary:
+        save_file({name: value for name, value in tensors.items() if value.numel()}, temporary)
+    card = {
+        "format": CARD_FORMAT,
+        "kind": model.kind,
+        "r_max_angstrom": model.cutoff_limit,
+        "avg_num_neighbors": model.avg_num_neighbors,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "model": model.settings.model_dump(mode="json"),
+        "weights_sha256": sha256_file(path),
+        **(extra or {}),
+    }
+    write_json(card_path(path), card)
+    return card
+
+
+def read_card(path: str | Path) -> dict:
+    """The card of a model file; `FileNotFoundError` or `ValueError` say what is wrong with it."""
+    card_file = card_path(path)
+    if not card_file.is_file():
+        raise FileNotFoundError(f"{card_file}: the model's card is missing")
+    try:
+        card = json.loads(card_file.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{card_file}: not JSON ({error})") from error
+    if not isinstance(card, dict) or card.get("format") != CARD_FORMAT:
+        raise ValueError(f"{card_file}: format: not {CARD_FORMAT}")
+    return card
+
+
+def load(
+    path: str | Path,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
+    backend: str = "auto",
+):
+    """Load a model file in evaluation mode.
+
+    Raises `FileNotFoundError` for a missing file and `ValueError` for a damaged one: weights that are not the card's, or
+    parameters that are missing or of another shape. Loading runs no code from the file.
+    """
+    from fcl.config import ModelSettings
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such model file")
+    card = read_card(path)
+    digest = sha256_file(path)
+    if digest != card["weights_sha256"]:
+        raise ValueError(f"{path}: the weights are not those of {card_path(path).name} (SHA-256 differs)")
+    try:
+        state = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path}: not a safetensors file ({error})") from error
+    settings = ModelSettings.model_validate(card["model"])
+    model = build_model(
+        card["kind"], settings, card["r_max_angstrom"], card["avg_num_neighbors"], dtype=dtype, device=device,
+        backend=backend,
+    )  # fmt: skip
+    own = model.state_dict()
+    wrong = [name for name, value in own.items() if value.numel() and name not in state]
+    wrong += [name for name, value in state.items() if name not in own or own[name].shape != value.shape]
+    if wrong:
+        raise ValueError(f"{path}: parameters missing, unknown or of another shape: {', '.join(wrong)}")
+    model.load_state_dict(state, strict=False)
+    model.card = card
+    return model.eval()

@@ -1,0 +1,261 @@
+"""The stages of the study: each reads files, calls the library once and writes its results whole or not at all.
+
+Snakemake scripts call these; they know nothing of Snakemake. ``study`` is a `fcl.config.Study` everywhere. Every stage
+writes a run manifest beside its result.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from fcl.files import write_csv, write_json
+from fcl.manifest import write_manifest
+from fcl.progress import say
+
+METRIC_COLUMNS = (
+    "model_kind", "training_cutoff_angstrom", "seed", "cutoff_angstrom", "subset", "structures", "atoms",
+    "force_rmse_ev_per_angstrom", "force_mae_ev_per_angstrom", "energy_rmse_ev_per_atom", "energy_mae_ev_per_atom",
+    "pairs_per_atom",
+)  # fmt: skip
+DIATOMIC_COLUMNS = ("pair", "cutoff_angstrom", "seed", "distance_angstrom", "energy_ev", "force_ev_per_angstrom")
+
+
+def _record(path, stage: str, study, sections: tuple[str, ...], inputs: dict, started: float, seed=None, **extra) -> None:
+    settings = study.dump(*sections)
+    write_manifest(
+        path,
+        stage=stage,
+        study=study.name,
+        digest=study.digest(*sections),
+        inputs=inputs,
+        settings={section: settings[section] for section in sections},
+        seed=seed,
+        started=started,
+        extra=extra,
+    )
+
+
+def _compute(study):
+    """(dtype, device) of the study; also sets the number of threads."""
+    import torch
+
+    torch.set_num_threads(study.compute.threads)
+    name = study.compute.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return {"float32": torch.float32, "float64": torch.float64}[study.compute.dtype], torch.device(name)
+
+
+def _data(study, path: Path):
+    from fcl.data.batch import GraphData
+    from fcl.data.store import read_store
+
+    dtype, device = _compute(study)
+    return GraphData(read_store(path), dtype, device)
+
+
+def build_store(study, source: Path, split: str, store: Path, manifest: Path) -> None:
+    """Extended XYZ of one split -> graph store with the neighbour list at ``study.cutoffs.r_max``."""
+    from fcl.data.batch import average_neighbors
+    from fcl.data.store import build_store as build
+    from fcl.data.store import read_store
+
+    started = time.time()
+    summary = build(
+        source, store, r_max=study.cutoffs.r_max, split=split, max_frames_per_subset=study.data.frame_limit(split)
+    )
+    arrays = read_store(store)
+    neighbors = {cutoff: average_neighbors(arrays, cutoff) for cutoff in (4.0, 5.0, 6.0, 7.0) if cutoff <= arrays.r_max}
+    _record(
+        manifest, "build_store", study, ("data", "cutoffs"), {"source": source}, started, **summary,
+        average_neighbors=neighbors,
+    )  # fmt: skip
+    say(f"{store}: {summary['structures']} structures, {summary['atoms']} atoms, {summary['pairs']} pairs")
+
+
+def _train_static(study, stage: str, settings, train: Path, val: Path, cutoff: float, seed: int, outputs) -> None:
+    """Train the unmodified MACE at one cutoff; avg_num_neighbors from the training split (as for Table 3)."""
+    import torch
+
+    from fcl.data.batch import average_neighbors
+    from fcl.data.store import read_store
+    from fcl.model.files import build_model
+    from fcl.training import fit, seed_streams, static_plan
+
+    started = time.time()
+    dtype, device = _compute(study)
+    weights_seed, order_seed = seed_streams(seed, 2)
+    neighbors = average_neighbors(read_store(train), cutoff)["per_connected_atom"]
+    torch.manual_seed(weights_seed)
+    model = build_model(
+        "static", study.model, cutoff, neighbors, dtype=dtype, device=device, backend=study.compute.backend
+    )
+    history = fit(
+        model, _data(study, train), _data(study, val), settings, study.loss, static_plan(stage, cutoff, dtype),
+        order_seed=order_seed,
+    )  # fmt: skip
+    section = "pretrain" if stage == "pretrain" else "static"
+    _finish_training(study, stage, section, model, history, {"train": train, "val": val}, seed, outputs, started,
+                     training_cutoff_angstrom=cutoff)  # fmt: skip
+
+
+def _finish_training(study, stage, section, model, history, inputs, seed, outputs, started, **facts) -> None:
+    from fcl.model.files import save_model
+    from fcl.training import HISTORY_COLUMNS
+
+    model_path, history_path, manifest = outputs
+    best = max(row["epoch"] for row in history if row["best"])
+    facts = {"stage": stage, "seed": seed, "best_epoch": best, "epochs": len(history), **facts}
+    sections = ("model", "loss", section, *(("cutoffs",) if section == "fcl" else ()))
+    card = save_model(model, model_path, {**facts, "study": study.name, "settings_digest": study.digest(*sections)})
+    write_csv(history_path, history, HISTORY_COLUMNS)
+    _record(manifest, stage, study, sections, inputs, started, seed, backend=model.backend,
+            parameters=card["parameters"], weights_sha256=card["weights_sha256"], **facts)  # fmt: skip
+    say(f"{model_path}: best epoch {best} of {len(history)}, {time.time() - started:.0f} s")
+
+
+def pretrain(study, train: Path, val: Path, model: Path, history: Path, manifest: Path) -> None:
+    """Stage 1: the unmodified MACE at 6 A."""
+    settings = study.pretrain
+    _train_static(study, "pretrain", settings, train, val, settings.cutoff, settings.seed, (model, history, manifest))
+
+
+def train_static(study, train: Path, val: Path, cutoff: float, seed: int, model: Path, history: Path, manifest: Path) -> None:
+    """A baseline: the unmodified MACE at ``cutoff`` (A)."""
+    _train_static(study, "train_static", study.static, train, val, cutoff, seed, (model, history, manifest))
+
+
+def train_fcl(
+    study, train: Path, val: Path, pretrained: Path, seed: int, model: Path, history: Path, manifest: Path
+) -> None:
+    """Stage 2: Flexible Cutoff Learning from the pre-trained weights (Algorithm 1)."""
+    import torch
+
+    from fcl.model.files import build_model, load
+    from fcl.training import fcl_plan, fit, seed_streams
+
+    started = time.time()
+    dtype, device = _compute(study)
+    weights_seed, order_seed, cutoff_seed = seed_streams(seed, 3)
+    torch.manual_seed(weights_seed)  # of the two new parts; the rest is loaded
+    flexible = build_model("fcl", study.model, study.cutoffs.r_max, dtype=dtype, device=device, backend=study.compute.backend)
+    flexible.load_backbone(load(pretrained, dtype=dtype, device=device).state_dict())
+    generator = torch.Generator(device=device).manual_seed(cutoff_seed)
+    rows = fit(
+        flexible, _data(study, train), _data(study, val), study.fcl, study.loss,
+        fcl_plan("train_fcl", study.fcl, study.cutoffs, generator, dtype),
+        order_seed=order_seed,
+    )  # fmt: skip
+    inputs = {"train": train, "val": val, "pretrained": pretrained}
+    _finish_training(study, "train_fcl", "fcl", flexible, rows, inputs, seed, (model, history, manifest), started,
+                     r_min_angstrom=study.cutoffs.r_min)  # fmt: skip
+
+
+def _model_labels(model) -> dict:
+    """Columns that say which model it is."""
+    stage = model.card.get("stage", model.kind)
+    return {
+        "model_kind": {"train_fcl": "fcl", "train_static": "static"}.get(stage, stage),
+        "training_cutoff_angstrom": model.card.get("training_cutoff_angstrom", ""),
+        "seed": model.card.get("seed", ""),
+    }
+
+
+def _load(study, path: Path):
+    from fcl.model.files import load
+
+    dtype, device = _compute(study)
+    return load(path, dtype=dtype, device=device, backend=study.compute.backend)
+
+
+def evaluate_uniform(study, store: Path, model: Path, cutoffs: list[float], output: Path, manifest: Path) -> None:
+    """Errors and pairs per atom at each uniform cutoff (A), over all structures and per subset."""
+    from fcl.evaluation import evaluate, rows_by_subset, uniform_rule
+
+    started = time.time()
+    data, potential = _data(study, store), _load(study, model)
+    rows = []
+    for cutoff in cutoffs:
+        errors = evaluate(potential, data, uniform_rule(cutoff, data.dtype), study.evaluation.batch_size)
+        rows += rows_by_subset(errors, data, **_model_labels(potential), cutoff_angstrom=cutoff)
+    write_csv(output, rows, METRIC_COLUMNS)
+    _record(manifest, "evaluate_cutoffs", study, ("evaluation",), {"store": store, "model": model}, started,
+            cutoffs_angstrom=list(cutoffs))  # fmt: skip
+    say(f"{output}: {len(cutoffs)} cutoffs on {len(data)} structures, {time.time() - started:.0f} s")
+
+
+def diatomic_curves(study, model: Path, output: Path, manifest: Path) -> None:
+    """E(r) and F(r) of the configured pairs at the configured cutoffs, in float64 whatever the training used."""
+    import torch
+    from ase.data import atomic_numbers
+
+    from fcl.diatomics import diatomic_curve
+    from fcl.model.files import load
+
+    started = time.time()
+    _, device = _compute(study)
+    settings = study.diatomics
+    potential = load(model, dtype=torch.float64, device=device, backend=study.compute.backend)
+    distances = torch.linspace(settings.r_start, settings.r_stop, settings.points, dtype=torch.float64, device=device)
+    rows = []
+    for pair in settings.pairs:
+        first, second = (atomic_numbers[symbol] for symbol in pair.split("-"))
+        for cutoff in settings.cutoffs:
+            energy, force = diatomic_curve(potential, (first, second), cutoff, distances)
+            labels = {"pair": pair, "cutoff_angstrom": cutoff, "seed": potential.card.get("seed", "")}
+            columns = zip(distances.tolist(), energy.tolist(), force.tolist(), strict=True)
+            rows += [{**labels, **dict(zip(DIATOMIC_COLUMNS[3:], values, strict=True))} for values in columns]
+    write_csv(output, rows, DIATOMIC_COLUMNS)
+    _record(manifest, "diatomic_curves", study, ("diatomics",), {"model": model}, started)
+    say(f"{output}: {len(settings.pairs)} pairs at {len(settings.cutoffs)} cutoffs")
+
+
+def calibrate_cutoffs(
+    study, train: Path, test: Path, model: Path, subset: str, lam: float, seed: int, cutoffs: Path, history: Path,
+    metrics: Path, manifest: Path,
+) -> None:  # fmt: skip
+    """Optimise the cutoffs on a subset of the training split and evaluate them on the same subset of the test split."""
+    from fcl.calibration import calibrate
+    from fcl.evaluation import EVALUATION_BATCH_SIZE, element_rule, evaluate, rows_by_subset, uniform_rule
+
+    started = time.time()
+    settings = study.calibration
+    data, potential = _data(study, train), _load(study, model)
+    result = calibrate(potential, data, settings, study.loss, lam, seed=seed, indices=data.members(subset))
+    held_out = _data(study, test)
+    members = held_out.members(subset)
+    # An element that the calibration structures do not hold keeps the initial cutoff.
+    table = {symbol: settings.initial_cutoff for symbol in _symbols(held_out, members)} | result.cutoffs
+    configurations = {
+        "initial": uniform_rule(settings.initial_cutoff, data.dtype),
+        "optimised": element_rule(table, data.dtype, data.device),
+    }
+    rows = []
+    for configuration, rule in configurations.items():
+        errors = evaluate(potential, held_out, rule, EVALUATION_BATCH_SIZE, members)
+        initial = settings.initial_cutoff if configuration == "initial" else ""
+        labels = {"lambda": lam, "configuration": configuration, **_model_labels(potential), "cutoff_angstrom": initial}
+        rows += [row for row in rows_by_subset(errors, held_out, **labels) if row["subset"] == subset]
+    write_csv(metrics, rows, ("lambda", "configuration", *METRIC_COLUMNS))
+    write_csv(history, result.history)
+    card = potential.card
+    provenance = {
+        "study": study.name, "subset": subset, "split": settings.split, "lambda": lam, "seed": seed,
+        "weights_sha256": card["weights_sha256"], "not_calibrated": sorted(set(table) - set(result.cutoffs)),
+        "force_rmse_ev_per_angstrom": rows[1]["force_rmse_ev_per_angstrom"], "pairs_per_atom": rows[1]["pairs_per_atom"],
+    }  # fmt: skip
+    write_json(cutoffs, {"cutoffs": table, "provenance": provenance})
+    _record(manifest, "calibrate_cutoffs", study, ("loss", "calibration"),
+            {"train": train, "test": test, "model": model}, started, seed, subset=subset, **{"lambda": lam})  # fmt: skip
+    gain = 1 - rows[1]["pairs_per_atom"] / rows[0]["pairs_per_atom"]
+    penalty = rows[1]["force_rmse_ev_per_angstrom"] / rows[0]["force_rmse_ev_per_angstrom"] - 1
+    say(f"{cutoffs}: {subset}, lambda {lam:g}: {gain:.1%} fewer pairs for {penalty:+.2%} force RMSE (test)")
+
+
+def _symbols(data, members) -> list[str]:
+    """Chemical symbols that occur in the structures ``members``."""
+    import torch
+    from ase.data import chemical_symbols
+
+    return [chemical_symbols[z] for z in torch.unique(data.batch(members).numbers).tolist()]
