@@ -30,11 +30,21 @@ def structures():
     layer = graphene(size=(2, 1, 1), vacuum=8.0)
     layer.pbc = (True, True, False)
     skewed = bulk("Si", "diamond", a=5.43)
-    skewed.set_cell(skewed.cell.array @ np.array([[1.0, 0.3, 0.0], [0.0, 1.1, -0.2], [0.1, 0.0, 0.9]]), scale_atoms=True)
+    skewed.set_cell(
+        skewed.cell.array @ np.array([[1.0, 0.3, 0.0], [0.0, 1.1, -0.2], [0.1, 0.0, 0.9]]), scale_atoms=True
+    )
     chain = Atoms("CO", positions=[[0, 0, 0], [1.6, 0.2, 0.1]], cell=[3.1, 0, 0], pbc=(True, False, False))
     outside = bulk("KCl", "rocksalt", a=6.3)
     outside.positions += [[25.0, -31.0, 7.0], [-9.0, 3.0, 14.0]]
-    cases = [molecule("CH3OH"), layer, bulk("Si", "diamond", a=5.43, cubic=True), skewed, chain, outside, Atoms("H")]
+    cases = [
+        molecule("CH3OH"),
+        layer,
+        bulk("Si", "diamond", a=5.43, cubic=True),
+        skewed,
+        chain,
+        outside,
+        Atoms("H"),
+    ]
     cases.append(Atoms("H2", positions=[[0, 0, 0], [0, 0, 9.0]]))
     cases.append(bulk("Ca", "fcc", a=5.5))
     for atoms in cases:

@@ -44,9 +44,7 @@ def uniform_cutoffs(numbers: torch.Tensor, cutoff: float, dtype: torch.dtype) ->
     return torch.full(numbers.shape, float(cutoff), dtype=dtype, device=numbers.device)
 
 
-def element_table(
-    cutoffs: Mapping[str, float], dtype: torch.dtype = torch.float64, size: int = 119
-) -> torch.Tensor:
+def element_table(cutoffs: Mapping[str, float], dtype: torch.dtype = torch.float64, size: int = 119) -> torch.Tensor:
     """Table [size] of cutoffs (A) by atomic number from a dict by chemical symbol; NaN where none is given."""
     from ase.data import atomic_numbers
 

@@ -61,9 +61,7 @@ class Errors:
         }
 
 
-def evaluate(
-    model, data: GraphData, rule: CutoffRule, batch_size: int, indices: torch.Tensor | None = None
-) -> Errors:
+def evaluate(model, data: GraphData, rule: CutoffRule, batch_size: int, indices: torch.Tensor | None = None) -> Errors:
     """Errors of ``model`` with the cutoffs of ``rule`` on ``data`` (all structures, or ``indices``)."""
     if indices is None:
         indices = torch.arange(len(data), device=data.device)

@@ -18,10 +18,20 @@ METRIC_COLUMNS = (
     "force_rmse_ev_per_angstrom", "force_mae_ev_per_angstrom", "energy_rmse_ev_per_atom", "energy_mae_ev_per_atom",
     "pairs_per_atom",
 )  # fmt: skip
-DIATOMIC_COLUMNS = ("pair", "cutoff_angstrom", "seed", "distance_angstrom", "energy_ev", "force_ev_per_angstrom")
+DIATOMIC_COLUMNS = (
+    "pair",
+    "cutoff_angstrom",
+    "seed",
+    "distance_angstrom",
+    "energy_ev",
+    "force_ev_per_angstrom",
+)
 
 
-def _record(path, stage: str, study, sections: tuple[str, ...], inputs: dict, started: float, seed=None, **extra) -> None:
+def _record(
+    path, stage: str, study, sections: tuple[str, ...], inputs: dict, started: float, *, seed=None, extra=None
+) -> None:
+    """Write the run manifest with the ``sections`` of settings that determine the result."""
     settings = study.dump(*sections)
     write_manifest(
         path,
@@ -32,7 +42,7 @@ def _record(path, stage: str, study, sections: tuple[str, ...], inputs: dict, st
         settings={section: settings[section] for section in sections},
         seed=seed,
         started=started,
-        extra=extra,
+        extra=extra or {},
     )
 
 
@@ -63,14 +73,16 @@ def build_store(study, source: Path, split: str, store: Path, manifest: Path) ->
 
     started = time.time()
     summary = build(
-        source, store, r_max=study.cutoffs.r_max, split=split, max_frames_per_subset=study.data.frame_limit(split)
+        source,
+        store,
+        r_max=study.cutoffs.r_max,
+        split=split,
+        max_frames_per_subset=study.data.frame_limit(split),
     )
     arrays = read_store(store)
     neighbors = {cutoff: average_neighbors(arrays, cutoff) for cutoff in (4.0, 5.0, 6.0, 7.0) if cutoff <= arrays.r_max}
-    _record(
-        manifest, "build_store", study, ("data", "cutoffs"), {"source": source}, started, **summary,
-        average_neighbors=neighbors,
-    )  # fmt: skip
+    facts = {**summary, "average_neighbors": neighbors}
+    _record(manifest, "build_store", study, ("data", "cutoffs"), {"source": source}, started, extra=facts)
     say(f"{store}: {summary['structures']} structures, {summary['atoms']} atoms, {summary['pairs']} pairs")
 
 
@@ -96,22 +108,36 @@ def _train_static(study, stage: str, settings, train: Path, val: Path, cutoff: f
         order_seed=order_seed,
     )  # fmt: skip
     section = "pretrain" if stage == "pretrain" else "static"
-    _finish_training(study, stage, section, model, history, {"train": train, "val": val}, seed, outputs, started,
-                     training_cutoff_angstrom=cutoff)  # fmt: skip
+    facts = {"stage": stage, "seed": seed, "training_cutoff_angstrom": cutoff}
+    _finish_training(study, section, model, history, {"train": train, "val": val}, outputs, started, facts)
 
 
-def _finish_training(study, stage, section, model, history, inputs, seed, outputs, started, **facts) -> None:
+def _finish_training(study, section: str, model, history, inputs: dict, outputs, started: float, facts: dict) -> None:
+    """Write model and card, history and manifest; ``facts`` (stage, seed, cutoffs) go into card and manifest."""
     from fcl.model.files import save_model
     from fcl.training import HISTORY_COLUMNS
 
     model_path, history_path, manifest = outputs
     best = max(row["epoch"] for row in history if row["best"])
-    facts = {"stage": stage, "seed": seed, "best_epoch": best, "epochs": len(history), **facts}
+    facts = {**facts, "best_epoch": best, "epochs": len(history)}
     sections = ("model", "loss", section, *(("cutoffs",) if section == "fcl" else ()))
     card = save_model(model, model_path, {**facts, "study": study.name, "settings_digest": study.digest(*sections)})
     write_csv(history_path, history, HISTORY_COLUMNS)
-    _record(manifest, stage, study, sections, inputs, started, seed, backend=model.backend,
-            parameters=card["parameters"], weights_sha256=card["weights_sha256"], **facts)  # fmt: skip
+    built = {
+        "backend": model.backend,
+        "parameters": card["parameters"],
+        "weights_sha256": card["weights_sha256"],
+    }
+    _record(
+        manifest,
+        facts["stage"],
+        study,
+        sections,
+        inputs,
+        started,
+        seed=facts["seed"],
+        extra={**facts, **built},
+    )
     say(f"{model_path}: best epoch {best} of {len(history)}, {time.time() - started:.0f} s")
 
 
@@ -121,7 +147,9 @@ def pretrain(study, train: Path, val: Path, model: Path, history: Path, manifest
     _train_static(study, "pretrain", settings, train, val, settings.cutoff, settings.seed, (model, history, manifest))
 
 
-def train_static(study, train: Path, val: Path, cutoff: float, seed: int, model: Path, history: Path, manifest: Path) -> None:
+def train_static(
+    study, train: Path, val: Path, cutoff: float, seed: int, model: Path, history: Path, manifest: Path
+) -> None:
     """A baseline: the unmodified MACE at ``cutoff`` (A)."""
     _train_static(study, "train_static", study.static, train, val, cutoff, seed, (model, history, manifest))
 
@@ -139,7 +167,9 @@ def train_fcl(
     dtype, device = _compute(study)
     weights_seed, order_seed, cutoff_seed = seed_streams(seed, 3)
     torch.manual_seed(weights_seed)  # of the two new parts; the rest is loaded
-    flexible = build_model("fcl", study.model, study.cutoffs.r_max, dtype=dtype, device=device, backend=study.compute.backend)
+    flexible = build_model(
+        "fcl", study.model, study.cutoffs.r_max, dtype=dtype, device=device, backend=study.compute.backend
+    )
     flexible.load_backbone(load(pretrained, dtype=dtype, device=device).state_dict())
     generator = torch.Generator(device=device).manual_seed(cutoff_seed)
     rows = fit(
@@ -148,8 +178,8 @@ def train_fcl(
         order_seed=order_seed,
     )  # fmt: skip
     inputs = {"train": train, "val": val, "pretrained": pretrained}
-    _finish_training(study, "train_fcl", "fcl", flexible, rows, inputs, seed, (model, history, manifest), started,
-                     r_min_angstrom=study.cutoffs.r_min)  # fmt: skip
+    facts = {"stage": "train_fcl", "seed": seed, "r_min_angstrom": study.cutoffs.r_min}
+    _finish_training(study, "fcl", flexible, rows, inputs, (model, history, manifest), started, facts)
 
 
 def _model_labels(model) -> dict:
@@ -180,8 +210,16 @@ def evaluate_uniform(study, store: Path, model: Path, cutoffs: list[float], outp
         errors = evaluate(potential, data, uniform_rule(cutoff, data.dtype), study.evaluation.batch_size)
         rows += rows_by_subset(errors, data, **_model_labels(potential), cutoff_angstrom=cutoff)
     write_csv(output, rows, METRIC_COLUMNS)
-    _record(manifest, "evaluate_cutoffs", study, ("evaluation",), {"store": store, "model": model}, started,
-            cutoffs_angstrom=list(cutoffs))  # fmt: skip
+    inputs = {"store": store, "model": model}
+    _record(
+        manifest,
+        "evaluate_cutoffs",
+        study,
+        ("evaluation",),
+        inputs,
+        started,
+        extra={"cutoffs_angstrom": list(cutoffs)},
+    )
     say(f"{output}: {len(cutoffs)} cutoffs on {len(data)} structures, {time.time() - started:.0f} s")
 
 
@@ -226,7 +264,7 @@ def calibrate_cutoffs(
     held_out = _data(study, test)
     members = held_out.members(subset)
     # An element that the calibration structures do not hold keeps the initial cutoff.
-    table = {symbol: settings.initial_cutoff for symbol in _symbols(held_out, members)} | result.cutoffs
+    table = dict.fromkeys(_symbols(held_out, members), settings.initial_cutoff) | result.cutoffs
     configurations = {
         "initial": uniform_rule(settings.initial_cutoff, data.dtype),
         "optimised": element_rule(table, data.dtype, data.device),
@@ -235,7 +273,12 @@ def calibrate_cutoffs(
     for configuration, rule in configurations.items():
         errors = evaluate(potential, held_out, rule, EVALUATION_BATCH_SIZE, members)
         initial = settings.initial_cutoff if configuration == "initial" else ""
-        labels = {"lambda": lam, "configuration": configuration, **_model_labels(potential), "cutoff_angstrom": initial}
+        labels = {
+            "lambda": lam,
+            "configuration": configuration,
+            **_model_labels(potential),
+            "cutoff_angstrom": initial,
+        }
         rows += [row for row in rows_by_subset(errors, held_out, **labels) if row["subset"] == subset]
     write_csv(metrics, rows, ("lambda", "configuration", *METRIC_COLUMNS))
     write_csv(history, result.history)
@@ -243,11 +286,12 @@ def calibrate_cutoffs(
     provenance = {
         "study": study.name, "subset": subset, "split": settings.split, "lambda": lam, "seed": seed,
         "weights_sha256": card["weights_sha256"], "not_calibrated": sorted(set(table) - set(result.cutoffs)),
-        "force_rmse_ev_per_angstrom": rows[1]["force_rmse_ev_per_angstrom"], "pairs_per_atom": rows[1]["pairs_per_atom"],
+        "force_rmse_ev_per_angstrom": rows[1]["force_rmse_ev_per_angstrom"],
+        "pairs_per_atom": rows[1]["pairs_per_atom"],
     }  # fmt: skip
     write_json(cutoffs, {"cutoffs": table, "provenance": provenance})
-    _record(manifest, "calibrate_cutoffs", study, ("loss", "calibration"),
-            {"train": train, "test": test, "model": model}, started, seed, subset=subset, **{"lambda": lam})  # fmt: skip
+    inputs, facts = {"train": train, "test": test, "model": model}, {"subset": subset, "lambda": lam}
+    _record(manifest, "calibrate_cutoffs", study, ("loss", "calibration"), inputs, started, seed=seed, extra=facts)
     gain = 1 - rows[1]["pairs_per_atom"] / rows[0]["pairs_per_atom"]
     penalty = rows[1]["force_rmse_ev_per_angstrom"] / rows[0]["force_rmse_ev_per_angstrom"] - 1
     say(f"{cutoffs}: {subset}, lambda {lam:g}: {gain:.1%} fewer pairs for {penalty:+.2%} force RMSE (test)")

@@ -111,9 +111,7 @@ def fcl_plan(name: str, settings, cutoffs, generator: torch.Generator, dtype: to
     )
 
 
-def fit(
-    model, train: GraphData, val: GraphData, settings, loss, plan: Plan, *, order_seed: int
-) -> list[dict]:
+def fit(model, train: GraphData, val: GraphData, settings, loss, plan: Plan, *, order_seed: int) -> list[dict]:
     """Train ``model`` in place; at the end it holds the weights of the epoch with the lowest validation loss.
 
     ``settings`` is the stage's section of the config (epochs, batch_size, learning_rate, weight_decay,
@@ -121,7 +119,7 @@ def fit(
     `HISTORY_COLUMNS`. Raises `TrainingDiverged` when a loss is not finite.
     """
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
     scheduler = plan.make_scheduler(optimizer, settings)
     stopping = EarlyStopping(plan.early_stopping_patience)
@@ -137,7 +135,12 @@ def fit(
             evaluate(model.eval(), val, uniform_rule(cutoff, val.dtype), EVALUATION_BATCH_SIZE)
             for cutoff in plan.validation_cutoffs
         ]
-        row = {"epoch": epoch, "learning_rate": learning_rate, "train_loss": train_loss, **validation_loss(errors, loss)}
+        row = {
+            "epoch": epoch,
+            "learning_rate": learning_rate,
+            "train_loss": train_loss,
+            **validation_loss(errors, loss),
+        }
         if not np.isfinite(row["val_loss"]):
             raise TrainingDiverged(f"{plan.name}: the validation loss of epoch {epoch} is not finite")
         row["best"] = stopping.update(row["val_loss"])
@@ -152,7 +155,8 @@ def fit(
         if epoch in (1, settings.epochs) or time.monotonic() - last_said > 20 or stopping.exhausted:
             last_said = time.monotonic()
             say(
-                f"{plan.name}: epoch {epoch}/{settings.epochs}  train {train_loss:.4f}  validation {row['val_loss']:.4f}"
+                f"{plan.name}: epoch {epoch}/{settings.epochs}  train {train_loss:.4f}"
+                f"  validation {row['val_loss']:.4f}"
                 f" (best {stopping.best:.4f})  forces {row['val_force_mae_ev_per_angstrom'] * 1000:.1f} meV/A"
                 f"  lr {learning_rate:.2g}  {last_said - started:.0f} s"
             )

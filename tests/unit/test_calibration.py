@@ -12,7 +12,14 @@ LOSS = SimpleNamespace(energy_weight=0.1, force_weight=1.0)
 
 
 def settings(**changes):
-    values = {"epochs": 3, "learning_rate": 0.05, "batch_size": 4, "initial_cutoff": 6.0, "lower_bound": 3.5, "upper_bound": 7.0}
+    values = {
+        "epochs": 3,
+        "learning_rate": 0.05,
+        "batch_size": 4,
+        "initial_cutoff": 6.0,
+        "lower_bound": 3.5,
+        "upper_bound": 7.0,
+    }
     return SimpleNamespace(**(values | changes))
 
 

@@ -85,7 +85,7 @@ def test_evaluation_does_not_depend_on_the_batch_size(small, data):
 def test_element_rule_equals_uniform_when_all_are_the_same(small, data):
     model = build_model("fcl", small, 7.0, dtype=torch.float64)
     symbols = ("H", "C", "O", "Si", "K", "Cl", "Ca")
-    by_element = element_rule({s: 5.0 for s in symbols}, torch.float64, data.device)
+    by_element = element_rule(dict.fromkeys(symbols, 5.0), torch.float64, data.device)
     uniform = uniform_rule(5.0, torch.float64)
     assert evaluate(model, data, by_element, 9).metrics() == evaluate(model, data, uniform, 9).metrics()
 
@@ -112,14 +112,18 @@ def learning_rates(make, settings, losses):
 def test_milestones():
     settings = SimpleNamespace(learning_rate=0.02, milestones=(10, 20, 100, 200), gamma=0.5)
     rates = learning_rates(multi_step_scheduler, settings, [0.0] * 500)
-    for first, last, rate in [(0, 10, 0.02), (10, 20, 0.01), (20, 100, 0.005), (100, 200, 0.0025), (200, 500, 0.00125)]:
+    for first, last, rate in [
+        (0, 10, 0.02),
+        (10, 20, 0.01),
+        (20, 100, 0.005),
+        (100, 200, 0.0025),
+        (200, 500, 0.00125),
+    ]:
         assert rates[first:last] == pytest.approx([rate] * (last - first))
 
 
 def test_plateau_has_a_floor():
-    settings = SimpleNamespace(
-        learning_rate=1e-3, plateau_factor=0.5, plateau_patience=20, min_learning_rate=1e-5
-    )
+    settings = SimpleNamespace(learning_rate=1e-3, plateau_factor=0.5, plateau_patience=20, min_learning_rate=1e-5)
     rates = learning_rates(plateau_scheduler, settings, [1.0] * 400)
     assert rates[21] == 1e-3 and rates[22] == 5e-4
     assert min(rates) == rates[-1] == 1e-5

@@ -124,9 +124,7 @@ class GraphData:
         """
         cutoffs = cutoffs.detach()
         if cutoffs.numel() and float(cutoffs.max()) > self.r_max * (1 + 1e-6):
-            raise ValueError(
-                f"a cutoff of {float(cutoffs.max()):.4f} A exceeds the store's r_max of {self.r_max} A: pairs would be missing"
-            )
+            raise ValueError(f"a cutoff of {float(cutoffs.max()):.4f} A exceeds the store's r_max of {self.r_max} A")
         first = self.pair_ptr.index_select(0, batch.indices)
         counts = self.pair_ptr.index_select(0, batch.indices + 1) - first
         candidates = ranges(first, counts)

@@ -166,9 +166,7 @@ def read_store(path: str | Path) -> StoreArrays:
         with h5py.File(path, "r") as file:
             if file.attrs.get("format") != FORMAT:
                 raise ValueError(f"{path}: not a graph store of format {FORMAT}")
-            arrays = {
-                name: file[name][()] for name in ("ptr", "pair_ptr", *_PER_ATOM, *_PER_STRUCTURE, *_PER_PAIR)
-            }
+            arrays = {name: file[name][()] for name in ("ptr", "pair_ptr", *_PER_ATOM, *_PER_STRUCTURE, *_PER_PAIR)}
             names = tuple(str(name) for name in file.attrs["subset_names"])
             return StoreArrays(r_max=float(file.attrs["r_max"]), subset_names=names, **arrays)
     except OSError as error:

@@ -22,7 +22,7 @@ __all__ = ["ScaleShiftMACE", "backbone_arguments"]
 def backbone_arguments(settings, r_max: float, avg_num_neighbors: float) -> dict:
     """Keyword arguments of mace-torch's ScaleShiftMACE for Table 2.
 
-    ``settings`` is a `fcl.config.ModelSettings`. Fixed by the paper and not configurable: interaction blocks, SiLU gate,
+    ``settings`` is a `fcl.config.ModelSettings`. Fixed by the paper, not configurable: interaction blocks, SiLU gate,
     no pair repulsion, scale 1 and shift 0, isolated-atom energies 0 (the labels have them removed). ``radial_mlp`` is
     mace-torch's default. ``r_max`` in A.
     """

@@ -5,7 +5,7 @@ harmonic changes sign: everything that depends on a pair is computed once instea
 are looked up instead of multiplied with one-hot vectors, and the l = 1 messages of the last layer, which never reach
 the energy at correlation 1, are left out. The parameters are mace-torch's own, read in place.
 
-Path weights, from e3nn's tensor products with component normalisation (Y_1 = sqrt(3) n): 0e x 1o -> 1o gives h sqrt(3) n,
+Path weights of e3nn's tensor products with component normalisation (Y_1 = sqrt(3) n): 0e x 1o -> 1o gives h sqrt(3) n,
 1o x 1o -> 0e gives v . n, 1o x 0e -> 1o gives v. They are compared with mace-torch in the tests.
 """
 
@@ -22,7 +22,9 @@ def supports_fast(model) -> bool:
     """Whether the fast path covers this model: two layers, max_ell 1, correlation 1, hidden n x 0e + n x 1o."""
     settings = model.settings
     hidden = model.interactions[0].hidden_irreps
-    scalars_and_vectors = len(hidden) == 2 and [ir.ir.l for ir in hidden] == [0, 1] and [ir.ir.p for ir in hidden] == [1, -1]
+    scalars_and_vectors = (
+        len(hidden) == 2 and [ir.ir.l for ir in hidden] == [0, 1] and [ir.ir.p for ir in hidden] == [1, -1]
+    )
     return (
         settings.num_interactions == 2
         and settings.max_ell == 1
@@ -98,7 +100,9 @@ def fast_site_energies(model, numbers, pair_index, vectors, distances, features,
     vectors_in = collect((to_vector * sent_i)[:, None, :] * normals, (to_vector * sent_j)[:, None, :] * -normals)
     # skip_tp acts on the message in the first layer (RealAgnosticInteractionBlock).
     scale = 1.0 / first.avg_num_neighbors
-    scalars = _by_element((scalars @ _linear(first.linear, 0) * scale)[:, None], _skip(first.skip_tp, 0, elements), element)
+    scalars = _by_element(
+        (scalars @ _linear(first.linear, 0) * scale)[:, None], _skip(first.skip_tp, 0, elements), element
+    )
     vectors_in = _by_element(vectors_in @ _linear(first.linear, 1) * scale, _skip(first.skip_tp, 1, elements), element)
     product = model.products[0]
     weight_0, weight_1 = (

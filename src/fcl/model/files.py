@@ -98,7 +98,7 @@ def load(
 ):
     """Load a model file in evaluation mode.
 
-    Raises `FileNotFoundError` for a missing file and `ValueError` for a damaged one: weights that are not the card's, or
+    Raises `FileNotFoundError` for a missing file, `ValueError` for a damaged one: weights that are not the card's, or
     parameters that are missing or of another shape. Loading runs no code from the file.
     """
     from fcl.config import ModelSettings

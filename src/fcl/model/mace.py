@@ -123,8 +123,8 @@ class StaticMACE(ScaleShiftMACE):
 
         ``cutoffs`` [n_atoms] (A) are the per-atom radii by which the pairs were selected (`FlexibleMACE` only). With
         ``training`` the results stay differentiable, also with respect to ``cutoffs`` and ``batch.positions``.
-        Returns energy [n_structures] eV, node_energy [n_atoms] eV, forces [n_atoms, 3] eV/A, stress [n_structures, 3, 3]
-        eV/A^3. Forces and stress both follow from one gradient g = dE/dr_ij: F_i = sum g, F_j = -sum g,
+        Returns energy [n_structures] eV, node_energy [n_atoms] eV, forces [n_atoms, 3] eV/A, stress [n_structures, 3,
+        3] eV/A^3. Forces and stress both follow from one gradient g = dE/dr_ij: F_i = sum g, F_j = -sum g,
         stress = sum r_ij (x) g / V, symmetrised.
         """
         if batch.pair_index is None:
@@ -177,9 +177,7 @@ class FlexibleMACE(StaticMACE):
             r_max, settings.num_bessel, settings.polynomial_order, settings.radial_embedding_hidden
         )
         channels = self.node_embedding.linear.irreps_out.dim
-        self.cutoff_embedding = CutoffEmbedding(
-            settings.cutoff_embedding_hidden, channels, settings.cutoff_embedding
-        )
+        self.cutoff_embedding = CutoffEmbedding(settings.cutoff_embedding_hidden, channels, settings.cutoff_embedding)
 
     def initial_node_features(self, numbers: torch.Tensor, cutoffs: torch.Tensor | None) -> torch.Tensor:
         """h_i^(0) + q(a_i), Eq. 16: [n_atoms, channels]."""

@@ -13,12 +13,7 @@ def taper(distances: torch.Tensor, pair_cutoffs: torch.Tensor, p: int) -> torch.
     For p = 5, s and its first and second derivatives vanish at r = m; the third does not.
     """
     x = distances / pair_cutoffs
-    polynomial = (
-        1.0
-        - 0.5 * (p + 1) * (p + 2) * x**p
-        + p * (p + 2) * x ** (p + 1)
-        - 0.5 * p * (p + 1) * x ** (p + 2)
-    )
+    polynomial = 1.0 - 0.5 * (p + 1) * (p + 2) * x**p + p * (p + 2) * x ** (p + 1) - 0.5 * p * (p + 1) * x ** (p + 2)
     return polynomial * (x <= 1.0)
 
 
@@ -39,8 +34,8 @@ class BesselBasis(torch.nn.Module):
 class FlexibleRadialEmbedding(torch.nn.Module):
     """Edge features of Eq. 14: u([b(r), m]) s(r, m), with u of Eq. 15 (num_bessel + 1 -> hidden -> num_bessel).
 
-    The Bessel functions have the fixed range ``r_max`` (the largest cutoff that is sampled); only the taper, outside the
-    network, knows that a pair ends at its own m.
+    The Bessel functions have the fixed range ``r_max`` (the largest cutoff that is sampled); only the taper,
+    outside the network, knows that a pair ends at its own m.
     """
 
     def __init__(self, r_max: float, num_bessel: int, polynomial_order: int, hidden: int):
@@ -62,7 +57,7 @@ class CutoffEmbedding(torch.nn.Module):
     """q(a) of Eq. 16: [n, 1] A -> [n, channels], added to the initial node features.
 
     ``released``: e of Eq. 15 with 64 outputs, then a linear map 64 -> channels without bias (6 336 parameters; with u
-    9 162, the "approximately 9 000" of the text). ``literal``: 1 -> hidden -> channels as Eq. 15 alone reads (5 034 in all).
+    9 162, the "approximately 9 000" of the text). ``literal``: 1 -> hidden -> channels as Eq. 15 alone reads (5 034).
     """
 
     def __init__(self, hidden: int, channels: int, kind: str = "released"):
@@ -70,12 +65,8 @@ class CutoffEmbedding(torch.nn.Module):
         if kind not in ("released", "literal"):
             raise ValueError(f"cutoff embedding {kind!r} is unknown; known are released, literal")
         width = hidden if kind == "released" else channels
-        self.network = torch.nn.Sequential(
-            torch.nn.Linear(1, hidden), torch.nn.SiLU(), torch.nn.Linear(hidden, width)
-        )
-        self.projection = (
-            torch.nn.Linear(hidden, channels, bias=False) if kind == "released" else torch.nn.Identity()
-        )
+        self.network = torch.nn.Sequential(torch.nn.Linear(1, hidden), torch.nn.SiLU(), torch.nn.Linear(hidden, width))
+        self.projection = torch.nn.Linear(hidden, channels, bias=False) if kind == "released" else torch.nn.Identity()
 
     def forward(self, cutoffs: torch.Tensor) -> torch.Tensor:
         return self.projection(self.network(cutoffs))
