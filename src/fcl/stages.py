@@ -81,8 +81,8 @@ def build_store(study, source: Path, split: str, store: Path, manifest: Path) ->
     )
     arrays = read_store(store)
     neighbors = {cutoff: average_neighbors(arrays, cutoff) for cutoff in (4.0, 5.0, 6.0, 7.0) if cutoff <= arrays.r_max}
-    facts = {**summary, "average_neighbors": neighbors}
-    _record(manifest, "build_store", study, ("data", "cutoffs"), {"source": source}, started, extra=facts)
+    facts = {**summary, "r_max_angstrom": arrays.r_max, "average_neighbors": neighbors}
+    _record(manifest, "build_store", study, ("data",), {"source": source}, started, extra=facts)
     say(f"{store}: {summary['structures']} structures, {summary['atoms']} atoms, {summary['pairs']} pairs")
 
 
@@ -260,7 +260,9 @@ def calibrate_cutoffs(
     started = time.time()
     settings = study.calibration
     data, potential = _data(study, train), _load(study, model)
-    result = calibrate(potential, data, settings, study.loss, lam, seed=seed, indices=data.members(subset))
+    indices = data.members(subset)
+    settings.check_reach(len(indices), subset)
+    result = calibrate(potential, data, settings, study.loss, lam, seed=seed, indices=indices)
     held_out = _data(study, test)
     members = held_out.members(subset)
     # An element that the calibration structures do not hold keeps the initial cutoff.

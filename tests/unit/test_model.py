@@ -1,5 +1,9 @@
 """The models: parameter counts, equality with mace-torch, both backends, derivatives, initialisation."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -257,3 +261,10 @@ def test_misuse_is_an_error(flexible, model_settings, graphs):
         StaticMACE(model_settings.model_copy(update={"correlation": 2}), 4.0, 10.0, backend="fast")
     assert StaticMACE(model_settings.model_copy(update={"correlation": 2}), 4.0, 10.0).backend == "reference"
     assert np.isfinite(float(flexible.r_max))
+
+
+def test_safe_loading_stays_on():
+    """Importing mace-torch would allow pickles for the whole process; importing ours must not."""
+    program = "import os, fcl.model.mace as m; assert 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD' not in os.environ"
+    environment = {name: value for name, value in os.environ.items() if name != "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"}
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, env=environment)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 
 import torch
@@ -11,10 +12,19 @@ import torch
 with torch.serialization.safe_globals([slice]):
     from e3nn import o3
 
+_SAFE_LOADING = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
+_before = os.environ.get(_SAFE_LOADING)
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # deprecations inside mace-torch's imports
     from mace.modules.blocks import RealAgnosticInteractionBlock, RealAgnosticResidualInteractionBlock
     from mace.modules.models import ScaleShiftMACE
+
+# Importing mace switches safe loading off for the whole process by this variable: put it back as it was.
+if _before is None:
+    os.environ.pop(_SAFE_LOADING, None)
+else:
+    os.environ[_SAFE_LOADING] = _before
 
 __all__ = ["ScaleShiftMACE", "backbone_arguments"]
 

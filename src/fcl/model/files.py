@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,7 +44,8 @@ def build_model(
     classes = {"static": StaticMACE, "fcl": FlexibleMACE}
     if kind not in classes:
         raise ValueError(f"model kind {kind!r} is unknown; known are {', '.join(classes)}")
-    with default_dtype(dtype):
+    with default_dtype(dtype), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The TorchScript type system")  # once for each block of mace-torch
         return classes[kind](settings, r_max, avg_num_neighbors, backend).to(device)
 
 

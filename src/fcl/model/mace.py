@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from mace.tools.scatter import scatter_sum
 
 from fcl.cutoffs import mixing_rule
 from fcl.data.batch import Batch
@@ -130,7 +129,6 @@ class StaticMACE(ScaleShiftMACE):
         if batch.pair_index is None:
             raise ValueError("the batch has no pairs: call GraphData.select_pairs first")
         i, j = batch.pair_index
-        n = batch.n_structures
         with torch.set_grad_enabled(training or forces or stress):
             positions = batch.positions
             pair_structure = batch.pair_structure
@@ -141,7 +139,7 @@ class StaticMACE(ScaleShiftMACE):
             node_energy = self.site_energies(batch.numbers, batch.pair_index, vectors, cutoffs)
             results = {
                 "node_energy": node_energy,
-                "energy": scatter_sum(node_energy, batch.structure, dim=0, dim_size=n),
+                "energy": node_energy.new_zeros(batch.n_structures).index_add(0, batch.structure, node_energy),
             }
             if forces or stress:
                 (gradient,) = torch.autograd.grad(

@@ -1,0 +1,60 @@
+# Everything from here: `make help`. `make mini` and `make test` set up what they need by themselves.
+#   PYTHON   the interpreter that makes the virtual environment   (make mini PYTHON=python3.12)
+#   CORES    how many jobs run side by side                       (make mini CORES=4)
+#   VENV     where the virtual environment lies                   (make mini VENV=/somewhere/else)
+
+PYTHON ?= python3
+CORES ?= all
+VENV ?= .venv
+TORCH := $(shell grep '^torch==' requirements.lock)
+STAMP := $(VENV)/.installed
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
+# the environment's programs first, so that jobs find them without activation
+RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
+
+.DEFAULT_GOAL := help
+.PHONY: help venv mini smoke test lint embedded-data clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
+		printf '  make %-14s %s\n' "$$name" "$$text"; done
+
+venv: $(STAMP) ## make the virtual environment with the pinned versions
+
+mini: $(STAMP) ## run the mini study: a small, real one, offline, about 20 minutes on 2 cores
+	$(RUN) snakemake --cores $(CORES) --config study=mini
+
+smoke: $(STAMP) ## run the smoke study: every rule once, a few minutes, numbers without meaning
+	$(RUN) snakemake --cores $(CORES) --config study=smoke
+
+test: $(STAMP) ## run the tests
+	$(RUN) python -m pytest
+
+lint: $(STAMP) ## check style: ruff, snakefmt and snakemake --lint
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) snakefmt --check Snakefile workflow
+	$(RUN) snakemake --lint
+
+embedded-data: $(STAMP) ## compute the embedded data set anew: needs cp2k.psmp, takes hours, resumes
+	$(RUN) python -m fcl.embedded generate --work build/embedded
+	$(RUN) python -m fcl.embedded package --work build/embedded
+
+clean: ## remove the environment, caches and the smoke study; other results stay
+	rm -rf $(VENV) results/smoke .pytest_cache .ruff_cache .hypothesis
+	find . -path ./.git -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# torch goes first and alone, by its exact version: of the builds of that version (CPU, CUDA) the one that the package
+# index offers for this machine is then kept. The stamp is written last, so a broken installation is begun again.
+$(STAMP): requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { \
+		echo "error: there is no '$(PYTHON)'; say which Python to use: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "error: Python 3.11 or newer is needed, '$(PYTHON)' is $$($(PYTHON) --version 2>&1);" \
+			"say which one to use: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { \
+		echo "error: the virtual environment could not be made; on Debian: apt install python3-venv" >&2; exit 1; }
+	$(PIP) install --quiet $(TORCH)
+	$(PIP) install --quiet -r requirements.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@

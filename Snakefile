@@ -1,0 +1,45 @@
+# Flexible Cutoff Learning, from data to figures.
+#   snakemake --cores all                           the mini study: offline, CPU
+#   snakemake --cores all --config study=smoke      proves every rule in minutes
+#   snakemake --cores all --use-conda --config study=paper
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+sys.path.insert(0, str(Path(workflow.basedir) / "src"))
+from fcl.config import ConfigError, load_config
+
+min_version("9.0")
+
+
+configfile: "config.yaml"
+
+
+try:  # before anything else: an error in the configuration stops here, within a second
+    CONFIG = load_config(config)
+except ConfigError as error:
+    raise WorkflowError(f"The configuration (config.yaml, --configfile, --config) cannot be used: {error}")
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/diatomics.smk"
+include: "workflow/rules/calibrate.smk"
+include: "workflow/rules/figures.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.train_all.input,
+        rules.evaluate_all.input,
+        rules.diatomics_all.input,
+        rules.calibrate_all.input,
+        rules.figures.input,

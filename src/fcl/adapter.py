@@ -1,0 +1,50 @@
+"""What every script of the workflow does first: write to its log, find its function and its settings."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fcl.config import Study
+
+
+def export_source_path(basedir: str | os.PathLike[str]) -> None:
+    """Let the jobs of a workflow in ``basedir`` import ``fcl`` from its ``src``.
+
+    A conda environment of a rule holds the dependencies only; the library is that of the checkout.
+    """
+    source = str(Path(basedir) / "src")
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != source]
+    os.environ["PYTHONPATH"] = os.pathsep.join([source, *paths])
+
+
+def redirect_to_log(log: str | os.PathLike[str]) -> None:
+    """From here on, write stdout and stderr to ``log``, line by line; a traceback lands there too."""
+    Path(log).parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout = sys.stderr = open(log, "w", buffering=1, encoding="utf-8")
+
+
+def library_function(snakemake: Any, name: str) -> Any:
+    """The function ``module:function`` for the job that ``snakemake`` describes.
+
+    Output goes to the job's log from before the import on, so that a fault of the import is found there too.
+    """
+    redirect_to_log(snakemake.log[0])
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def settings_of(snakemake: Any) -> Study:
+    """The settings of a job: the sections that its rule declares (``params.settings``), and how to compute.
+
+    ``compute`` comes from the configuration: device, backend and threads determine no result, and a change
+    of them must not run a job again. The ``dtype`` does, and is a parameter of each rule by itself.
+    """
+    from fcl.config import Study, load_config
+
+    compute = load_config(snakemake.config).resolve(snakemake.wildcards.study).compute
+    return Study.restore({**snakemake.params.settings, "compute": compute.model_dump()})

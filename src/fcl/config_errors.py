@@ -1,0 +1,69 @@
+"""Readable errors of the configuration: the dotted key of the fault, and the nearest valid one."""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used; the message says where and why.
+
+    Not a ValueError, so that pydantic hands it on as it is when a validator raises it.
+    """
+
+
+def nearest(word: str, valid: Iterable[str]) -> str:
+    """The end of an error message: the valid word nearest to ``word``, or all of them if none is near."""
+    valid = list(valid)
+    close = difflib.get_close_matches(str(word), valid, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else f"; valid: {', '.join(valid)}"
+
+
+def deep_merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with the leaves of ``overrides`` put over it; lists are replaced as a whole. Neither is
+    changed."""
+    merged = dict(base)
+    for key, value in overrides.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = deep_merge(merged[key], value) if both else value
+    return merged
+
+
+def _models_of(annotation: Any) -> list[type[BaseModel]]:
+    """The pydantic models that an annotation names, through unions, lists and mappings."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in typing.get_args(annotation) for model in _models_of(part)]
+
+
+def _valid_keys(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
+    """Keys that the model at ``path`` below ``model`` knows."""
+    models = [model]
+    for key in path:
+        fields = [parent.model_fields[key] for parent in models if key in parent.model_fields]
+        models = [found for field in fields for found in _models_of(field.annotation)] or models
+    return [key for parent in models for key in parent.model_fields]
+
+
+def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") -> str:
+    """One line for each fault: the dotted key, what is wrong with it and, for an unknown key, the nearest
+    valid one."""
+    lines = []
+    for fault in error.errors():
+        path = tuple(part for part in fault["loc"] if part != "[key]")
+        dotted = ".".join(str(part) for part in ((prefix,) if prefix else ()) + path)
+        if fault["type"] == "extra_forbidden":
+            text = f"unknown key{nearest(str(path[-1]), _valid_keys(model, path[:-1]))}"
+        elif fault["type"] == "missing":
+            text = "is missing"
+        else:
+            text = fault["msg"].removeprefix("Value error, ")
+            if fault["type"] != "value_error":
+                text += f", not {fault['input']!r}"
+        lines.append(f"{dotted}: {text}" if dotted else text)
+    return "\n".join(lines)

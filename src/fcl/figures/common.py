@@ -1,0 +1,101 @@
+"""What all figures share: reading tables, statistics over seeds, the style sheet and writing."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+
+import matplotlib
+import pandas as pd
+import seaborn
+from cycler import cycler
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.style import context as style_context
+
+from fcl.files import atomic_path, write_csv
+
+PathLike = str | os.PathLike[str]
+
+COLUMN_WIDTH = 3.4  # inches
+TEXT_WIDTH = 7.0  # inches
+CHARACTERS_PER_INCH = 18  # of the title's font
+ANGSTROM = "Å"
+FORCE_RMSE_LABEL = f"force RMSE (meV/{ANGSTROM})"
+PAIRS_LABEL = "pairs per atom"
+
+
+def read_tables(files: Sequence[PathLike], columns: Sequence[str]) -> pd.DataFrame:
+    """Read CSV files of the same kind into one table.
+
+    Raises:
+        ValueError: no files were given, or one lacks a column or has no rows; the message names file and
+            column.
+    """
+    if not files:
+        raise ValueError("a figure needs at least one table")
+    tables = []
+    for file in files:
+        table = pd.read_csv(Path(file))
+        missing = [name for name in columns if name not in table.columns]
+        if missing:
+            raise ValueError(f"{file}: column {missing[0]!r} is missing; there are {', '.join(table.columns)}")
+        if table.empty:
+            raise ValueError(f"{file}: no rows")
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def over_seeds(table: pd.DataFrame, by: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
+    """Mean and sample standard deviation of ``values`` over seeds in each group of ``by``.
+
+    Gives the columns ``<value>_mean`` and ``<value>_std`` (not a number for a single seed) and ``seeds``,
+    how many.
+
+    Raises:
+        ValueError: a group holds the same seed twice: its spread would not be that over seeds.
+    """
+    doubled = table.duplicated([*by, "seed"])
+    if doubled.any():
+        row = table.loc[doubled, [*by, "seed"]].iloc[0].to_dict()
+        raise ValueError(f"two rows for the same seed: {row}")
+    groups = table.groupby(list(by), sort=True, dropna=False)
+    result = groups["seed"].size().rename("seeds").to_frame()
+    for value in values:
+        result[f"{value}_mean"] = groups[value].mean()
+        result[f"{value}_std"] = groups[value].std(ddof=1)
+    return result.reset_index()
+
+
+@contextmanager
+def styled(width: float, height: float, title: str) -> Iterator[Figure]:
+    """A figure of ``width`` x ``height`` inches in the project's style, with ``title`` above it.
+
+    The style holds inside the block only: drawing and ``save`` belong there.
+    """
+    sheet = resources.files("fcl.figures").joinpath("fcl.mplstyle")
+    with resources.as_file(sheet) as path, matplotlib.rc_context(), style_context(["default", path]):
+        # Told apart by colour-blind readers; each use also has its own marker or dash.
+        matplotlib.rcParams["axes.prop_cycle"] = cycler("color", seaborn.color_palette("colorblind"))
+        figure = Figure(figsize=(width, height))
+        FigureCanvasAgg(figure)
+        lines = textwrap.wrap(title, int(width * CHARACTERS_PER_INCH))
+        figure.suptitle("\n".join(lines), x=0.01, ha="left", color="0.35")
+        yield figure
+
+
+def save(figure: Figure, png: PathLike, pdf: PathLike) -> None:
+    """Write a figure as PNG (300 dpi) and PDF, each atomically and without time stamps or versions."""
+    with atomic_path(png) as temporary:
+        figure.savefig(temporary, format="png", metadata={"Software": None})
+    with atomic_path(pdf) as temporary:
+        figure.savefig(temporary, format="pdf", metadata={"CreationDate": None, "Producer": None, "Creator": None})
+
+
+def save_table(table: pd.DataFrame, png: PathLike, csv: PathLike | None) -> None:
+    """Write the numbers that a figure shows: to ``csv``, or beside ``png`` under its name with ``.csv``."""
+    write_csv(Path(csv) if csv is not None else Path(png).with_suffix(".csv"), table, float_format="%.6g")

@@ -1,0 +1,115 @@
+"""Figure 4: energy of diatomic molecules near the cutoff, one FCL model at four uniform cutoffs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from fcl.figures.common import (
+    ANGSTROM,
+    TEXT_WIDTH,
+    PathLike,
+    over_seeds,
+    read_tables,
+    save,
+    save_table,
+    styled,
+)
+
+COLUMNS = ("pair", "cutoff_angstrom", "seed", "distance_angstrom", "energy_ev")
+REGION = (3.0, 7.5)  # A: where the choice of the cutoff shows
+DASHES = ("-", (0, (4, 1.2)), (0, (4, 1, 1, 1)), (0, (1, 0.8)))
+
+
+def diatomic_table(diatomics: Sequence[PathLike], seed: int | None = None) -> pd.DataFrame:
+    """The numbers of Fig. 4, in the order of the pairs in the files.
+
+    Columns: ``pair``, ``cutoff_angstrom``, ``distance_angstrom``, ``seed`` and ``energy_ev`` (the curve
+        that is drawn: the lowest seed unless ``seed`` says another), then ``energy_ev_mean`` and
+        ``energy_ev_std`` over ``seeds`` models.
+
+    Raises:
+        ValueError: a table lacks a column, or no model has the seed asked for.
+    """
+    table = read_tables(diatomics, COLUMNS)
+    keys = ["pair", "cutoff_angstrom", "distance_angstrom"]
+    for key in keys[1:]:
+        table[key] = table[key].round(6)
+    seed = int(table["seed"].min()) if seed is None else seed
+    drawn = table.loc[table["seed"] == seed, [*keys, "seed", "energy_ev"]]
+    if drawn.empty:
+        raise ValueError(f"Fig. 4: no curve of seed {seed}; there are seeds {sorted(table['seed'].unique())}")
+    order = {pair: index for index, pair in enumerate(table["pair"].unique())}
+    merged = drawn.merge(over_seeds(table, keys, ("energy_ev",)), on=keys, validate="one_to_one")
+    return merged.sort_values(keys, key=lambda c: c.map(order) if c.name == "pair" else c, ignore_index=True)
+
+
+def figure_04(
+    diatomics: Sequence[PathLike],
+    png: PathLike,
+    pdf: PathLike,
+    csv: PathLike | None = None,
+    *,
+    title: str,
+    seed: int | None = None,
+) -> pd.DataFrame:
+    """Draw Fig. 4 from diatomic curves, write PNG, PDF and CSV, and return the numbers.
+
+    One model is drawn, as in the paper: a mean over models would hide oscillations. The CSV also has the
+    spread over seeds.
+
+    Args:
+        diatomics: ``diatomics/fcl_seed*.csv``.
+        png, pdf: the figure's files.
+        csv: the numbers; beside ``png`` if not given.
+        title: which data and study the figure shows.
+        seed: the model to draw; the lowest seed if not given.
+    """
+    table = diatomic_table(diatomics, seed)
+    shown = table[table["distance_angstrom"].between(*REGION)]
+    pairs = list(shown["pair"].unique())
+    cutoffs = sorted(shown["cutoff_angstrom"].unique())
+    label = f"{title}; seed {table['seed'].iloc[0]}"
+    with styled(TEXT_WIDTH, 2.5, label) as figure:
+        panels = figure.subplots(1, len(pairs), squeeze=False)[0]
+        for axes, pair in zip(panels, pairs, strict=True):
+            curves = shown[shown["pair"] == pair]
+            axes.axhline(0.0, color="0.6", linewidth=0.6, zorder=1)
+            for index, cutoff in enumerate(cutoffs):
+                curve = curves[curves["cutoff_angstrom"] == cutoff]
+                color, dash = f"C{index}", DASHES[index % len(DASHES)]
+                axes.plot(
+                    curve["distance_angstrom"],
+                    1000.0 * curve["energy_ev"],
+                    linestyle=dash,
+                    color=color,
+                    label=f"{cutoff:.1f} {ANGSTROM}",
+                )
+                axes.plot(
+                    [cutoff, cutoff],
+                    [0.0, 0.07],
+                    transform=axes.get_xaxis_transform(),
+                    color=color,
+                    linewidth=2.2,
+                )
+            axes.set_title(pair.replace("-", "–"))
+            axes.set_xlim(*REGION)
+            axes.set_xticks(np.arange(np.ceil(REGION[0]), REGION[1], 1.0))
+            axes.set_ylim(*energy_limits(1000.0 * curves["energy_ev"]))
+            axes.set_xlabel(f"distance ({ANGSTROM})")
+        panels[0].set_ylabel("energy (meV)")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, title="cutoff (ticks below)", loc="outside right center")
+        save(figure, png, pdf)
+    save_table(shown, png, csv)
+    return shown
+
+
+def energy_limits(energies: pd.Series) -> tuple[float, float]:
+    """Limits that show the bulk of ``energies``: 2nd to 98th percentile and zero, with a margin."""
+    low, high = np.percentile(energies, [2.0, 98.0])
+    low, high = min(low, 0.0), max(high, 0.0)
+    margin = 0.12 * (high - low) or 1.0
+    return float(low - margin), float(high + margin)

@@ -1,0 +1,135 @@
+"""Files that are either whole or absent: every result is written beside its place and then renamed.
+
+Nothing heavy is imported here (no torch, no pandas at import), so that every stage can use it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas
+
+CHUNK_BYTES = 1 << 20
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; on a clean exit it is renamed to ``path``.
+
+    The temporary file keeps the suffix of ``path`` (libraries choose a format by it), lies in the same
+    folder (so that the rename is atomic) and is removed when the block raises: no half file is ever seen
+    under the final name. Missing parent folders are made.
+
+    Raises:
+        FileNotFoundError: the block ended without having written the temporary file.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=f".part{path.suffix}", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    temporary.unlink()  # writers that refuse an existing file (HDF5 mode "x") work too
+    try:
+        yield temporary
+        if not temporary.exists():
+            raise FileNotFoundError(f"{path}: nothing was written to its temporary file {temporary.name}")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write ``text`` (UTF-8) to ``path`` atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: str | os.PathLike[str], data: Any, *, indent: int = 2, sort_keys: bool = False) -> None:
+    """Write ``data`` as JSON, atomically, with a final newline.
+
+    NumPy scalars and arrays, paths and sets are turned into plain JSON; a number that is not finite is
+    written as ``null``, since JSON has no word for it.
+
+    Raises:
+        TypeError: the data hold something that has no JSON form; the message names the file.
+    """
+    try:
+        text = json.dumps(_plain(data), indent=indent, sort_keys=sort_keys, allow_nan=False)
+    except TypeError as error:
+        raise TypeError(f"{path}: {error}") from error
+    write_text(path, text + "\n")
+
+
+def write_csv(
+    path: str | os.PathLike[str],
+    rows: pandas.DataFrame | Iterable[Mapping[str, Any]],
+    columns: Sequence[str] | None = None,
+    *,
+    float_format: str | None = "%.10g",
+) -> None:
+    """Write a table as CSV, atomically: a data frame, or one mapping a row.
+
+    Args:
+        path: the file.
+        rows: a ``pandas.DataFrame`` or an iterable of mappings column -> value.
+        columns: order of the columns; required where ``rows`` may be empty, so that the header is still
+            there.
+        float_format: how floats are written; ``None`` for all digits.
+
+    Raises:
+        ValueError: a column is missing from the rows, or no column is known.
+    """
+    import pandas
+
+    table = rows if isinstance(rows, pandas.DataFrame) else pandas.DataFrame.from_records(list(rows))
+    if columns is not None:
+        missing = [name for name in columns if name not in table.columns]
+        if missing and len(table):
+            raise ValueError(f"{path}: the rows lack the columns {missing}")
+        table = table.reindex(columns=list(columns))
+    if not len(table.columns):
+        raise ValueError(f"{path}: no rows and no columns were given")
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False, float_format=float_format, lineterminator="\n")
+
+
+def file_digest(path: str | os.PathLike[str], algorithm: str = "sha256") -> str:
+    """Hex digest of a file's bytes by ``algorithm`` (a name that ``hashlib`` knows), read in 1 MiB pieces."""
+    digest = hashlib.new(algorithm)
+    with Path(path).open("rb") as stream:
+        while chunk := stream.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sha256_file(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file's bytes as 64 hex digits."""
+    return file_digest(path, "sha256")
+
+
+def _plain(value: Any) -> Any:
+    """``value`` in types that ``json`` writes."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, set | frozenset):
+        return [_plain(item) for item in sorted(value)]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, bool | int | str) or value is None:
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if hasattr(value, "tolist"):  # NumPy scalars and arrays, tensors
+        return _plain(value.tolist())
+    return value

@@ -1,0 +1,134 @@
+"""Running Snakemake in copies of the workflow, with stages that only write files."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PARTS = ("Snakefile", "config.yaml", "workflow", "profiles", "envs", "resources", "src")
+
+# Stages that write their outputs at once: the rules are tested, not the physics. Each one reads the settings
+# that the real stage reads, so that a rule which does not declare them fails here too.
+STUB_STAGES = """
+from fcl.files import write_text
+
+def _write(*paths):
+    for path in paths:
+        write_text(path, f"{path.name}\\n")
+
+def _train(study, section, model, history, manifest):
+    getattr(study, section), study.model, study.loss, study.compute
+    _write(model, model.with_suffix(".json"), history, manifest)
+
+def build_store(study, source, split, store, manifest):
+    study.data.frame_limit(split), study.cutoffs.r_max
+    _write(store, manifest)
+
+def pretrain(study, train, val, model, history, manifest):
+    _train(study, "pretrain", model, history, manifest)
+
+def train_fcl(study, train, val, pretrained, seed, model, history, manifest):
+    assert study.fcl.seeds == (seed,) and study.cutoffs
+    _train(study, "fcl", model, history, manifest)
+
+def train_static(study, train, val, cutoff, seed, model, history, manifest):
+    assert study.static.seeds == (seed,) and study.static.cutoffs == (cutoff,)
+    _train(study, "static", model, history, manifest)
+
+def evaluate_uniform(study, store, model, cutoffs, output, manifest):
+    assert study.evaluation.uniform_cutoffs.values() == cutoffs
+    write_text(output, f"{cutoffs}\\n")
+    write_text(manifest, "")
+
+def diatomic_curves(study, model, output, manifest):
+    study.diatomics
+    _write(output, manifest)
+
+def calibrate_cutoffs(study, train, test, model, subset, lam, seed, cutoffs, history, metrics, manifest):
+    assert study.calibration.subsets == (subset,) and study.calibration.lambdas == (lam,) and study.loss
+    _write(cutoffs, history, metrics, manifest)
+"""
+STUB_FIGURES = """
+from fcl.files import write_text
+
+def _draw(files, png, pdf, *, title):
+    for path in (png, pdf, png.with_suffix(".csv")):
+        write_text(path, f"{title}: {len(files)} files\\n")
+
+figure_03 = figure_04 = figure_05 = _draw
+"""
+STUB_MANIFEST = """
+name: embedded
+title: a stub
+licence: none
+citation: none
+version: "1"
+splits:
+  train: {file: train.xyz.gz, frames: 48}
+  val: {file: val.xyz.gz}
+  test: {file: test.xyz.gz}
+"""
+
+
+def copy_workflow(target):
+    """The parts of the repository that the workflow needs, in ``target``."""
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, target / part, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        else:
+            shutil.copy2(source, target / part)
+    return target
+
+
+def put_stubs(folder):
+    """Replace stages, figures and embedded data of a copy by stubs that take no time."""
+    shutil.rmtree(folder / "src/fcl/figures")
+    (folder / "src/fcl/figures.py").write_text(STUB_FIGURES)
+    (folder / "src/fcl/stages.py").write_text(STUB_STAGES)
+    shutil.rmtree(folder / "resources/embedded", ignore_errors=True)
+    (folder / "resources/embedded").mkdir()
+    (folder / "resources/embedded/manifest.yaml").write_text(STUB_MANIFEST)
+    for split in ("train", "val", "test"):
+        (folder / f"resources/embedded/{split}.xyz.gz").write_text(split)
+
+
+def snakemake(folder, *arguments, cores=2):
+    """Run Snakemake in ``folder`` as a user would; stdout and stderr come back together in ``stdout``."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    environment["XDG_CACHE_HOME"] = str(folder / ".cache")
+    return subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", str(cores), *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def planned(folder, *arguments):
+    """Jobs that a dry run plans, by rule; an empty dictionary if there is nothing to do."""
+    done = snakemake(folder, "--quiet", "rules", "--dry-run", *arguments)
+    assert done.returncode == 0, done.stdout
+    return job_counts(done.stdout)
+
+
+def job_counts(text):
+    """The first table of job counts in Snakemake's output."""
+    lines = text.splitlines()
+    if "Job stats:" not in lines:
+        assert "Nothing to be done" in text, text
+        return {}
+    counts = {}
+    for line in lines[lines.index("Job stats:") + 3 :]:
+        if not line.strip():
+            break
+        rule, count = line.split()
+        counts[rule] = int(count)
+    counts.pop("total")
+    return counts

@@ -1,0 +1,181 @@
+"""The DAG: what each study plans, what a change runs again, and how an error in the configuration is told."""
+
+import os
+import shutil
+import time
+
+import pytest
+from dry_runs import planned, snakemake
+
+SMALL = {
+    "build_store": 3,
+    "pretrain": 1,
+    "train_fcl": 3,
+    "train_static": 2,
+    "evaluate_cutoffs": 6,
+    "diatomic_curves": 3,
+    "calibrate_cutoffs": 4,
+    "figure_03": 1,
+    "figure_04": 1,
+    "figure_05": 1,
+    "all": 1,
+}
+WHOLE = SMALL | {"train_static": 12, "evaluate_cutoffs": 16, "calibrate_cutoffs": 20}
+
+
+def test_the_paper_plans_the_whole_protocol(tree):
+    assert planned(tree, "--config", "study=paper") == WHOLE | {"download_mad": 3}
+
+
+def test_mini_is_the_default_and_needs_no_download(tree):
+    assert planned(tree) == WHOLE
+
+
+def test_smoke_is_small(tree):
+    assert planned(tree, "--config", "study=smoke") == SMALL
+
+
+@pytest.mark.parametrize(
+    ("target", "last", "absent"),
+    [
+        ("train_all", "train_static", "evaluate_cutoffs"),
+        ("evaluate_all", "evaluate_cutoffs", "diatomic_curves"),
+        ("diatomics_all", "diatomic_curves", "train_static"),
+        ("calibrate_all", "calibrate_cutoffs", "figure_05"),
+        ("figures", "figure_05", "download_mad"),
+    ],
+)
+def test_targets(tree, target, last, absent):
+    jobs = planned(tree, target, "--config", "study=smoke")
+    assert jobs[target] == 1
+    assert jobs[last] == SMALL[last]
+    assert absent not in jobs
+
+
+def test_lint_is_clean(tree):
+    done = snakemake(tree, "--lint")
+    assert done.returncode == 0, done.stdout
+    assert "good condition" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("stduy=smoke", ("stduy: unknown key", "did you mean 'study'")),
+        ("study=smok", ("there is no study 'smok'", "did you mean 'smoke'")),
+        ('studies={"mini": {"fcl": {"epochz": 3}}}', ("studies.mini.fcl.epochz", "did you mean 'epochs'")),
+        ('protocol={"calibration": {"split": "test"}}', ("protocol.calibration.split",)),
+        (
+            'protocol={"data": {"manifest": "resources/nowhere.yaml"}}',
+            ("data.manifest", "resources/nowhere.yaml"),
+        ),
+    ],
+)
+def test_an_error_in_the_configuration_stops_at_once_with_its_dotted_key(tree, option, words):
+    study = () if "study=" in option or "stduy" in option else ("study=paper",)
+    done = snakemake(tree, "--dry-run", "--config", option, *study)
+    assert done.returncode != 0
+    for word in words:
+        assert word in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_a_calibration_that_is_too_short_is_warned_of(tree):
+    override = 'studies={"smoke": {"calibration": {"learning_rate": 0.003}}}'
+    done = snakemake(tree, "--dry-run", "--config", "study=smoke", override)
+    assert done.returncode == 0
+    assert "does not exceed upper_bound - lower_bound = 3.50 A" in done.stdout
+
+
+def test_a_second_run_does_nothing(finished):
+    assert planned(finished, "--config", "study=smoke") == {}
+
+
+def test_every_compute_job_left_a_log_and_a_benchmark(finished):
+    results = finished / "results/smoke"
+    for folder in ("train_fcl", "train_static", "evaluate_cutoffs", "diatomic_curves", "calibrate_cutoffs"):
+        logs = sorted(path.stem for path in (results / "logs" / folder).iterdir())
+        assert logs == sorted(path.stem for path in (results / "benchmarks" / folder).iterdir())
+        assert len(logs) == SMALL[folder]
+
+
+def test_each_model_is_evaluated_at_its_cutoffs(finished):
+    metrics = finished / "results/smoke/metrics"
+    assert (metrics / "fcl_seed1.csv").read_text() == "[4.0, 5.0, 6.0, 7.0]\n"
+    assert (metrics / "static_r4.0_seed1.csv").read_text() == "[4.0]\n"
+    assert (metrics / "pretrain.csv").read_text() == "[6.0]\n"
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ({"calibration": {"epochs": 5}}, {"calibrate_cutoffs": 4, "figure_05": 1}),
+        ({"diatomics": {"points": 31}}, {"diatomic_curves": 3, "figure_04": 1}),
+        (
+            {"fcl": {"seeds": [1, 2, 3, 4]}},
+            {
+                "train_fcl": 1,
+                "evaluate_cutoffs": 1,
+                "diatomic_curves": 1,
+                "figure_03": 1,
+                "figure_04": 1,
+            },
+        ),
+        ({"calibration": {"lambdas": [1e-2, 1e-3, 1e-4]}}, {"calibrate_cutoffs": 2, "figure_05": 1}),
+        (
+            {"static": {"cutoffs": [4.0, 5.0, 6.0]}},
+            {"train_static": 1, "evaluate_cutoffs": 1, "figure_03": 1},
+        ),
+        ({"compute": {"threads": 2, "device": "cpu", "backend": "reference"}}, {}),
+        ({"data": {"local_dir": "elsewhere"}}, {}),
+    ],
+)
+def test_a_changed_setting_runs_what_it_determines_and_nothing_else(finished, override, expected):
+    jobs = planned(finished, "--config", "study=smoke", f"studies={ {'smoke': override} }")
+    jobs.pop("all", None)
+    assert jobs == expected
+
+
+def test_an_edit_of_the_library_runs_the_stages_that_use_it(finished):
+    stages = finished / "src/fcl/stages.py"
+    before = stages.read_text()
+    stages.write_text(before.replace("    study.diatomics\n", "    study.diatomics.pairs\n"))
+    try:
+        jobs = planned(finished, "--config", "study=smoke")
+    finally:
+        stages.write_text(before)
+    jobs.pop("all", None)
+    assert jobs == {"diatomic_curves": 3, "figure_04": 1}
+
+
+def test_figures_are_drawn_from_the_committed_numbers_alone(finished, tmp_path):
+    folder = tmp_path / "clone"
+    shutil.copytree(
+        finished,
+        folder,
+        ignore=shutil.ignore_patterns(".snakemake", "stores", "models", "logs", "benchmarks"),
+    )
+    for path in folder.glob("results/smoke/figures/*"):
+        path.unlink()
+    now = time.time()  # the times of a clone mean nothing: data newer than what was made of them
+    for path in folder.glob("resources/embedded/*"):
+        os.utime(path, (now, now))
+    jobs = planned(folder, "figures", "--config", "study=smoke")
+    assert jobs == {"figure_03": 1, "figure_04": 1, "figure_05": 1, "figures": 1}
+
+
+def test_newer_data_files_run_nothing_as_their_checksum_decides(finished):
+    for path in finished.glob("resources/embedded/*"):
+        os.utime(path)
+    assert planned(finished, "--config", "study=smoke") == {}
+    manifest = finished / "resources/embedded/manifest.yaml"
+    before = manifest.read_text()
+    checksum = "sha256:" + 64 * "0"
+    manifest.write_text(before.replace("test.xyz.gz}", f"test.xyz.gz, checksum: '{checksum}'}}"))
+    try:
+        jobs = planned(finished, "--config", "study=smoke")
+    finally:
+        manifest.write_text(before)
+    assert jobs["build_store"] == 1
+    assert "pretrain" not in jobs
+    assert jobs["evaluate_cutoffs"] == SMALL["evaluate_cutoffs"]

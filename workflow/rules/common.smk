@@ -1,0 +1,164 @@
+# What the rules share: the study of a job, its settings, and what it asks of a scheduler. Rules are in the other files.
+import functools
+
+from fcl.adapter import export_source_path
+from fcl.config_checks import cutoff_label, lambda_label
+from fcl.download import load_data_manifest
+from fcl.provenance import source_digest
+from snakemake.logging import logger
+
+export_source_path(workflow.basedir)  # jobs import the library of this checkout, in a conda environment too
+
+STUDY = CONFIG.resolve(CONFIG.study)  # the study that the targets belong to
+
+
+wildcard_constraints:
+    study="|".join(CONFIG.studies),
+    split="train|val|test",
+    seed=r"\d+",
+    cutoff=r"\d+\.\d",
+    subset=r"[A-Za-z0-9-]+",
+    lam=r"\de[+-]\d\d",
+    model=r"pretrain|fcl_seed\d+|static_r\d+\.\d_seed\d+",
+    dataset=r"[^/]+",
+    file=r"[^/]+",
+
+
+@functools.cache
+def resolve(name):
+    return CONFIG.resolve(name)
+
+
+def study_of(wildcards):
+    return resolve(wildcards.study)
+
+
+def settings(wildcards, *sections, **narrowed):
+    """The sections that determine the result of a job; those given by keyword are narrowed to its part of a sweep, so
+    that one more seed, cutoff or lambda runs nothing again."""
+    return study_of(wildcards).narrowed(**narrowed).dump(*sections, *narrowed)
+
+
+def store_settings(wildcards):
+    """What a graph store depends on: the data, and the range of its pairs, but neither where files were got from nor
+    the lower end of the sampled cutoffs."""
+    r_max = study_of(wildcards).cutoffs.r_max
+    return settings(wildcards, data={"local_dir": None}, cutoffs={"r_min": r_max})
+
+
+def dtype_of(wildcards):
+    return study_of(wildcards).compute.dtype
+
+
+def threads_of(wildcards):
+    return study_of(wildcards).compute.threads
+
+
+def memory(rule_name):
+    """Memory in MB, more at each further attempt."""
+    base = getattr(CONFIG.resources, rule_name).mem_mb
+    return lambda wildcards, attempt: attempt * base
+
+
+def minutes(rule_name):
+    """Wall time in minutes, more at each further attempt."""
+    base = getattr(CONFIG.resources, rule_name).runtime
+    return lambda wildcards, attempt: attempt * base
+
+
+@functools.cache
+def read_data_manifest(path):
+    try:
+        return load_data_manifest(path)
+    except (FileNotFoundError, ValueError) as error:
+        raise WorkflowError(f"data.manifest: {error}")
+
+
+def data_manifest(wildcards):
+    """The data manifest of a job's study: name, title and splits."""
+    return read_data_manifest(study_of(wildcards).data.manifest)
+
+
+def study_of_dataset(wildcards):
+    """A study whose manifest describes the data set of a download; the chosen study is asked first."""
+    for study in (STUDY, *map(resolve, CONFIG.studies)):
+        if (
+            Path(study.data.manifest).is_file()
+            and read_data_manifest(study.data.manifest).name == wildcards.dataset
+        ):
+            return study
+    raise WorkflowError(f"no study of config.yaml has a manifest of the data set {wildcards.dataset!r}")
+
+
+def split_entry(wildcards):
+    entry = data_manifest(wildcards).splits.get(wildcards.split)
+    if entry is None:
+        raise WorkflowError(f"{study_of(wildcards).data.manifest}: splits.{wildcards.split} is missing")
+    return entry
+
+
+def source_file(wildcards):
+    """The frames of a split: downloaded where the manifest gives an address, beside the manifest otherwise."""
+    entry = split_entry(wildcards)
+    if entry.url is None:
+        return str(Path(study_of(wildcards).data.manifest).parent / entry.file)
+    return f"data/{data_manifest(wildcards).name}/{wildcards.split}/{entry.file}"
+
+
+def evaluated_cutoffs(wildcards):
+    """Uniform cutoffs at which a model is evaluated: FCL sweeps them, a static model has its own only."""
+    study = study_of(wildcards)
+    if wildcards.model == "pretrain":
+        return [study.pretrain.cutoff]
+    if wildcards.model.startswith("static_r"):
+        return [float(wildcards.model.removeprefix("static_r").split("_")[0])]
+    return study.evaluation.uniform_cutoffs.values()
+
+
+def evaluated_grid(wildcards):
+    """The sweep of the evaluation, narrowed to the cutoffs of the job's model."""
+    cutoffs = evaluated_cutoffs(wildcards)
+    return {"uniform_cutoffs": {"start": cutoffs[0], "stop": cutoffs[-1]}}
+
+
+def fcl_models(study):
+    return [f"fcl_seed{seed}" for seed in study.fcl.seeds]
+
+
+def static_models(study):
+    return [
+        f"static_r{cutoff_label(cutoff)}_seed{seed}"
+        for cutoff in study.static.cutoffs
+        for seed in study.static.seeds
+    ]
+
+
+def results(study, pattern, **values):
+    """Files of a study, e.g. ``results(STUDY, "models/{model}.json", model=[...])``."""
+    return expand(f"results/{study.name}/{pattern}", **values)
+
+
+def calibrated(study, suffix):
+    """A file of each calibration: subset x lambda x seed."""
+    calibration = study.calibration
+    return results(
+        study,
+        f"calibration/{{subset}}_lambda{{lam}}_seed{{seed}}{suffix}",
+        subset=calibration.subsets,
+        lam=[lambda_label(lam) for lam in calibration.lambdas],
+        seed=calibration.seeds,
+    )
+
+
+def warn_of_short_calibration(study):
+    """A calibration whose steps cannot cross the allowed interval, judged by the most structures that it can have."""
+    split = study.calibration.split
+    entry = read_data_manifest(study.data.manifest).splits.get(split)
+    bounds = [study.data.frame_limit(split), entry.frames if entry else None]
+    known = [bound for bound in bounds if bound is not None]
+    fault = known and study.calibration.fault_of_reach(min(known), ", ".join(study.calibration.subsets))
+    if fault:
+        logger.warning(f"WARNING: {fault}")
+
+
+warn_of_short_calibration(STUDY)

@@ -1,0 +1,50 @@
+# Frames -> graph stores: positions, labels and the neighbour list up to cutoffs.r_max, once a split.
+
+
+rule download_mad:
+    output:
+        frames="data/{dataset}/{split}/{file}",
+        record="data/{dataset}/{split}/{file}.verified.json",
+    log:
+        "data/{dataset}/logs/{split}_{file}.log",
+    retries: 3
+    localrule: True
+    conda:
+        "../../envs/plot.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("download_mad"),
+        runtime=minutes("download_mad"),
+    params:
+        manifest=lambda w: study_of_dataset(w).data.manifest,
+        local_dir=lambda w: study_of_dataset(w).data.local_dir,
+    message:
+        "Downloading the {wildcards.split} split of {wildcards.dataset}"
+    script:
+        "../scripts/download_mad.py"
+
+
+rule build_store:
+    input:
+        frames=ancient(source_file),  # known by its checksum, not by the time of a clone or a download
+    output:
+        store="results/{study}/stores/{split}.h5",
+        manifest="results/{study}/stores/{split}.manifest.json",
+    log:
+        "results/{study}/logs/build_store/{split}.log",
+    benchmark:
+        "results/{study}/benchmarks/build_store/{split}.tsv"
+    conda:
+        "../../envs/fcl.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("build_store"),
+        runtime=minutes("build_store"),
+    params:
+        settings=store_settings,
+        checksum=lambda w: split_entry(w).checksum,
+        code=source_digest("fcl.stages:build_store"),
+    message:
+        "Building the graph store of the {wildcards.split} split"
+    script:
+        "../scripts/build_store.py"

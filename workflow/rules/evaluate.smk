@@ -1,0 +1,40 @@
+# Errors and pairs per atom on the test split: FCL over a sweep of uniform cutoffs, static models at their own.
+
+
+rule evaluate_cutoffs:
+    input:
+        store="results/{study}/stores/test.h5",
+        model="results/{study}/models/{model}.safetensors",
+        card="results/{study}/models/{model}.json",
+    output:
+        metrics="results/{study}/metrics/{model}.csv",
+        manifest="results/{study}/metrics/{model}.manifest.json",
+    log:
+        "results/{study}/logs/evaluate_cutoffs/{model}.log",
+    benchmark:
+        "results/{study}/benchmarks/evaluate_cutoffs/{model}.tsv"
+    conda:
+        "../../envs/fcl.yaml"
+    threads: threads_of
+    resources:
+        gpu=1,
+        mem_mb=memory("evaluate_cutoffs"),
+        runtime=minutes("evaluate_cutoffs"),
+    params:
+        settings=lambda w: settings(w, evaluation=evaluated_grid(w)),
+        cutoffs=evaluated_cutoffs,
+        dtype=dtype_of,
+        code=source_digest("fcl.stages:evaluate_uniform"),
+    message:
+        "Evaluating {wildcards.model} on the test split"
+    script:
+        "../scripts/evaluate_cutoffs.py"
+
+
+rule evaluate_all:
+    input:
+        results(
+            STUDY,
+            "metrics/{model}.csv",
+            model=["pretrain", *fcl_models(STUDY), *static_models(STUDY)],
+        ),

@@ -1,0 +1,107 @@
+# Pre-training at one cutoff -> FCL from that checkpoint, a job a seed; static baselines, a job a cutoff and seed.
+
+
+rule pretrain:
+    input:
+        train="results/{study}/stores/train.h5",
+        val="results/{study}/stores/val.h5",
+    output:
+        model="results/{study}/models/pretrain.safetensors",
+        card="results/{study}/models/pretrain.json",
+        manifest="results/{study}/models/pretrain.manifest.json",
+        history="results/{study}/metrics/history/pretrain.csv",
+    log:
+        "results/{study}/logs/pretrain.log",
+    benchmark:
+        "results/{study}/benchmarks/pretrain.tsv"
+    conda:
+        "../../envs/fcl.yaml"
+    threads: threads_of
+    resources:
+        gpu=1,
+        mem_mb=memory("pretrain"),
+        runtime=minutes("pretrain"),
+    params:
+        settings=lambda w: settings(w, "model", "loss", "pretrain"),
+        dtype=dtype_of,
+        code=source_digest("fcl.stages:pretrain"),
+    message:
+        "Pre-training a static model"
+    script:
+        "../scripts/pretrain.py"
+
+
+rule train_fcl:
+    input:
+        train="results/{study}/stores/train.h5",
+        val="results/{study}/stores/val.h5",
+        pretrained="results/{study}/models/pretrain.safetensors",
+        card="results/{study}/models/pretrain.json",
+    output:
+        model="results/{study}/models/fcl_seed{seed}.safetensors",
+        card="results/{study}/models/fcl_seed{seed}.json",
+        manifest="results/{study}/models/fcl_seed{seed}.manifest.json",
+        history="results/{study}/metrics/history/fcl_seed{seed}.csv",
+    log:
+        "results/{study}/logs/train_fcl/seed{seed}.log",
+    benchmark:
+        "results/{study}/benchmarks/train_fcl/seed{seed}.tsv"
+    conda:
+        "../../envs/fcl.yaml"
+    threads: threads_of
+    resources:
+        gpu=1,
+        mem_mb=memory("train_fcl"),
+        runtime=minutes("train_fcl"),
+    params:
+        settings=lambda w: settings(w, "model", "cutoffs", "loss", fcl={"seeds": [int(w.seed)]}),
+        dtype=dtype_of,
+        code=source_digest("fcl.stages:train_fcl"),
+    message:
+        "Flexible cutoff learning, seed {wildcards.seed}"
+    script:
+        "../scripts/train_fcl.py"
+
+
+rule train_static:
+    input:
+        train="results/{study}/stores/train.h5",
+        val="results/{study}/stores/val.h5",
+    output:
+        model="results/{study}/models/static_r{cutoff}_seed{seed}.safetensors",
+        card="results/{study}/models/static_r{cutoff}_seed{seed}.json",
+        manifest="results/{study}/models/static_r{cutoff}_seed{seed}.manifest.json",
+        history="results/{study}/metrics/history/static_r{cutoff}_seed{seed}.csv",
+    log:
+        "results/{study}/logs/train_static/r{cutoff}_seed{seed}.log",
+    benchmark:
+        "results/{study}/benchmarks/train_static/r{cutoff}_seed{seed}.tsv"
+    conda:
+        "../../envs/fcl.yaml"
+    threads: threads_of
+    resources:
+        gpu=1,
+        mem_mb=memory("train_static"),
+        runtime=minutes("train_static"),
+    params:
+        settings=lambda w: settings(
+            w,
+            "model",
+            "loss",
+            static={"cutoffs": [float(w.cutoff)], "seeds": [int(w.seed)]},
+        ),
+        dtype=dtype_of,
+        code=source_digest("fcl.stages:train_static"),
+    message:
+        "Training a static model at {wildcards.cutoff} A, seed {wildcards.seed}"
+    script:
+        "../scripts/train_static.py"
+
+
+rule train_all:
+    input:
+        results(
+            STUDY,
+            "models/{model}.safetensors",
+            model=["pretrain", *fcl_models(STUDY), *static_models(STUDY)],
+        ),

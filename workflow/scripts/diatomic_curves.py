@@ -1,0 +1,13 @@
+"""Energy and force curves of pairs of atoms."""
+
+from pathlib import Path
+
+from fcl.adapter import library_function, settings_of
+
+diatomic_curves = library_function(snakemake, "fcl.stages:diatomic_curves")
+diatomic_curves(
+    settings_of(snakemake),
+    model=Path(snakemake.input.model),
+    output=Path(snakemake.output.curves),
+    manifest=Path(snakemake.output.manifest),
+)

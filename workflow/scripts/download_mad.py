@@ -1,0 +1,13 @@
+"""Get the file of one split and verify it."""
+
+from pathlib import Path
+
+from fcl.adapter import library_function
+
+fetch_split = library_function(snakemake, "fcl.download:fetch_split")
+fetch_split(
+    Path(snakemake.params.manifest),
+    snakemake.wildcards.split,
+    Path(snakemake.output.frames),
+    local_dir=snakemake.params.local_dir,
+)

@@ -1,0 +1,13 @@
+"""Fig. 3: force RMSE and pairs per atom against the uniform cutoff."""
+
+from pathlib import Path
+
+from fcl.adapter import library_function
+
+figure_03 = library_function(snakemake, "fcl.figures:figure_03")
+figure_03(
+    [Path(file) for file in snakemake.input.metrics],
+    png=Path(snakemake.output.png),
+    pdf=Path(snakemake.output.pdf),
+    title=snakemake.params.title,
+)

@@ -1,0 +1,13 @@
+"""Fig. 5: force RMSE against pairs per atom after calibration."""
+
+from pathlib import Path
+
+from fcl.adapter import library_function
+
+figure_05 = library_function(snakemake, "fcl.figures:figure_05")
+figure_05(
+    [Path(file) for file in snakemake.input.metrics],
+    png=Path(snakemake.output.png),
+    pdf=Path(snakemake.output.pdf),
+    title=snakemake.params.title,
+)

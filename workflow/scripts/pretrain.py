@@ -1,0 +1,15 @@
+"""Pre-train a static model at one cutoff."""
+
+from pathlib import Path
+
+from fcl.adapter import library_function, settings_of
+
+pretrain = library_function(snakemake, "fcl.stages:pretrain")
+pretrain(
+    settings_of(snakemake),
+    train=Path(snakemake.input.train),
+    val=Path(snakemake.input.val),
+    model=Path(snakemake.output.model),
+    history=Path(snakemake.output.history),
+    manifest=Path(snakemake.output.manifest),
+)

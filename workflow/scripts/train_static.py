@@ -1,0 +1,17 @@
+"""Train one static model: one cutoff, one seed."""
+
+from pathlib import Path
+
+from fcl.adapter import library_function, settings_of
+
+train_static = library_function(snakemake, "fcl.stages:train_static")
+train_static(
+    settings_of(snakemake),
+    train=Path(snakemake.input.train),
+    val=Path(snakemake.input.val),
+    cutoff=float(snakemake.wildcards.cutoff),
+    seed=int(snakemake.wildcards.seed),
+    model=Path(snakemake.output.model),
+    history=Path(snakemake.output.history),
+    manifest=Path(snakemake.output.manifest),
+)
