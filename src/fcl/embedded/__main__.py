@@ -1,0 +1,54 @@
+"""Command line: ``python -m fcl.embedded generate|atoms|package``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from fcl.embedded.cp2k import CP2KError
+from fcl.embedded.generate import generate, isolated_atoms
+from fcl.embedded.package import PackageError, package
+from fcl.embedded.structures import load_settings
+
+
+def parser() -> argparse.ArgumentParser:
+    """Parser of the three commands."""
+    root = argparse.ArgumentParser(prog="python -m fcl.embedded", description="The embedded data set (needs CP2K).")
+    commands = root.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("generate", help="compute structures with CP2K; resumes where it stopped")
+    run.add_argument("--count", type=int, default=120, help="structures per subset (default 120)")
+    run.add_argument("--processes", type=int, default=2, help="CP2K processes at a time, one thread each (default 2)")
+    atoms = commands.add_parser("atoms", help="compute the isolated atoms that are still missing")
+    pack = commands.add_parser("package", help="write the compressed splits, the manifest and the data card")
+    pack.add_argument("--output", type=Path, required=True, help="directory to write to")
+    pack.add_argument("--count", type=int, default=120, help="structures per subset (default 120)")
+    pack.add_argument("--allow-partial", action="store_true", help="package what there is so far")
+    for command in (run, atoms, pack):
+        command.add_argument("--work", type=Path, required=True, help="directory of the results so far")
+    return root
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    options = parser().parse_args(arguments)
+    settings = load_settings()
+    try:
+        if options.command == "generate":
+            generate(options.work, options.count, options.processes, settings)
+        elif options.command == "atoms":
+            isolated_atoms(options.work, settings)
+        else:
+            manifest = package(
+                options.work, options.output, options.count, settings, allow_partial=options.allow_partial
+            )
+            for split, entry in manifest["splits"].items():
+                print(f"{split}: {entry['frames']} frames, {entry['size']} bytes, {entry['subsets']}")
+    except (CP2KError, PackageError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
