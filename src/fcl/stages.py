@@ -205,6 +205,8 @@ def evaluate_uniform(study, store: Path, model: Path, cutoffs: list[float], outp
 
     started = time.time()
     data, potential = _data(study, store), _load(study, model)
+    for cutoff in cutoffs:
+        potential.check_cutoff(cutoff)
     rows = []
     for cutoff in cutoffs:
         errors = evaluate(potential, data, uniform_rule(cutoff, data.dtype), study.evaluation.batch_size)

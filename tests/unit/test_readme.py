@@ -19,9 +19,7 @@ def blocks(language):
 
 
 def make_targets():
-    return set(
-        re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
-    )
+    return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
 
 
 def test_it_opens_with_a_picture_and_two_commands():
@@ -32,16 +30,12 @@ def test_it_opens_with_a_picture_and_two_commands():
 
 
 def test_every_make_target_named_exists():
-    named = set(
-        re.findall(r"\bmake ([a-z][a-z-]*)", "\n".join([*blocks("sh"), *re.findall(r"`([^`\n]+)`", README)]))
-    )
+    named = set(re.findall(r"\bmake ([a-z][a-z-]*)", "\n".join([*blocks("sh"), *re.findall(r"`([^`\n]+)`", README)])))
     assert {"mini", "test"} <= named <= make_targets()
 
 
 def test_make_plans_the_named_targets():
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))
-    }
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     for target, command in (
         ("mini", "snakemake --cores all --config study=mini"),
         ("test", "python -m pytest"),

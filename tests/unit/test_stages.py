@@ -134,3 +134,11 @@ def test_a_subset_that_is_not_there(done, study, tmp_path):
     with pytest.raises(ValueError, match="'SHIFTML-molcrys' is not in the data; there are MC2D, MC3D"):
         stages.calibrate_cutoffs(study, *files, "SHIFTML-molcrys", 1e-3, 1, *outputs)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("name", "cutoff"), [("static", 4.5), ("fcl", 7.5), ("fcl", 0.0)])
+def test_a_cutoff_that_the_model_does_not_have(done, study, tmp_path, name, cutoff):
+    outputs = tmp_path / "a.csv", tmp_path / "a.json"
+    with pytest.raises(ValueError, match=f"{cutoff} A"):
+        stages.evaluate_uniform(study, done / "test.h5", done / f"{name}.safetensors", [cutoff], *outputs)
+    assert not list(tmp_path.iterdir())

@@ -45,6 +45,11 @@ class StaticMACE(ScaleShiftMACE):
             raise ValueError("the fast path covers max_ell = 1, correlation 1, two layers of scalars and vectors only")
         self._backend = "reference" if name == "reference" or not supports_fast(self) else "fast"
 
+    def check_cutoff(self, cutoff: float) -> None:
+        """Raise `ValueError` when the model cannot be evaluated at a uniform ``cutoff`` (A): a static model has one."""
+        if abs(cutoff - self.cutoff_limit) > 1e-9:
+            raise ValueError(f"a static model of cutoff {self.cutoff_limit} A cannot be evaluated at {cutoff} A")
+
     # -- what differs between the static and the flexible model --------------------------------------------------------
 
     def initial_node_features(self, numbers: torch.Tensor, cutoffs: torch.Tensor | None) -> torch.Tensor:
@@ -176,6 +181,11 @@ class FlexibleMACE(StaticMACE):
         )
         channels = self.node_embedding.linear.irreps_out.dim
         self.cutoff_embedding = CutoffEmbedding(settings.cutoff_embedding_hidden, channels, settings.cutoff_embedding)
+
+    def check_cutoff(self, cutoff: float) -> None:
+        """Raise `ValueError` for a ``cutoff`` (A) that is not positive or exceeds the range of the Bessel functions."""
+        if not 0.0 < cutoff <= self.cutoff_limit + 1e-9:
+            raise ValueError(f"cutoff {cutoff} A is not within (0, {self.cutoff_limit}] A, the range of this model")
 
     def initial_node_features(self, numbers: torch.Tensor, cutoffs: torch.Tensor | None) -> torch.Tensor:
         """h_i^(0) + q(a_i), Eq. 16: [n_atoms, channels]."""
