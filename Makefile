@@ -36,9 +36,10 @@ lint: $(STAMP) ## check style: ruff, snakefmt and snakemake --lint
 	$(RUN) snakefmt --check Snakefile workflow
 	$(RUN) snakemake --lint
 
-embedded-data: $(STAMP) ## compute the embedded data set anew: needs cp2k.psmp, takes hours, resumes
+embedded-data: $(STAMP) ## compute and package the embedded data: needs cp2k.psmp; goes on from what is shipped
 	$(RUN) python -m fcl.embedded generate --work build/embedded
-	$(RUN) python -m fcl.embedded package --work build/embedded
+	$(RUN) python -m fcl.embedded atoms --work build/embedded
+	$(RUN) python -m fcl.embedded package --work build/embedded --output resources/embedded
 
 clean: ## remove the environment, caches and the smoke study; other results stay
 	rm -rf $(VENV) results/smoke .pytest_cache .ruff_cache .hypothesis

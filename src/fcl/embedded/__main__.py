@@ -9,6 +9,7 @@ from pathlib import Path
 from fcl.embedded.cp2k import CP2KError
 from fcl.embedded.generate import generate, isolated_atoms
 from fcl.embedded.package import PackageError, package
+from fcl.embedded.shipped import FILE, restore_results
 from fcl.embedded.structures import load_settings
 
 
@@ -19,6 +20,12 @@ def parser() -> argparse.ArgumentParser:
     run = commands.add_parser("generate", help="compute structures with CP2K; resumes where it stopped")
     run.add_argument("--count", type=int, default=120, help="structures per subset (default 120)")
     run.add_argument("--processes", type=int, default=2, help="CP2K processes at a time, one thread each (default 2)")
+    run.add_argument(
+        "--resume-from",
+        type=Path,
+        default=Path("resources/embedded"),
+        help="packaged data whose results an empty work directory starts with (default resources/embedded)",
+    )
     atoms = commands.add_parser("atoms", help="compute the isolated atoms that are still missing")
     pack = commands.add_parser("package", help="write the compressed splits, the manifest and the data card")
     pack.add_argument("--output", type=Path, required=True, help="directory to write to")
@@ -35,6 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
     settings = load_settings()
     try:
         if options.command == "generate":
+            if (options.resume_from / FILE).is_file():
+                restored = restore_results(options.resume_from, options.work)
+                print(f"{restored} structures taken over from {options.resume_from}", file=sys.stderr)
             generate(options.work, options.count, options.processes, settings)
         elif options.command == "atoms":
             isolated_atoms(options.work, settings)

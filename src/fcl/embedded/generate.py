@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -60,10 +61,10 @@ def to_record(task: Task, atoms: Atoms, energy: float, forces: np.ndarray, **ext
     }
 
 
-def solve(task: Task, settings: Mapping) -> tuple[dict | None, list[dict]]:
+def solve(task: Task, settings: Mapping, first_attempt: int = 0) -> tuple[dict | None, list[dict]]:
     """Compute one structure, drawing it again after a failure; returns (record or None, failures)."""
     failures: list[dict] = []
-    for attempt in range(settings["limits"]["attempts"]):
+    for attempt in range(first_attempt, settings["limits"]["attempts"]):
         started = time.monotonic()
         try:
             atoms = make_structure(task, settings, attempt)
@@ -96,12 +97,12 @@ def solve(task: Task, settings: Mapping) -> tuple[dict | None, list[dict]]:
 def generate(work: Path, count: int, processes: int, settings: Mapping) -> int:
     """Compute what is missing of ``count`` structures a subset; returns how many were computed now.
 
-    Tasks that failed in all their attempts are not tried again (delete their lines of ``failures.jsonl`` to do so).
+    Tasks that failed in all their attempts (``limits.attempts``) are not tried again.
     """
     work.mkdir(parents=True, exist_ok=True)
     done = {r["key"] for subset in SUBSETS for r in read_lines(results_file(work, subset))}
-    last_attempt = settings["limits"]["attempts"] - 1
-    given_up = {f["key"] for f in read_lines(work / "failures.jsonl") if f["attempt"] == last_attempt}
+    tried = Counter(f["key"] for f in read_lines(work / "failures.jsonl"))
+    given_up = {key for key, count in tried.items() if count >= settings["limits"]["attempts"]}
     todo = [t for t in tasks(count, settings) if t.key not in done and t.key not in given_up]
     print(
         f"{len(done)} structures done, {len(given_up)} given up, {len(todo)} to do",
@@ -115,7 +116,7 @@ def generate(work: Path, count: int, processes: int, settings: Mapping) -> int:
         running: set[Future] = set()
         while True:
             while len(running) < processes and (task := next(queue, None)) is not None:
-                running.add(pool.submit(solve, task, settings))
+                running.add(pool.submit(solve, task, settings, tried[task.key]))
             if not running:
                 return finished
             ready, running = wait(running, return_when=FIRST_COMPLETED)
@@ -142,10 +143,12 @@ def isolated_atoms(work: Path, settings: Mapping) -> dict[str, float]:
     path = work / "atoms.json"
     energies: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
     options = settings["atoms"]
-    level = {**settings["cp2k"], **options["overrides"]}
     for symbol, multiplicity in options["multiplicity"].items():
         if symbol in energies:
             continue
+        level = {**settings["cp2k"], **options["overrides"]}
+        if symbol in options["structure_basis"]:
+            level |= {name: settings["cp2k"][name] for name in ("basis", "basis_file")}
         result = compute(Atoms(symbol, positions=[[0.0, 0.0, 0.0]]), level, multiplicity=multiplicity)
         energies[symbol] = round(result.energy, 6)
         print(f"atom {symbol}: {result.energy:.6f} eV in {result.seconds:.0f} s", file=sys.stderr, flush=True)

@@ -22,6 +22,8 @@ from ase.io import write
 
 from fcl.embedded.card import data_card
 from fcl.embedded.generate import read_lines, results_file
+from fcl.embedded.shipped import FILE as RESULTS
+from fcl.embedded.shipped import pack_results
 from fcl.embedded.structures import SPLITS, SUBSETS, tasks
 
 TITLE = "embedded data set (CP2K PBEsol, GTH pseudopotentials; not MAD)"
@@ -93,9 +95,9 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def package(work: Path, output: Path, count: int, settings: Mapping, *, allow_partial: bool = False) -> dict:
-    """Write ``{train,val,test}.xyz.gz``, ``atoms.json``, ``manifest.yaml`` and ``README.md``; returns the manifest.
+    """Write ``{train,val,test}.xyz.gz``, ``results.json.gz``, ``atoms.json``, ``manifest.yaml`` and ``README.md``.
 
-    Raises PackageError for missing structures or elements, or files above the limit of size.
+    Returns the manifest. Raises PackageError for missing structures or elements, or files above the limit of size.
     """
     records = collect(work, count, settings, allow_partial)
     energies_path = work / "atoms.json"
@@ -118,7 +120,9 @@ def package(work: Path, output: Path, count: int, settings: Mapping, *, allow_pa
             "checksum": "sha256:" + hashlib.sha256(content).hexdigest(),
             "subsets": {s: subsets[s] for s in SUBSETS},
         }
-    total = sum(s["size"] for s in splits.values())
+    failures = read_lines(work / "failures.jsonl")
+    results = pack_results(records, failures, atom_energies)
+    total = sum(s["size"] for s in splits.values()) + len(results)
     if total > SIZE_LIMIT:
         raise PackageError(f"the compressed files take {total} bytes, more than {SIZE_LIMIT}")
     manifest = {
@@ -132,7 +136,7 @@ def package(work: Path, output: Path, count: int, settings: Mapping, *, allow_pa
         "splits": splits,
     }
     _write(output / "atoms.json", (json.dumps(atom_energies, indent=2) + "\n").encode())
-    failures = read_lines(work / "failures.jsonl")
+    _write(output / RESULTS, results)
     card = data_card(frames, records, failures, atom_energies, settings, manifest)
     _write(output / "README.md", card.encode())
     _write(output / "manifest.yaml", yaml.safe_dump(manifest, sort_keys=False, width=110).encode())
