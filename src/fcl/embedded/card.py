@@ -101,8 +101,9 @@ def _deviation_text(records: Sequence[Mapping]) -> str:
     """Says which records were computed at another level than the settings' (they carry a key ``level``)."""
     levels = Counter(r["level"] for r in records if "level" in r)
     return "".join(
-        f"\n{count} of the structures, the first of each subset, were computed with {level} before the settings were "
-        "relaxed\nfor speed; recomputed examples differ by at most 0.1 meV/atom and 15 meV/A.\n"
+        f"\n{count} of the structures, the first of each subset, were computed with {level},\n"
+        "before the settings were relaxed for speed; examples computed both ways differ by at most 0.1 meV/atom and\n"
+        "15 meV/A.\n"
         for level, count in sorted(levels.items())
     )
 
@@ -132,7 +133,8 @@ Small quantum-mechanical data set that lets the whole study run without a networ
 {state}
 `train.xyz.gz`, `val.xyz.gz` and `test.xyz.gz` are extended XYZ with `energy` (eV, isolated-atom energies
 removed), `forces` (eV/A), `subset`, `split`, `pbc`, `parent` and `key`; `manifest.yaml` has their sizes and
-SHA-256 checksums. This file is written by `python -m fcl.embedded package`; do not edit it.
+SHA-256 checksums, `results.json.gz` has CP2K's own results to resume from, `atoms.json` the isolated atoms.
+This file is written by `python -m fcl.embedded package`; do not edit it.
 
 ## What it is not
 
@@ -178,7 +180,7 @@ subtracted.
 Every parent occurs in several variants: strained (volume, area or, for packings of rigid molecules, density),
 sheared, and rattled by normal displacements with standard deviations between {min(rattle):.2f} and
 {max(rattle):.2f} A. Structures with a force above {limits["max_force"]:g} eV/A or atoms closer than
-{limits["min_distance"]:g} A are dropped.
+{limits["min_distance"]:g} A are dropped. Fragments are turned into their principal axes, for the smallest box.
 {_failure_text(failures)}
 
 Structures that hold an element:

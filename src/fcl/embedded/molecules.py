@@ -188,7 +188,7 @@ _STRETCHED: dict[str, tuple[str, Sequence[int], int, int]] = {
     "stretch-CO": ("CO", (1,), 0, 1),
     "stretch-H2O": ("H2O", (1,), 0, 1),
     "stretch-CO2": ("CO2", (1,), 0, 1),
-    "stretch-C2H2": ("C2H2", (1, 3), 0, 1),
+    "stretch-C2H2": ("C2H2", (1, 2), 0, 1),
     "stretch-C2H4": ("C2H4", (1, 4, 5), 0, 1),
     "stretch-CH3OH": ("CH3OH", (1, 3), 0, 1),
     "stretch-H2CO": ("H2CO", (0,), 1, 0),
