@@ -45,6 +45,7 @@ class SplitFile(BaseModel):
     frames: int | None = Field(default=None, gt=0)
     size: int | None = Field(default=None, gt=0)
     checksum: str | None = None
+    subsets: dict[str, int] | None = None  # frames by subset, where they are known
 
     @field_validator("file")
     @classmethod
@@ -81,6 +82,7 @@ class DataManifest(BaseModel):
     record: str | None = None
     doi: str | None = None
     description: str | None = None
+    complete: bool = True  # false while a data set is still being made
     splits: dict[str, SplitFile] = Field(min_length=1)
 
 
