@@ -1,55 +1,8 @@
-"""Fixtures shared by all tests: float64, one thread, fixed seeds, structures of every periodicity."""
+"""Fixtures shared by all tests: float64, one thread, fixed seeds."""
 
-import numpy as np
 import pytest
 
-
-def labelled(atoms, seed, subset="default", split="train"):
-    """A `Frame` from an ASE structure with random labels (eV, eV/A): models are compared, not fitted, with these."""
-    from fcl.data.frames import Frame
-
-    rng = np.random.default_rng(seed)
-    return Frame(
-        numbers=atoms.numbers.astype(np.int64),
-        positions=np.asarray(atoms.positions),
-        cell=np.asarray(atoms.cell.array),
-        pbc=np.asarray(atoms.pbc),
-        energy=float(rng.normal()),
-        forces=rng.normal(size=(len(atoms), 3)),
-        subset=subset,
-        split=split,
-    )
-
-
-def structures():
-    """One ASE structure of each kind: molecule, layer, crystals (tiny, skewed, flat), single atom, no pair at all."""
-    from ase import Atoms
-    from ase.build import bulk, graphene, molecule
-
-    rng = np.random.default_rng(7)
-    layer = graphene(size=(2, 1, 1), vacuum=8.0)
-    layer.pbc = (True, True, False)
-    skewed = bulk("Si", "diamond", a=5.43)
-    skewed.set_cell(
-        skewed.cell.array @ np.array([[1.0, 0.3, 0.0], [0.0, 1.1, -0.2], [0.1, 0.0, 0.9]]), scale_atoms=True
-    )
-    chain = Atoms("CO", positions=[[0, 0, 0], [1.6, 0.2, 0.1]], cell=[3.1, 0, 0], pbc=(True, False, False))
-    outside = bulk("KCl", "rocksalt", a=6.3)
-    outside.positions += [[25.0, -31.0, 7.0], [-9.0, 3.0, 14.0]]
-    cases = [
-        molecule("CH3OH"),
-        layer,
-        bulk("Si", "diamond", a=5.43, cubic=True),
-        skewed,
-        chain,
-        outside,
-        Atoms("H"),
-    ]
-    cases.append(Atoms("H2", positions=[[0, 0, 0], [0, 0, 9.0]]))
-    cases.append(bulk("Ca", "fcc", a=5.5))
-    for atoms in cases:
-        atoms.positions += rng.normal(scale=0.05, size=atoms.positions.shape)
-    return cases
+from examples import SMALL_MODEL, labelled, structures
 
 
 @pytest.fixture(autouse=True)
@@ -92,3 +45,9 @@ def model_settings():
         correlation=1, max_ell=1, num_interactions=2, radial_mlp=[64, 64, 64], fcl_avg_num_neighbors=50.0,
         radial_embedding_hidden=128, cutoff_embedding_hidden=64, cutoff_embedding="released", mixing_rule="arithmetic",
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def small_settings(model_settings):
+    """A small model's settings."""
+    return model_settings.model_copy(update=SMALL_MODEL)

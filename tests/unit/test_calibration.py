@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from examples import enlarged
 from fcl.calibration import calibrate, objective
 from fcl.model.files import build_model
 
@@ -24,16 +25,9 @@ def settings(**changes):
 
 
 @pytest.fixture
-def model(model_settings):
-    small = model_settings.model_copy(
-        update={"hidden_irreps": "8x0e + 8x1o", "mlp_irreps": "4x0e", "radial_mlp": (16, 16)}
-    )
+def model(small_settings):
     torch.manual_seed(3)
-    model = build_model("fcl", small, 7.0, dtype=torch.float64)
-    with torch.no_grad():
-        for interaction in model.interactions:
-            interaction.skip_tp.weight.mul_(10.0)
-    return model
+    return enlarged(build_model("fcl", small_settings, 7.0, dtype=torch.float64))
 
 
 def test_gradient_of_the_objective(model, graphs):
@@ -52,7 +46,7 @@ def test_gradient_of_the_objective(model, graphs):
         for sign in (1, -1):
             moved = table.detach().clone()
             moved[z] += sign * step
-            sides.append(float(objective(model, graphs, indices, moved, LOSS, 1e-3)[0]))
+            sides.append(float(objective(model, graphs, indices, moved, LOSS, 1e-3)[0].detach()))
         assert float(gradient[z]) == pytest.approx((sides[0] - sides[1]) / (2 * step), rel=1e-4, abs=1e-6)
 
 

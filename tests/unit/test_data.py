@@ -127,7 +127,7 @@ def test_a_pair_takes_few_bytes(tmp_path):
     """The store of MAD's training split (1.2e8 half pairs at 7 A) must stay below 1 GB: below 8 bytes a pair."""
     from ase.build import bulk
 
-    from conftest import labelled
+    from examples import labelled
     from fcl.data.store import write_store
 
     rng = np.random.default_rng(0)

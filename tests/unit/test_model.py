@@ -8,19 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from examples import enlarged
 from fcl.cutoffs import sample_cutoffs, uniform_cutoffs
 from fcl.model.backbone import ScaleShiftMACE, backbone_arguments
 from fcl.model.mace import FlexibleMACE, StaticMACE, count_parameters
 
 EQUAL = {"rtol": 1e-10, "atol": 1e-10}  # float64, the same mathematics in another order
-
-
-def enlarged(model):
-    """Scale the per-element weights up: at initialisation energies are 1e-4 eV, too small for absolute tolerances."""
-    with torch.no_grad():
-        for interaction in model.interactions:
-            interaction.skip_tp.weight.mul_(10.0)
-    return model
 
 
 @pytest.fixture(scope="module")

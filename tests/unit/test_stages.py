@@ -10,12 +10,11 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
-from conftest import structures
+from examples import SMALL_MODEL, structures
 from fcl import stages
 from fcl.config import load_config
 
 CONFIG = Path(__file__).parents[2] / "config.yaml"
-SMALL_MODEL = {"hidden_irreps": "8x0e + 8x1o", "mlp_irreps": "4x0e", "radial_mlp": (16, 16)}
 
 
 def rows(path):

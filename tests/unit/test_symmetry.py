@@ -8,7 +8,7 @@ import torch
 from ase import Atoms
 from scipy.spatial.transform import Rotation
 
-from conftest import labelled, structures
+from examples import enlarged, labelled, structures
 from fcl.cutoffs import sample_cutoffs
 from fcl.data.batch import GraphData
 from fcl.data.store import arrays_from_frames
@@ -21,11 +21,7 @@ SAME = {"rtol": 1e-9, "atol": 1e-9}  # float64; neighbour lists of the two sides
 def model(model_settings):
     torch.set_default_dtype(torch.float64)
     torch.manual_seed(8)
-    model = FlexibleMACE(model_settings, 7.0)
-    with torch.no_grad():
-        for interaction in model.interactions:
-            interaction.skip_tp.weight.mul_(10.0)
-    return model
+    return enlarged(FlexibleMACE(model_settings, 7.0))
 
 
 @pytest.fixture(scope="module")

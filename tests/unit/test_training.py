@@ -39,11 +39,8 @@ INTERVAL = SimpleNamespace(r_min=3.5, r_max=7.0)
 
 
 @pytest.fixture
-def small(model_settings):
-    """Settings of a model that trains in a moment."""
-    return model_settings.model_copy(
-        update={"hidden_irreps": "8x0e + 8x1o", "mlp_irreps": "4x0e", "radial_mlp": (16, 16)}
-    )
+def small(small_settings):
+    return small_settings
 
 
 @pytest.fixture

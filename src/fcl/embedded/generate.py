@@ -15,6 +15,7 @@ from ase import Atoms
 
 from fcl.embedded.cp2k import CP2KError, compute, kpoint_grid
 from fcl.embedded.structures import SUBSETS, Task, make_structure, tasks
+from fcl.files import write_json
 
 
 def results_file(work: Path, subset: str) -> Path:
@@ -152,8 +153,5 @@ def isolated_atoms(work: Path, settings: Mapping) -> dict[str, float]:
         result = compute(Atoms(symbol, positions=[[0.0, 0.0, 0.0]]), level, multiplicity=multiplicity)
         energies[symbol] = round(result.energy, 6)
         print(f"atom {symbol}: {result.energy:.6f} eV in {result.seconds:.0f} s", file=sys.stderr, flush=True)
-        work.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(".json.tmp")
-        beside.write_text(json.dumps(energies, indent=2) + "\n")
-        beside.replace(path)
+        write_json(path, energies)
     return energies

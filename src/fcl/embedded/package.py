@@ -25,6 +25,7 @@ from fcl.embedded.generate import read_lines, results_file
 from fcl.embedded.shipped import FILE as RESULTS
 from fcl.embedded.shipped import pack_results
 from fcl.embedded.structures import SPLITS, SUBSETS, tasks
+from fcl.files import atomic_path
 
 TITLE = "embedded data set (CP2K PBEsol, GTH pseudopotentials; not MAD)"
 SIZE_LIMIT = 2_000_000
@@ -89,9 +90,8 @@ def compress(frames: list[Atoms]) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    beside = path.with_name(path.name + ".tmp")
-    beside.write_bytes(content)
-    beside.replace(path)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def package(work: Path, output: Path, count: int, settings: Mapping, *, allow_partial: bool = False) -> dict:
