@@ -112,7 +112,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("study", type=Path, help="folder of a finished study, such as results/mini")
     parser.add_argument("--claims", type=Path, default=CLAIMS, help=f"the paper's numbers (default {CLAIMS})")
     options = parser.parse_args(arguments)
-    print(markdown(options.study, options.claims))
+    try:
+        print(markdown(options.study, options.claims))
+    except FileNotFoundError as error:
+        parser.exit(1, f"error: {error}; has this study been run?\n")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas
 import pytest
 
-from fcl.summary import markdown, sweeps, uniform_errors
+from fcl.summary import main, markdown, sweeps, uniform_errors
 
 ROOT = Path(__file__).parents[2]
 MINI = ROOT / "results" / "mini"
@@ -62,3 +62,9 @@ def test_the_readme_shows_the_committed_numbers():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     shown = re.search(r"<!-- numbers -->\n(.*?)\n<!-- /numbers -->", readme, flags=re.DOTALL).group(1).strip()
     assert shown == markdown(MINI, ROOT / "resources" / "claims.csv")
+
+
+def test_the_command_says_what_is_missing(tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([str(tmp_path)])
+    assert ended.value.code == 1 and "has this study been run?" in capsys.readouterr().err
