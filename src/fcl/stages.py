@@ -90,7 +90,7 @@ def _train_static(study, stage: str, settings, train: Path, val: Path, cutoff: f
     """Train the unmodified MACE at one cutoff; avg_num_neighbors from the training split (as for Table 3)."""
     import torch
 
-    from fcl.data.batch import average_neighbors
+    from fcl.data.batch import GraphData, average_neighbors
     from fcl.data.store import read_store
     from fcl.model.files import build_model
     from fcl.training import fit, seed_streams, static_plan
@@ -98,14 +98,15 @@ def _train_static(study, stage: str, settings, train: Path, val: Path, cutoff: f
     started = time.time()
     dtype, device = _compute(study)
     weights_seed, order_seed = seed_streams(seed, 2)
-    neighbors = average_neighbors(read_store(train), cutoff)["per_connected_atom"]
+    arrays = read_store(train)
+    neighbors = average_neighbors(arrays, cutoff)["per_connected_atom"]
     torch.manual_seed(weights_seed)
     model = build_model(
         "static", study.model, cutoff, neighbors, dtype=dtype, device=device, backend=study.compute.backend
     )
     history = fit(
-        model, _data(study, train), _data(study, val), settings, study.loss, static_plan(stage, cutoff, dtype),
-        order_seed=order_seed,
+        model, GraphData(arrays, dtype, device), _data(study, val), settings, study.loss,
+        static_plan(stage, cutoff, dtype), order_seed=order_seed,
     )  # fmt: skip
     section = "pretrain" if stage == "pretrain" else "static"
     facts = {"stage": stage, "seed": seed, "training_cutoff_angstrom": cutoff}
@@ -257,7 +258,7 @@ def calibrate_cutoffs(
 ) -> None:  # fmt: skip
     """Optimise the cutoffs on a subset of the training split and evaluate them on the same subset of the test split."""
     from fcl.calibration import calibrate
-    from fcl.evaluation import EVALUATION_BATCH_SIZE, element_rule, evaluate, rows_by_subset, uniform_rule
+    from fcl.evaluation import EVALUATION_BATCH_SIZE, element_rule, evaluate, uniform_rule
 
     started = time.time()
     settings = study.calibration
@@ -283,7 +284,7 @@ def calibrate_cutoffs(
             **_model_labels(potential),
             "cutoff_angstrom": initial,
         }
-        rows += [row for row in rows_by_subset(errors, held_out, **labels) if row["subset"] == subset]
+        rows.append({**labels, "subset": subset, **errors.metrics()})
     write_csv(metrics, rows, ("lambda", "configuration", *METRIC_COLUMNS))
     write_csv(history, result.history)
     card = potential.card

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fcl.embedded.generate import results_file
 from fcl.embedded.structures import SUBSETS
+from fcl.files import write_json, write_text
 
 #: One JSON object: ``records`` (as `fcl.embedded.generate.to_record` writes them), ``failures``, ``atoms`` (eV).
 FILE = "results.json.gz"
@@ -30,13 +31,12 @@ def restore_results(shipped: Path, work: Path) -> int:
     if any(path.exists() for path in names):
         return 0
     contents = json.loads(gzip.decompress((shipped / FILE).read_bytes()))
-    work.mkdir(parents=True, exist_ok=True)
 
     def lines(items: Sequence[Mapping]) -> str:
         return "".join(json.dumps(item) + "\n" for item in items)
 
-    (work / "atoms.json").write_text(json.dumps(contents["atoms"], indent=2) + "\n")
-    (work / "failures.jsonl").write_text(lines(contents["failures"]))
+    write_json(work / "atoms.json", contents["atoms"])
+    write_text(work / "failures.jsonl", lines(contents["failures"]))
     for subset, path in zip(SUBSETS, names, strict=True):
-        path.write_text(lines([record for record in contents["records"] if record["subset"] == subset]))
+        write_text(path, lines([record for record in contents["records"] if record["subset"] == subset]))
     return len(contents["records"])
