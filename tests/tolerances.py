@@ -1,0 +1,31 @@
+"""Every named tolerance of the numerical tests, and why it has this size.
+
+Dicts are keyword arguments of `torch.testing.assert_close` (|a - b| <= atol + rtol |b|); energies are of order 1 eV and
+forces of order 1 eV/A in the structures and enlarged models of `examples`. float64 unless a name says otherwise: one
+rounding is 1e-16 relative.
+"""
+
+#: The same mathematics in another order of operations: rounding of some 1e3 terms of order 1.
+EQUAL = {"rtol": 1e-10, "atol": 1e-10}
+
+#: Gradients of a loss (parameters, cutoffs) by two backends: sums over all pairs of all structures lose digits.
+EQUAL_GRADIENTS = {"rtol": 1e-8, "atol": 1e-9}
+
+#: Two neighbour lists of one physical system (turned, moved, repeated): coordinates are rounded differently too.
+SAME_SYSTEM = {"rtol": 1e-9, "atol": 1e-9}
+
+#: Sums of forces over a structure (eV/A): terms of order 1 that cancel exactly but for rounding.
+ZERO_FORCE = 1e-11
+
+#: Distances (A) of two neighbour-list programs for the same positions, relative.
+SAME_DISTANCE = 1e-12
+
+#: Cutoffs (A) that optimisation must reach on problems with a known optimum: Adam at a constant rate of 0.01 A a step
+#: ends within a fraction of one step.
+OPTIMUM = 2e-3
+
+#: Mean of 2e5 draws of U(3.5, 7.0): its standard error is 3.5 / sqrt(12 * 2e5) = 0.0023 A; four of them.
+SAMPLE_MEAN = 0.01
+
+#: Smallest p-value of a test with a fixed seed: a right sampler fails it for one seed in a hundred, not for this one.
+P_VALUE = 0.01
