@@ -2,7 +2,7 @@
 
 import pytest
 
-from examples import SMALL_MODEL, labelled, structures
+from examples import SMALL_MODEL, embedded_frames, labelled, random_structures, structures
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +33,23 @@ def graphs(frames):
     from fcl.data.store import arrays_from_frames
 
     return GraphData(arrays_from_frames(frames, 7.0), torch.float64)
+
+
+@pytest.fixture(scope="session")
+def contract_frames(frames):
+    """Frames on which the contract of the models is tested: `frames`, random ones and shipped ones of each subset."""
+    return [*frames, *(labelled(atoms, seed) for seed, atoms in enumerate(random_structures())), *embedded_frames()]
+
+
+@pytest.fixture(scope="session")
+def contract_graphs(contract_frames):
+    """All `contract_frames` as `GraphData` in float64 with pairs up to 7 A."""
+    import torch
+
+    from fcl.data.batch import GraphData
+    from fcl.data.store import arrays_from_frames
+
+    return GraphData(arrays_from_frames(contract_frames, 7.0), torch.float64)
 
 
 @pytest.fixture(scope="session")

@@ -6,13 +6,13 @@ import numpy as np
 SMALL_MODEL = {"hidden_irreps": "8x0e + 8x1o", "mlp_irreps": "4x0e", "radial_mlp": (16, 16)}
 
 
-def enlarged(model):
+def enlarged(model, factor=10.0):
     """Scale the per-element weights up: at initialisation energies are 1e-4 eV, too small for absolute tolerances."""
     import torch
 
     with torch.no_grad():
         for interaction in model.interactions:
-            interaction.skip_tp.weight.mul_(10.0)
+            interaction.skip_tp.weight.mul_(factor)
     return model
 
 
@@ -62,3 +62,61 @@ def structures():
     for atoms in cases:
         atoms.positions += rng.normal(scale=0.05, size=atoms.positions.shape)
     return cases
+
+
+def random_structures():
+    """ASE structures without any symmetry: cluster, wire, layer and two crystals, one much smaller than a cutoff."""
+    from ase import Atoms
+
+    rng = np.random.default_rng(21)
+    lattice = np.stack(np.meshgrid(*[np.arange(2)] * 3), axis=-1).reshape(-1, 3)[:, ::-1]
+
+    def atoms(symbols, spacing, cell, pbc):
+        """Atoms on a jittered lattice of ``spacing`` (A, so that no two coincide), moved by whole lattice vectors."""
+        corners = lattice[: len(symbols)] * np.asarray(spacing) + rng.uniform(-0.3, 0.3, size=(len(symbols), 3))
+        images = rng.integers(-2, 3, size=(len(symbols), 3)) * np.asarray(pbc)
+        return Atoms(symbols, positions=corners + images @ np.asarray(cell, dtype=float), cell=cell, pbc=pbc)
+
+    return [
+        atoms(["H", "C", "N", "O", "S", "Cl", "Fe"], [2.1, 2.3, 2.2], np.zeros((3, 3)), [False, False, False]),
+        atoms(["C", "O", "H"], [1.0, 1.5, 1.6], [[2.9, 0.2, 0], [0, 0, 0], [0, 0, 0]], [True, False, False]),
+        atoms(["Ti", "O", "O", "H"], [1.9, 2.2, 2.1], [[4.2, 0, 0], [1.3, 3.9, 0], [0.4, 0.3, 9]], [True, True, False]),
+        atoms(["Li", "F"], [1.0, 1.0, 1.4], [[2.3, 0.1, 0], [0.9, 2.4, 0.2], [-0.7, 0.5, 2.8]], [True, True, True]),
+        atoms(["Na", "Cl", "H", "O", "P"], [2.4, 2.3, 2.6], [[4.9, 0, 0.3], [0.8, 5.1, 0], [0, -1.1, 5.4]], [True] * 3),
+    ]
+
+
+def embedded_frames(per_subset=2):
+    """The smallest structures of each subset of the shipped validation split, one of each composition."""
+    from pathlib import Path
+
+    from fcl.data.frames import read_frames
+
+    chosen = {}
+    source = Path(__file__).resolve().parents[1] / "resources" / "embedded" / "val.xyz.gz"
+    for frame in sorted(read_frames(source, "val"), key=len):
+        compositions = chosen.setdefault(frame.subset, {})
+        if len(compositions) < per_subset:
+            compositions.setdefault(tuple(sorted(frame.numbers)), frame)
+    return [frame for compositions in chosen.values() for frame in compositions.values()]
+
+
+def contract_model(settings, kind="fcl", mixing="arithmetic", backend="auto"):
+    """A small model in float64 with forces of order 0.1 to 1 eV/A; always the same weights for the same arguments."""
+    import torch
+
+    from fcl.model.files import build_model
+
+    torch.manual_seed(17)
+    settings = settings.model_copy(update={"mixing_rule": mixing})
+    r_max, neighbors = (7.0, 10.0) if kind == "fcl" else (5.5, 10.0)
+    return enlarged(build_model(kind, settings, r_max, neighbors, dtype=torch.float64, backend=backend), factor=60.0)
+
+
+def sampled_cutoffs(count, seed):
+    """Cutoffs [count] (A) drawn from U(3.5, 7.0) in float64."""
+    import torch
+
+    from fcl.cutoffs import sample_cutoffs
+
+    return sample_cutoffs(count, 3.5, 7.0, torch.Generator().manual_seed(seed), torch.float64)
