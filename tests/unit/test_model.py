@@ -1,4 +1,4 @@
-"""The models: parameter counts, equality with mace-torch, both backends, derivatives, initialisation."""
+"""The models: parameter counts, equality with mace-torch, both backends, initialisation from pre-trained weights."""
 
 import os
 import subprocess
@@ -12,8 +12,7 @@ from examples import enlarged
 from fcl.cutoffs import sample_cutoffs, uniform_cutoffs
 from fcl.model.backbone import ScaleShiftMACE, backbone_arguments
 from fcl.model.mace import FlexibleMACE, StaticMACE, count_parameters
-
-EQUAL = {"rtol": 1e-10, "atol": 1e-10}  # float64, the same mathematics in another order
+from tolerances import EQUAL, EQUAL_GRADIENTS
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +68,13 @@ def test_parameter_counts(model_settings):
 
 
 @pytest.mark.parametrize("backend", ["fast", "reference"])
-def test_static_equals_mace_torch(static, model_settings, graphs, backend):
+def test_static_equals_mace_torch(static, model_settings, contract_graphs, backend):
     """Energies, forces and stress of `StaticMACE` are those of mace-torch's own model with the same weights."""
     theirs = ScaleShiftMACE(**backbone_arguments(model_settings, 5.5, 31.0))
     theirs.load_state_dict(static.state_dict())
     static.backend = backend
-    batch = periodic(graphs)
-    batch = graphs.select_pairs(batch, uniform_cutoffs(batch.numbers, 5.5, torch.float64))
+    batch = periodic(contract_graphs)
+    batch = contract_graphs.select_pairs(batch, uniform_cutoffs(batch.numbers, 5.5, torch.float64))
     ours = static(batch, stress=True)
     expected = theirs(mace_inputs(batch), compute_stress=True)
     assert ours["forces"].abs().max() > 1e-3
@@ -106,15 +105,15 @@ def test_neutral_flexible_equals_mace_torch(model_settings, graphs, cutoff, back
             torch.testing.assert_close(result[key], expected[key], **EQUAL)
 
 
-def test_backends_agree_with_sampled_cutoffs(flexible, graphs):
+def test_backends_agree_with_sampled_cutoffs(flexible, contract_graphs):
     """Fast and reference: energies, forces, parameter gradients and cutoff gradients of a training loss."""
     results = {}
     for backend in ("reference", "fast"):
         flexible.backend = backend
         flexible.zero_grad()
-        batch = everything(graphs)
+        batch = everything(contract_graphs)
         cutoffs = sampled(batch).requires_grad_(True)
-        batch = graphs.select_pairs(batch, cutoffs)
+        batch = contract_graphs.select_pairs(batch, cutoffs)
         output = flexible(batch, cutoffs, training=True)
         loss = output["energy"].abs().sum() + (output["forces"] - batch.forces).abs().mean()
         loss.backward()
@@ -122,110 +121,35 @@ def test_backends_agree_with_sampled_cutoffs(flexible, graphs):
         results[backend] = (output["energy"].detach(), output["forces"].detach(), cutoffs.grad, gradients)
     reference, fast = results["reference"], results["fast"]
     for a, b in zip(fast[:3], reference[:3], strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
+        torch.testing.assert_close(a, b, **EQUAL)
     assert set(fast[3]) == set(reference[3])
     for name in fast[3]:
-        torch.testing.assert_close(fast[3][name], reference[3][name], rtol=1e-8, atol=1e-9, msg=name)
+        torch.testing.assert_close(fast[3][name], reference[3][name], **EQUAL_GRADIENTS, msg=name)
 
 
-def energy_of(model, graphs, batch, cutoffs):
-    return model(graphs.select_pairs(batch, cutoffs), cutoffs, forces=False)["energy"].sum()
-
-
-def test_forces_are_minus_the_energy_gradient(flexible, graphs):
-    from dataclasses import replace
-
-    flexible.backend = "auto"
-    batch = everything(graphs)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"radial_mlp": (16,)},
+        {"num_bessel": 1, "polynomial_order": 2},
+        {"mlp_irreps": "4x0e + 3x0e", "num_elements": 118},
+        {"cutoff_embedding": "literal", "mixing_rule": "geometric"},
+    ],
+    ids=str,
+)
+def test_backends_agree_for_other_settings(small_settings, contract_graphs, changes):
+    """Whatever the fast path claims to cover it evaluates as mace-torch's blocks do."""
+    model = FlexibleMACE(small_settings.model_copy(update=changes), 7.0, 10.0)
+    model = enlarged(model, factor=60.0)
+    assert model.backend == "fast"
+    batch = periodic(contract_graphs)
     cutoffs = sampled(batch)
-    batch = graphs.select_pairs(batch, cutoffs)
-    forces = flexible(batch, cutoffs)["forces"]
-    step = 1e-4
-    for atom, axis in [(0, 0), (5, 2), (12, 1), (20, 0)]:
-        energies = []
-        for sign in (1, -1):
-            moved = batch.positions.clone()
-            moved[atom, axis] += sign * step
-            energies.append(flexible(replace(batch, positions=moved), cutoffs, forces=False)["energy"].sum())
-        numeric = -(energies[0] - energies[1]) / (2 * step)
-        torch.testing.assert_close(forces[atom, axis], numeric, rtol=1e-5, atol=1e-7)
-
-
-def test_stress_is_the_strain_derivative(flexible, graphs):
-    from dataclasses import replace
-
-    batch = periodic(graphs)
-    cutoffs = sampled(batch)
-    batch = graphs.select_pairs(batch, cutoffs)
-    stress = flexible(batch, cutoffs, stress=True)["stress"]
-    step = 1e-4
-    for a, b in [(0, 0), (1, 2)]:
-        energies = []
-        for sign in (1, -1):
-            strain = torch.eye(3)
-            strain[a, b] += 0.5 * sign * step
-            strain[b, a] += 0.5 * sign * step
-            strained = replace(batch, positions=batch.positions @ strain, cells=batch.cells @ strain)
-            energies.append(flexible(strained, cutoffs, forces=False)["energy"])
-        numeric = (energies[0] - energies[1]) / (2 * step) / torch.linalg.det(batch.cells).abs()
-        torch.testing.assert_close(stress[:, a, b], numeric, rtol=1e-5, atol=1e-8)
-
-
-def test_cutoff_gradient(flexible, graphs):
-    """dE/da by central differences, with the pairs selected anew on each side (the taper makes this smooth)."""
-    batch = everything(graphs)
-    cutoffs = sampled(batch).requires_grad_(True)
-    selected = graphs.select_pairs(batch, cutoffs)
-    energy = flexible(selected, cutoffs, forces=False, training=True)["energy"].sum()
-    (gradient,) = torch.autograd.grad(energy, cutoffs)
-    assert gradient.abs().max() > 1e-3
-    for atom in (0, 8, 13, 22):
-        energies = []
-        for sign in (1, -1):
-            shifted = cutoffs.detach().clone()
-            shifted[atom] += sign * 1e-4
-            energies.append(energy_of(flexible, graphs, batch, shifted))
-        numeric = (energies[0] - energies[1]) / 2e-4
-        torch.testing.assert_close(gradient[atom], numeric, rtol=1e-4, atol=1e-7)
-
-
-def test_pair_vanishes_smoothly_at_its_own_cutoff(flexible):
-    """A pair's energy and force go to zero at m_ij = (a_i + a_j) / 2, not at either atom's own radius."""
-    pair = torch.tensor([[0], [1]])
-    numbers, cutoffs = torch.tensor([6, 8]), torch.tensor([4.0, 5.0])
-
-    def at(distance):
-        vectors = torch.tensor([[0.0, 0.0, distance]], requires_grad=True)
-        energy = flexible.site_energies(numbers, pair, vectors, cutoffs).sum()
-        return energy.detach(), torch.autograd.grad(energy, vectors)[0][0, 2]
-
-    empty = flexible.site_energies(numbers, pair[:, :0], torch.zeros(0, 3), cutoffs).sum().detach()
-    inside_energy, inside_slope = at(4.3)
-    assert abs(inside_energy - empty) > 1e-6 and abs(inside_slope) > 1e-6
-    for distance in (4.5 - 1e-5, 4.5, 4.5 + 1e-5):
-        energy, slope = at(distance)
-        assert abs(energy - empty) < 1e-12 and abs(slope) < 1e-7
-    assert at(4.7)[0] == pytest.approx(float(empty), abs=1e-14)
-
-
-def test_batch_equals_single(flexible, graphs):
-    batch = everything(graphs)
-    cutoffs = sampled(batch)
-    together = flexible(graphs.select_pairs(batch, cutoffs), cutoffs)
-    for k in range(len(graphs)):
-        single = graphs.batch(torch.tensor([k]))
-        own = cutoffs[batch.structure == k]
-        alone = flexible(graphs.select_pairs(single, own), own)
-        torch.testing.assert_close(alone["energy"][0], together["energy"][k], **EQUAL)
-        torch.testing.assert_close(alone["forces"], together["forces"][batch.structure == k], **EQUAL)
-
-
-def test_total_force_is_zero(flexible, graphs):
-    batch = everything(graphs)
-    cutoffs = sampled(batch)
-    forces = flexible(graphs.select_pairs(batch, cutoffs), cutoffs)["forces"]
-    total = torch.zeros(len(graphs), 3).index_add(0, batch.structure, forces)
-    assert total.abs().max() < 1e-11
+    batch = contract_graphs.select_pairs(batch, cutoffs, model.mixing)
+    fast = model(batch, cutoffs, stress=True)
+    model.backend = "reference"
+    for key, expected in model(batch, cutoffs, stress=True).items():
+        assert expected.abs().max() > 1e-4
+        torch.testing.assert_close(fast[key], expected, **EQUAL)
 
 
 def test_load_backbone_takes_the_weights_and_refuses_others(model_settings, static):

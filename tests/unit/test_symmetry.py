@@ -1,4 +1,8 @@
-"""What physics demands of `FlexibleMACE` with a cutoff of its own for every atom (float64)."""
+"""What physics demands of the models: exact symmetries, additivity, isolated atoms (float64).
+
+Energy, forces and dE/da on molecules, a wire, layers and crystals, random ones and shipped ones, with a cutoff of its own
+for every atom and both mixing rules; every side of a comparison has a neighbour list of its own.
+"""
 
 from dataclasses import replace
 
@@ -8,39 +12,39 @@ import torch
 from ase import Atoms
 from scipy.spatial.transform import Rotation
 
-from examples import enlarged, labelled, structures
-from fcl.cutoffs import sample_cutoffs
+from differences import cutoff_gradient
+from examples import contract_model, labelled, sampled_cutoffs
 from fcl.data.batch import GraphData
 from fcl.data.store import arrays_from_frames
-from fcl.model.mace import FlexibleMACE
-
-SAME = {"rtol": 1e-9, "atol": 1e-9}  # float64; neighbour lists of the two sides differ in order and images
+from tolerances import EQUAL, SAME_SYSTEM, ZERO_FORCE
 
 
-@pytest.fixture(scope="module")
-def model(model_settings):
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(8)
-    return enlarged(FlexibleMACE(model_settings, 7.0))
+@pytest.fixture(scope="module", params=["arithmetic", "geometric"])
+def model(request, small_settings):
+    return contract_model(small_settings, "fcl", request.param)
 
 
 @pytest.fixture(scope="module")
-def cases():
+def cases(contract_frames):
     """ASE structures with per-atom cutoffs (A)."""
-    generator = torch.Generator().manual_seed(2)
     return [
-        (atoms, sample_cutoffs(len(atoms), 3.5, 7.0, generator, torch.float64))
-        for atoms in structures()
-        if len(atoms) > 1
+        (Atoms(frame.numbers, positions=frame.positions, cell=frame.cell, pbc=frame.pbc), sampled_cutoffs(len(frame), k))
+        for k, frame in enumerate(contract_frames)
+        if len(frame) > 1
     ]
 
 
 def predict(model, atoms, cutoffs):
-    """Energy (eV) and forces [n, 3] (eV/A) from a neighbour list of this very structure."""
+    """Energy (eV), forces [n, 3] (eV/A) and dE/da [n] (eV/A) from a neighbour list of this very structure."""
     data = GraphData(arrays_from_frames([labelled(atoms, 0)], 7.0), torch.float64)
-    batch = data.select_pairs(data.batch(torch.tensor([0])), cutoffs)
+    batch = data.select_pairs(data.batch(torch.tensor([0])), cutoffs, model.mixing)
     result = model(batch, cutoffs)
-    return result["energy"][0], result["forces"]
+    return result["energy"][0], result["forces"], cutoff_gradient(model, data, 0, cutoffs)
+
+
+def assert_same(mine, theirs, tolerance=SAME_SYSTEM):
+    for a, b in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(a, b, **tolerance)
 
 
 @pytest.mark.parametrize("determinant", [1.0, -1.0])
@@ -50,10 +54,8 @@ def test_rotation_and_inversion(model, cases, determinant):
         turned = Atoms(atoms)
         turned.set_cell(atoms.cell.array @ matrix.T)
         turned.positions = atoms.positions @ matrix.T
-        energy, forces = predict(model, atoms, cutoffs)
-        turned_energy, turned_forces = predict(model, turned, cutoffs)
-        torch.testing.assert_close(turned_energy, energy, **SAME)
-        torch.testing.assert_close(turned_forces, forces @ torch.as_tensor(matrix.T), **SAME)
+        energy, forces, slopes = predict(model, atoms, cutoffs)
+        assert_same(predict(model, turned, cutoffs), (energy, forces @ torch.as_tensor(matrix.T), slopes))
 
 
 def test_translation_and_other_images(model, cases):
@@ -63,50 +65,104 @@ def test_translation_and_other_images(model, cases):
         moved = Atoms(atoms)
         images = rng.integers(-2, 3, size=(len(atoms), 3)) * atoms.pbc
         moved.positions += images @ atoms.cell.array + [1.7, -23.0, 0.4]
-        for mine, theirs in zip(predict(model, moved, cutoffs), predict(model, atoms, cutoffs), strict=True):
-            torch.testing.assert_close(mine, theirs, **SAME)
+        assert_same(predict(model, moved, cutoffs), predict(model, atoms, cutoffs))
+
+
+def test_another_cell_of_the_same_lattice(model, cases):
+    """A cell of other lattice vectors (sheared by whole vectors, left-handed) that spans the same lattice."""
+    seen = 0
+    for atoms, cutoffs in cases:
+        if not atoms.pbc.all():
+            continue
+        other = Atoms(atoms)
+        other.set_cell(np.array([[1, 0, 0], [2, 1, 0], [-1, 1, -1]]) @ atoms.cell.array)
+        assert np.linalg.det(other.cell.array) * np.linalg.det(atoms.cell.array) < 0
+        assert_same(predict(model, other, cutoffs), predict(model, atoms, cutoffs))
+        seen += 1
+    assert seen >= 8
 
 
 def test_permutation(model, cases):
     for atoms, cutoffs in cases:
         order = torch.randperm(len(atoms), generator=torch.Generator().manual_seed(1))
-        energy, forces = predict(model, atoms, cutoffs)
-        permuted_energy, permuted_forces = predict(model, atoms[order.tolist()], cutoffs[order])
-        torch.testing.assert_close(permuted_energy, energy, **SAME)
-        torch.testing.assert_close(permuted_forces, forces[order], **SAME)
+        energy, forces, slopes = predict(model, atoms, cutoffs)
+        permuted = predict(model, atoms[order.tolist()], cutoffs[order])
+        assert_same(permuted, (energy, forces[order], slopes[order]))
 
 
 def test_supercell(model, cases):
-    """A repeated crystal has a multiple of the energy and the same forces: also in cells smaller than the cutoffs."""
+    """A crystal repeated 2 x 2 x 2 (a layer 2 x 2, a wire 2) has eight (four, two) times the energy and the same forces
+    and dE/da, also from cells much smaller than the cutoffs, where an atom sees many images of one neighbour."""
     seen = 0
     for atoms, cutoffs in cases:
         if not atoms.pbc.any():
             continue
-        repeats = [2 if periodic else 1 for periodic in atoms.pbc]
-        count = int(np.prod(repeats))
-        energy, forces = predict(model, atoms, cutoffs)
-        big_energy, big_forces = predict(model, atoms.repeat(repeats), cutoffs.repeat(count))
-        torch.testing.assert_close(big_energy, count * energy, **SAME)
-        torch.testing.assert_close(big_forces, forces.repeat(count, 1), **SAME)
+        count = 2 ** int(atoms.pbc.sum())
+        energy, forces, slopes = predict(model, atoms, cutoffs)
+        big = predict(model, atoms.repeat([2 if periodic else 1 for periodic in atoms.pbc]), cutoffs.repeat(count))
+        assert_same(big, (count * energy, forces.repeat(count, 1), slopes.repeat(count)))
         seen += 1
-    assert seen >= 4
+    assert seen >= 12
 
 
 def test_the_order_and_orientation_of_pairs_do_not_matter(model, cases):
     for atoms, cutoffs in cases:
         data = GraphData(arrays_from_frames([labelled(atoms, 0)], 7.0), torch.float64)
-        batch = data.select_pairs(data.batch(torch.tensor([0])), cutoffs)
+        batch = data.select_pairs(data.batch(torch.tensor([0])), cutoffs, model.mixing)
         order = torch.randperm(batch.pair_index.shape[1], generator=torch.Generator().manual_seed(3))
-        other = replace(batch, pair_index=batch.pair_index.flip(0)[:, order], pair_shifts=-batch.pair_shifts[order])
-        for key in ("energy", "forces"):
-            torch.testing.assert_close(model(other, cutoffs)[key], model(batch, cutoffs)[key], **SAME)
+        turned = torch.arange(len(order)) % 2 == 0  # every other pair the other way round
+        pairs = torch.where(turned, batch.pair_index.flip(0), batch.pair_index)[:, order]
+        shifts = torch.where(turned[:, None], -batch.pair_shifts, batch.pair_shifts)[order]
+        other = replace(batch, pair_index=pairs, pair_shifts=shifts)
+        for backend in ("fast", "reference"):
+            model.backend = backend
+            for key in ("energy", "forces"):
+                torch.testing.assert_close(model(other, cutoffs)[key], model(batch, cutoffs)[key], **EQUAL)
+    model.backend = "auto"
 
 
-def test_an_isolated_atom_has_no_force(model):
-    atoms = Atoms("H")
-    energy, forces = predict(model, atoms, torch.tensor([5.0]))
-    assert torch.isfinite(energy) and forces.abs().max() == 0
-    far = Atoms("H2", positions=[[0, 0, 0], [0, 0, 5.1]])
-    energy_2, forces_2 = predict(model, far, torch.tensor([5.0, 5.0]))
-    torch.testing.assert_close(energy_2, 2 * energy, **SAME)
-    assert forces_2.abs().max() == 0
+def test_batch_equals_single(model, contract_graphs):
+    """A structure's results do not depend on what else is in its batch, nor on its place there."""
+    order = torch.randperm(len(contract_graphs), generator=torch.Generator().manual_seed(6))
+    batch = contract_graphs.batch(order)
+    cutoffs = sampled_cutoffs(batch.n_atoms, 3)
+    together = model(contract_graphs.select_pairs(batch, cutoffs, model.mixing), cutoffs)
+    for place, k in enumerate(order.tolist()):
+        single, own = contract_graphs.batch(torch.tensor([k])), batch.structure == place
+        alone = model(contract_graphs.select_pairs(single, cutoffs[own], model.mixing), cutoffs[own])
+        torch.testing.assert_close(alone["energy"][0], together["energy"][place], **EQUAL)
+        torch.testing.assert_close(alone["forces"], together["forces"][own], **EQUAL)
+
+
+def test_total_force_and_torque_are_zero(model, cases):
+    """m_ij = m_ji, so forces come in opposite pairs; without a cell they have no torque either."""
+    for atoms, cutoffs in cases:
+        _, forces, _ = predict(model, atoms, cutoffs)
+        assert forces.sum(0).abs().max() < ZERO_FORCE
+        if not atoms.pbc.any():
+            torque = torch.linalg.cross(torch.as_tensor(atoms.positions), forces).sum(0)
+            assert torque.abs().max() < ZERO_FORCE
+
+
+def test_an_isolated_atom_has_no_energy_and_no_force(model):
+    """An atom without neighbours has exactly the energy zero whatever its element and cutoff: the labels have the
+    isolated atoms' energies removed, and q(a) reaches the energy through messages only."""
+    for symbol, cutoff in [("H", 3.5), ("O", 5.0), ("Fe", 7.0)]:
+        energy, forces, slope = predict(model, Atoms(symbol), torch.tensor([cutoff]))
+        assert float(energy) == 0.0 and forces.abs().max() == 0 and float(slope) == 0.0
+    cell = Atoms("Fe", cell=[7.1] * 3, pbc=True)  # its own images are out of reach
+    assert float(predict(model, cell, torch.tensor([7.0]))[0]) == 0.0
+    far = Atoms("HO", positions=[[0, 0, 0], [0, 0, 5.1]])
+    energy, forces, slopes = predict(model, far, torch.tensor([4.9, 5.0]))
+    assert float(energy) == 0.0 and forces.abs().max() == 0 and slopes.abs().max() == 0
+
+
+def test_parts_out_of_reach_are_additive(model, cases):
+    """Two molecules far apart in one structure have the sum of their energies, each its own forces and dE/da."""
+    (first, a), (second, b) = [case for case in cases if not case[0].pbc.any()][:2]
+    second = Atoms(second)
+    second.positions += [60.0, 0.0, 0.0]
+    apart = [predict(model, first, a), predict(model, second, b)]
+    energy, forces, slopes = predict(model, first + second, torch.cat([a, b]))
+    expected = (apart[0][0] + apart[1][0], torch.cat([apart[0][1], apart[1][1]]), torch.cat([apart[0][2], apart[1][2]]))
+    assert_same((energy, forces, slopes), expected)
