@@ -40,3 +40,7 @@ TAPER = 1e-11
 #: Exponents with which a pair's energy, force and dE/da vanish, measured 1e-3 A and 2e-3 A inside the cutoff, and the
 #: ratios that they mean: the next order in d contributes a relative d / 0.3 A or so.
 ORDER = 0.02
+
+#: Pairs this close (A) to their cutoff may be kept or not: the list is pruned by float32 distances (4e-7 A at 7 A) and
+#: the taper is zero there either way.
+TIE = 1e-5

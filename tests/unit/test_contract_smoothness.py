@@ -56,7 +56,9 @@ def test_taper_is_one_inside_and_nothing_outside(p):
     factors = (1 - x) ** 3 * sum((k + 1) * (k + 2) / 2 * x**k for k in range(p))
     values = taper(r, m, p)
     torch.testing.assert_close(values, factors, rtol=0, atol=TAPER)
-    assert (values.diff() < TAPER).all() and values[0] == pytest.approx(1.0, abs=3 * (p + 1) * (p + 2) * float(x[0]) ** p)
+    assert (values.diff() < TAPER).all() and values[0] == pytest.approx(
+        1.0, abs=3 * (p + 1) * (p + 2) * float(x[0]) ** p
+    )
     assert taper(torch.tensor([5.0 + 1e-9, 6.0, 1e4]), m, p).abs().max() == 0
 
 

@@ -1,4 +1,4 @@
-"""Frames, neighbour lists, the graph store and batches."""
+"""Frames, the graph store and batches."""
 
 import gzip
 
@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from fcl.cutoffs import sample_cutoffs, uniform_cutoffs
-from fcl.data.batch import GraphData, average_neighbors, ranges
+from fcl.cutoffs import uniform_cutoffs
+from fcl.data.batch import GraphData, ranges
 from fcl.data.frames import FrameError, read_frames
-from fcl.data.neighbors import half_pairs
 from fcl.data.store import arrays_from_frames, build_store, content_hash, read_store, smallest_integer_type
 
 HEADER = 'Lattice="6 0 0 0 6 0 0 0 6" Properties=species:S:1:pos:R:3:forces:R:3 '
@@ -53,59 +52,6 @@ def test_missing_and_empty_files(tmp_path):
     (tmp_path / "empty.xyz").write_text("")
     with pytest.raises(FrameError, match="no frame"):
         list(read_frames(tmp_path / "empty.xyz"))
-
-
-def brute_force(frame, cutoff):
-    """Sorted distances of all directed pairs by summing over images, and the neighbours of each atom."""
-    periodic = frame.pbc
-    spans = []
-    for axis in range(3):
-        if not periodic[axis]:
-            spans.append([0])
-            continue
-        others = [frame.cell[k] for k in range(3) if k != axis and periodic[k]]
-        height = np.linalg.norm(frame.cell[axis])
-        if len(others) == 2:
-            normal = np.cross(*others)
-            height = abs(frame.cell[axis] @ normal) / np.linalg.norm(normal)
-        elif len(others) == 1:
-            height = np.linalg.norm(np.cross(frame.cell[axis], others[0])) / np.linalg.norm(others[0])
-        extent = np.linalg.norm(np.ptp(frame.positions, axis=0)) + cutoff
-        n = int(np.ceil(extent / height)) + 1
-        spans.append(range(-n, n + 1))
-    shifts = np.array(np.meshgrid(*spans)).reshape(3, -1).T
-    images = frame.positions[None] + (shifts @ np.where(periodic[:, None], frame.cell, 0.0))[:, None]
-    distances = np.linalg.norm(images[:, None] - frame.positions[None, :, None], axis=-1)
-    home = (shifts == 0).all(1)
-    distances[np.ix_(home, range(len(frame)), range(len(frame)))] += np.where(np.eye(len(frame)), np.inf, 0.0)
-    kept = distances <= cutoff
-    return np.sort(distances[kept]), kept.sum(axis=(0, 2))
-
-
-@pytest.mark.parametrize("cutoff", [3.0, 7.0])
-def test_half_pairs_equal_brute_force(frames, cutoff):
-    for frame in frames:
-        (i, j), shifts, distances = half_pairs(frame.positions, frame.cell, frame.pbc, cutoff)
-        expected, neighbors = brute_force(frame, cutoff)
-        np.testing.assert_allclose(np.sort(np.repeat(distances, 2)), expected, rtol=1e-12)
-        np.testing.assert_array_equal(np.bincount(np.concatenate([i, j]), minlength=len(frame)), neighbors)
-        vectors = frame.positions[j] - frame.positions[i] + shifts @ frame.cell
-        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), distances, rtol=1e-12)
-        rows = [tuple(row) for row in np.column_stack([i, j, shifts])]
-        reverse = {(b, a, *(-s for s in shift)) for a, b, *shift in rows}
-        assert len(set(rows)) == len(rows) and not reverse & set(rows)
-
-
-def test_half_pairs_equal_another_library(frames):
-    from matscipy.neighbours import neighbour_list
-
-    for frame in frames:
-        if not frame.pbc.all():
-            continue
-        (i, j), _, _ = half_pairs(frame.positions, frame.cell, frame.pbc, 7.0)
-        theirs = neighbour_list("i", positions=frame.positions, cell=frame.cell, pbc=frame.pbc, cutoff=7.0)
-        ours = np.bincount(np.concatenate([i, j]), minlength=len(frame))
-        np.testing.assert_array_equal(ours, np.bincount(theirs, minlength=len(frame)))
 
 
 def test_store_round_trip(tmp_path, frames):
@@ -184,34 +130,6 @@ def test_batches_in_any_order(graphs, frames):
         np.testing.assert_allclose(batch.positions[own].numpy(), frames[k].positions)
         np.testing.assert_allclose(batch.forces[own].numpy(), frames[k].forces)
         assert float(batch.energy[place]) == frames[k].energy
-
-
-def test_superset_then_prune_equals_direct(graphs, frames):
-    """Pairs kept from the 7 A list equal a list built directly at the pair cutoffs."""
-    batch = graphs.batch(torch.arange(len(graphs)))
-    cutoffs = sample_cutoffs(batch.n_atoms, 3.5, 7.0, torch.Generator().manual_seed(5), torch.float64)
-    kept = graphs.select_pairs(batch, cutoffs)
-    for k, frame in enumerate(frames):
-        own = cutoffs[batch.structure == k].numpy()
-        (i, j), shifts, distances = half_pairs(frame.positions, frame.cell, frame.pbc, 7.0)
-        direct = distances <= 0.5 * (own[i] + own[j])
-        mine = kept.pair_structure == k
-        first = int(batch.ptr[k])
-        expected = {tuple(row) for row in np.column_stack([i, j, shifts])[direct]}
-        rows = torch.cat([kept.pair_index.T[mine] - first, kept.pair_shifts[mine].long()], dim=1)
-        assert {tuple(row) for row in rows.tolist()} == expected
-    assert kept.pair_index.shape[1] < int(graphs.pair_ptr[-1])
-
-
-def test_average_neighbors_has_three_meanings(frames):
-    arrays = arrays_from_frames(frames, 7.0)
-    result = average_neighbors(arrays, 5.0)
-    counts = [brute_force(frame, 5.0)[1] for frame in frames]
-    flat = np.concatenate(counts)
-    assert result["per_atom"] == pytest.approx(flat.mean())
-    assert result["per_connected_atom"] == pytest.approx(flat[flat > 0].mean())
-    assert result["per_structure"] == pytest.approx(np.mean([count.mean() for count in counts]))
-    assert result["per_connected_atom"] > result["per_atom"]
 
 
 def test_unknown_subset(graphs):

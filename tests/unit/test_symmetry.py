@@ -28,7 +28,10 @@ def model(request, small_settings):
 def cases(contract_frames):
     """ASE structures with per-atom cutoffs (A)."""
     return [
-        (Atoms(frame.numbers, positions=frame.positions, cell=frame.cell, pbc=frame.pbc), sampled_cutoffs(len(frame), k))
+        (
+            Atoms(frame.numbers, positions=frame.positions, cell=frame.cell, pbc=frame.pbc),
+            sampled_cutoffs(len(frame), k),
+        )
         for k, frame in enumerate(contract_frames)
         if len(frame) > 1
     ]
