@@ -35,7 +35,7 @@ def force_differences(model, graphs, k, cutoffs):
 
 
 def stress_differences(model, graphs, k, cutoffs):
-    """dE/dstrain / V [3, 3] (eV/A^3) of structure ``k``: all nine components of the strain, positions and cell follow."""
+    """dE/dstrain / V [3, 3] (eV/A^3) of structure ``k``: all nine components, positions and cell follow the strain."""
     strains = both_sides(torch.eye(3))
     many = cutoffs.expand(len(strains), -1)
     batch = copies(graphs, k, many, model.mixing)

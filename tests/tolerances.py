@@ -30,8 +30,8 @@ SAMPLE_MEAN = 0.01
 #: Smallest p-value of a test with a fixed seed: a right sampler fails it for one seed in a hundred, not for this one.
 P_VALUE = 0.01
 
-#: Central differences with h = 1e-4 (A or strain) against derivatives: the error is h^2 f''' / 6, some 1e-8 for energies
-#: of 1 eV that vary over tenths of an angstrom (measured: up to 2e-8), and rounding 1e-16 E / h = 1e-12.
+#: Central differences with h = 1e-4 (A or strain) against derivatives: the error is h^2 f''' / 6, some 1e-8 for
+#: energies of 1 eV that vary over tenths of an angstrom (measured: up to 2e-8), and rounding 1e-16 E / h = 1e-12.
 DIFFERENCE = {"rtol": 1e-6, "atol": 1e-7}
 
 #: The taper and its derivatives at r = m: terms of up to p^3 = 200 / m^k that cancel.

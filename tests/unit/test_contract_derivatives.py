@@ -1,7 +1,7 @@
 """Forces, stress and derivatives with respect to the cutoffs are those of the energy: central differences.
 
-On molecules, a wire, layers and crystals, random ones and shipped ones, some with several images of one neighbour, every
-atom with a cutoff of its own. All components are compared, not a choice of them.
+On molecules, a wire, layers and crystals, random ones and shipped ones, some with several images of one neighbour,
+every atom with a cutoff of its own. All components are compared, not a choice of them.
 """
 
 import pytest

@@ -1,7 +1,7 @@
 """What physics demands of the models: exact symmetries, additivity, isolated atoms (float64).
 
-Energy, forces and dE/da on molecules, a wire, layers and crystals, random ones and shipped ones, with a cutoff of its own
-for every atom and both mixing rules; every side of a comparison has a neighbour list of its own.
+Energy, forces and dE/da on molecules, a wire, layers and crystals, random ones and shipped ones, with a cutoff of its
+own for every atom and both mixing rules; every side of a comparison has a neighbour list of its own.
 """
 
 from dataclasses import replace
