@@ -44,3 +44,12 @@ ORDER = 0.02
 #: Pairs this close (A) to their cutoff may be kept or not: the list is pruned by float32 distances (4e-7 A at 7 A) and
 #: the taper is zero there either way.
 TIE = 1e-5
+
+#: Slopes of a curve of points 0.017 A apart against its forces, relative to the largest: h^2 F'' / 6 at its steepest.
+CURVE = 2e-2
+
+#: Correlation of two samples of 1e5 independent draws: its standard error is 1 / sqrt(1e5) = 0.003; four of them.
+CORRELATION = 0.013
+
+#: Losses of runs whose batches hold the same structures in another order, relative: rounding, grown over the steps.
+REORDERED = 1e-8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import isfinite
 
 import torch
 
@@ -47,12 +48,16 @@ def calibrate(
 
     ``settings`` is `CalibrationSettings` (epochs, learning_rate, batch_size, initial_cutoff, bounds in A); weights stay
     as they are; after each Adam step the cutoffs are clamped to the bounds. ``lam`` > 0 in eV/A^4-like units of the
-    paper (loss per A^3). Raises `ValueError` for lam <= 0 or no structures.
+    paper (loss per A^3). Raises `ValueError` for a lam that is not positive and finite, no structures, a static model,
+    or an upper bound beyond the model's range; `FloatingPointError` when the objective is not finite.
     """
     from ase.data import chemical_symbols
 
-    if not lam > 0:
-        raise ValueError(f"lambda must be positive, got {lam}")
+    if not 0.0 < lam < float("inf"):
+        raise ValueError(f"lambda must be positive and finite, got {lam}")
+    if not model.needs_cutoffs:
+        raise ValueError("calibration needs an FCL model: the cutoff of a static model cannot be changed")
+    model.check_cutoff(settings.upper_bound)
     if indices is None:
         indices = torch.arange(len(data), device=data.device)
     if not len(indices):
@@ -73,6 +78,8 @@ def calibrate(
             permutation = torch.randperm(len(indices), generator=order).to(data.device)
             for chunk in torch.split(indices[permutation], settings.batch_size):
                 total, parts = objective(model, data, chunk, blank.index_put((elements,), values), loss, lam)
+                if not isfinite(parts["objective"]):
+                    raise FloatingPointError(f"calibration: the objective of step {len(history) + 1} is not finite")
                 before = values.detach().tolist()
                 (values.grad,) = torch.autograd.grad(total, values)
                 optimizer.step()

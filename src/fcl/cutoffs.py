@@ -40,7 +40,9 @@ def sample_cutoffs(
 
 
 def uniform_cutoffs(numbers: torch.Tensor, cutoff: float, dtype: torch.dtype) -> torch.Tensor:
-    """The same cutoff (A) for every atom: [n_atoms]."""
+    """The same cutoff (A) for every atom: [n_atoms]. Raises `ValueError` when it is not positive and finite."""
+    if not 0.0 < float(cutoff) < float("inf"):
+        raise ValueError(f"cutoff {cutoff} A is not a positive radius in angstroms")
     return torch.full(numbers.shape, float(cutoff), dtype=dtype, device=numbers.device)
 
 

@@ -11,8 +11,9 @@ def diatomic_curve(
     """Energy [n] (eV, minus that of the two isolated atoms at the same cutoff) and force [n] (eV/A, -dE/dr).
 
     ``pair`` holds two atomic numbers, ``cutoff`` (A) is that of both atoms, ``distances`` [n] in A. All distances are
-    evaluated at once as n separate pairs.
+    evaluated at once as n separate pairs. Raises `ValueError` when the model cannot be evaluated at ``cutoff``.
     """
+    model.check_cutoff(cutoff)
     n = len(distances)
     device, dtype = distances.device, distances.dtype
     numbers = torch.tensor(pair, device=device).repeat(n)

@@ -55,7 +55,10 @@ def multi_step_scheduler(optimizer: torch.optim.Optimizer, settings):
 
 
 def plateau_scheduler(optimizer: torch.optim.Optimizer, settings):
-    """FCL: the rate times ``plateau_factor`` after ``plateau_patience`` epochs without a better validation loss."""
+    """FCL: the rate times ``plateau_factor`` after more than ``plateau_patience`` epochs without a better loss.
+
+    Better means by 1e-4 relative, PyTorch's default; early stopping and the best weights count every improvement.
+    """
     return torch.optim.lr_scheduler.ReduceLROnPlateau(
         optimizer,
         factor=settings.plateau_factor,

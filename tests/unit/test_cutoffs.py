@@ -1,4 +1,4 @@
-"""Mixing rules, sampling, assignment, the cost model, measured pairs."""
+"""Mixing rules, assignment, the cost model, measured pairs."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,6 @@ from fcl.cutoffs import (
     element_table,
     mixing_rule,
     pairs_per_atom,
-    sample_cutoffs,
     uniform_cutoffs,
 )
 
@@ -23,22 +22,6 @@ def test_mixing_rules():
         torch.testing.assert_close(mixing_rule(name)(a, b), mixing_rule(name)(b, a), rtol=0, atol=0)
     with pytest.raises(ValueError, match="'harmonic' is unknown"):
         mixing_rule("harmonic")
-
-
-def test_sampling_is_uniform_with_mean_5_25():
-    from scipy.stats import kstest
-
-    values = sample_cutoffs(200_000, 3.5, 7.0, torch.Generator().manual_seed(11), torch.float64).numpy()
-    assert values.min() >= 3.5 and values.max() <= 7.0
-    assert values.mean() == pytest.approx(5.25, abs=0.01)
-    assert kstest(values, "uniform", args=(3.5, 3.5)).pvalue > 0.01
-
-
-def test_sampling_follows_its_generator_only():
-    first = sample_cutoffs(50, 3.5, 7.0, torch.Generator().manual_seed(3))
-    torch.manual_seed(99)
-    assert torch.equal(first, sample_cutoffs(50, 3.5, 7.0, torch.Generator().manual_seed(3)))
-    assert not torch.equal(first, sample_cutoffs(50, 3.5, 7.0, torch.Generator().manual_seed(4)))
 
 
 def test_element_assignment():

@@ -96,7 +96,7 @@ def test_static_baselines(paper, data, cutoff):
 
 
 def expected_fcl(curve):
-    """Rates of the epochs that are trained: halved "after 20 epochs without improvement" down to 1e-5, the end after 50.
+    """Rates of the trained epochs: halved "after 20 epochs without improvement" down to 1e-5, the end after 50.
 
     The class that the paper names, ReduceLROnPlateau, bears 20 such epochs: the rate falls after the 21st.
     """

@@ -123,7 +123,7 @@ class GraphData:
         Raises `ValueError` when a cutoff exceeds the r_max of the store, which could miss pairs.
         """
         cutoffs = cutoffs.detach()
-        if cutoffs.numel() and float(cutoffs.max()) > self.r_max * (1 + 1e-6):
+        if cutoffs.numel() and not float(cutoffs.max()) <= self.r_max * (1 + 1e-6):  # NaN is refused too
             raise ValueError(f"a cutoff of {float(cutoffs.max()):.4f} A exceeds the store's r_max of {self.r_max} A")
         first = self.pair_ptr.index_select(0, batch.indices)
         counts = self.pair_ptr.index_select(0, batch.indices + 1) - first
