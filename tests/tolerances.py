@@ -34,6 +34,9 @@ P_VALUE = 0.01
 #: energies of 1 eV that vary over tenths of an angstrom (measured: up to 2e-8), and rounding 1e-16 E / h = 1e-12.
 DIFFERENCE = {"rtol": 1e-6, "atol": 1e-7}
 
+#: Central differences of a loss in the parameters with a step of 1e-5, relative: the curvature of its third derivative.
+PARAMETER_DIFFERENCE = 1e-5
+
 #: The taper and its derivatives at r = m: terms of up to p^3 = 200 / m^k that cancel.
 TAPER = 1e-11
 
@@ -53,3 +56,11 @@ CORRELATION = 0.013
 
 #: Losses of runs whose batches hold the same structures in another order, relative: rounding, grown over the steps.
 REORDERED = 1e-8
+
+#: The taper in float32 over the last hundredth before r = m, where it is below 4e-5: (1 - x)^3 with an error of 6e-8 in
+#: x. Its slope is allowed a hundred times as much.
+TAPER_FLOAT32 = 1e-9
+
+#: float32 against float64 for the same weights, relative to the largest value of a result: sums of some 1e3 terms with
+#: roundings of 6e-8, through two layers.
+FLOAT32 = 1e-4

@@ -16,7 +16,7 @@ import torch
 from differences import copies
 from examples import contract_model, sampled_cutoffs
 from fcl.model.radial import taper
-from tolerances import EQUAL, ORDER, TAPER
+from tolerances import EQUAL, ORDER, TAPER, TAPER_FLOAT32
 
 
 @pytest.fixture(scope="module", params=["arithmetic", "geometric"])
@@ -50,16 +50,28 @@ def test_taper_and_its_derivatives(p):
 
 @pytest.mark.parametrize("p", [1, 2, 5, 6])
 def test_taper_is_one_inside_and_nothing_outside(p):
-    """s falls from 1 to 0 without turning, equals its factorised form, and is exactly zero beyond m."""
+    """s falls from 1 to 0 without turning, is the polynomial that Eq. 1 prints, and exactly zero beyond m."""
     m = torch.tensor(5.0)
     r = torch.linspace(1e-3, 5.0, 400)
     x = r / m
-    factors = (1 - x) ** 3 * sum((k + 1) * (k + 2) / 2 * x**k for k in range(p))
+    printed = 1 - (p + 1) * (p + 2) / 2 * x**p + p * (p + 2) * x ** (p + 1) - p * (p + 1) / 2 * x ** (p + 2)
     values = taper(r, m, p)
-    torch.testing.assert_close(values, factors, rtol=0, atol=TAPER)
+    torch.testing.assert_close(values, printed, rtol=0, atol=TAPER)
     assert (values.diff() < TAPER).all()
     assert float(values[0]) == pytest.approx(1.0, abs=(p + 1) * (p + 2) * float(x[0]) ** p)
     assert taper(torch.tensor([5.0 + 1e-9, 6.0, 1e4]), m, p).abs().max() == 0
+
+
+def test_taper_in_single_precision():
+    """Training runs in float32: there too the taper ends without a step, never below zero, with the right slope."""
+    m = torch.tensor(5.0, dtype=torch.float64)
+    r = (m * (1 - torch.logspace(-6, -2, 300, dtype=torch.float64))).requires_grad_(True)
+    single = r.detach().float().requires_grad_(True)
+    exact, values = taper(r, m, 5), taper(single, m.float(), 5)
+    (slope,), (single_slope,) = (torch.autograd.grad(s.sum(), x) for s, x in ((exact, r), (values, single)))
+    assert (values >= 0).all()
+    torch.testing.assert_close(values.double(), exact, rtol=0, atol=TAPER_FLOAT32)
+    torch.testing.assert_close(single_slope.double(), slope, rtol=0, atol=100 * TAPER_FLOAT32)
 
 
 def test_taper_takes_one_cutoff_a_pair():
