@@ -138,7 +138,7 @@ def test_bessel_functions_at_the_ends_of_their_range():
 @pytest.mark.parametrize("kind", ["fcl", "static"])
 @pytest.mark.parametrize("backend", ["fast", "reference"])
 def test_single_precision(small_settings, contract_frames, kind, backend):
-    """The same weights in float32: the same pairs; results and cutoff gradients within rounding, all of them float32."""
+    """The same weights in float32: the same pairs; results and cutoff gradients within rounding, all in float32."""
     double = contract_model(small_settings, kind, backend=backend)
     single = build_model(kind, small_settings, double.cutoff_limit, 10.0, dtype=torch.float32, backend=backend)
     single.load_state_dict(double.state_dict())
