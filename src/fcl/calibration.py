@@ -22,19 +22,19 @@ class Calibration:
 
 
 def objective(
-    model, data: GraphData, indices: torch.Tensor, table: torch.Tensor, loss, lam: float
+    model, data: GraphData, indices: torch.Tensor, table: torch.Tensor, loss, lam: float, cost_mean: str = "structures"
 ) -> tuple[torch.Tensor, dict[str, float]]:
     """T = error + lam * cost (Eq. 11) on the structures ``indices``, differentiable in ``table`` [n_elements] (A).
 
-    error is the training loss (Eq. 9 with the labels of the data), cost is Eq. 10 (A^3). Pairs are selected at the
-    current cutoffs; gradients reach the table only through m_ij, q(a) and the cost. Returns T and the parts with
-    the measured pairs per atom.
+    error is the training loss (Eq. 9 with the labels of the data), cost is Eq. 10 (A^3) with the mean ``cost_mean``
+    (`fcl.cutoffs.cost`). Pairs are selected at the current cutoffs; gradients reach the table only through m_ij, q(a)
+    and the cost. Returns T and the parts with the measured pairs per atom.
     """
     batch = data.batch(indices)
     cutoffs = element_cutoffs(batch.numbers, table)
     batch = data.select_pairs(batch, cutoffs, model.mixing)
     error = batch_loss(model(batch, cutoffs, training=True), batch, loss)
-    price = cost(cutoffs, batch.structure, batch.n_structures)
+    price = cost(cutoffs, batch.structure, batch.n_structures, cost_mean)
     total = error + lam * price
     pairs = pairs_per_atom(batch.pair_structure, batch.structure, batch.n_structures).mean()
     parts = {"objective": total, "error": error, "cost": price, "pairs_per_atom": pairs}
@@ -46,10 +46,10 @@ def calibrate(
 ) -> Calibration:
     """Minimise Eq. 11 over the cutoffs of the elements that occur (Eq. 12).
 
-    ``settings`` is `CalibrationSettings` (epochs, learning_rate, batch_size, initial_cutoff, bounds in A); weights stay
-    as they are; after each Adam step the cutoffs are clamped to the bounds. ``lam`` > 0 in eV/A^4-like units of the
-    paper (loss per A^3). Raises `ValueError` for a lam that is not positive and finite, no structures, a static model,
-    or an upper bound beyond the model's range; `FloatingPointError` when the objective is not finite.
+    ``settings`` is `CalibrationSettings` (epochs, learning_rate, batch_size, initial_cutoff and bounds in A, cost);
+    weights stay as they are; after each Adam step the cutoffs are clamped to the bounds. ``lam`` > 0 is loss per A^3.
+    Raises `ValueError` for a lam that is not positive and finite, no structures, a static model, or an upper bound
+    beyond the model's range; `FloatingPointError` when the objective is not finite.
     """
     from ase.data import chemical_symbols
 
@@ -77,7 +77,8 @@ def calibrate(
         for epoch in range(1, settings.epochs + 1):
             permutation = torch.randperm(len(indices), generator=order).to(data.device)
             for chunk in torch.split(indices[permutation], settings.batch_size):
-                total, parts = objective(model, data, chunk, blank.index_put((elements,), values), loss, lam)
+                table = blank.index_put((elements,), values)
+                total, parts = objective(model, data, chunk, table, loss, lam, settings.cost)
                 if not isfinite(parts["objective"]):
                     raise FloatingPointError(f"calibration: the objective of step {len(history) + 1} is not finite")
                 before = values.detach().tolist()

@@ -180,6 +180,7 @@ class CalibrationSettings(Section):
     initial_cutoff: Positive = Field(description="where every element starts")
     lower_bound: Positive = Field(description="cutoffs are clamped to at least this")
     upper_bound: Positive = Field(description="cutoffs are clamped to at most this")
+    cost: Literal["structures", "atoms"] = Field(description="mean of the cost model: over structures, or all atoms")
 
     def steps(self, frames: int) -> int:
         """Optimiser steps on a subset of ``frames`` structures: epochs times batches, the last one may be

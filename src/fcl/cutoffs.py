@@ -74,11 +74,20 @@ def element_cutoffs(numbers: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
     return cutoffs
 
 
-def cost(cutoffs: torch.Tensor, structure: torch.Tensor, n_structures: int) -> torch.Tensor:
-    """Cost model Eq. 10 (A^3, scalar): mean over structures of the mean over their atoms of a^3.
+#: Means of the cost model: ``structures``, over structures of the mean over their atoms (Eq. 10); ``atoms``, over all
+#: atoms alike, so that a structure counts in proportion to its size.
+COST_MEANS = ("structures", "atoms")
 
-    cutoffs [n_atoms] A, structure [n_atoms] index of each atom's structure.
+
+def cost(cutoffs: torch.Tensor, structure: torch.Tensor, n_structures: int, mean: str = "structures") -> torch.Tensor:
+    """Cost model Eq. 10 (A^3, scalar): the mean of a^3 in the sense of ``mean`` (`COST_MEANS`).
+
+    cutoffs [n_atoms] A, structure [n_atoms] index of each atom's structure. `ValueError` for an unknown ``mean``.
     """
+    if mean not in COST_MEANS:
+        raise ValueError(f"mean {mean!r} of the cost is unknown; known are {', '.join(COST_MEANS)}")
+    if mean == "atoms":
+        return (cutoffs**3).mean()
     total = torch.zeros(n_structures, dtype=cutoffs.dtype, device=cutoffs.device)
     total = total.index_add(0, structure, cutoffs**3)
     atoms = torch.bincount(structure, minlength=n_structures).to(cutoffs.dtype)
