@@ -64,3 +64,16 @@ TAPER_FLOAT32 = 1e-9
 #: float32 against float64 for the same weights, relative to the largest value of a result: sums of some 1e3 terms with
 #: roundings of 6e-8, through two layers.
 FLOAT32 = 1e-4
+
+# -- golden numbers (tests/golden) -------------------------------------------------------------------------------------
+
+#: Predictions of the shipped weights, relative to the largest value of an array. In float64 the backends, processors
+#: and numbers of threads differ by the order of sums only: about 1e-14; the rest is margin, far below any real change.
+GOLDEN_PREDICTION = 1e-9
+#: Training and calibration from nothing: weights relative to the largest of a tensor, losses relative, cutoffs in A.
+#: Another order of sums (the other backend, two threads) moves the weights by 1e-15 to 1e-14 here. Adam divides by the
+#: root of squared gradients, so a small gradient lends its rounding to the weights in full, and the CSV files hold ten
+#: digits: equality bit for bit is asked on one machine only (tests of the seeds), this much on every one.
+GOLDEN_TRAINING = 1e-7
+#: Models, cards and numbers together (bytes): they live in git.
+GOLDEN_BYTES = 200_000
