@@ -13,7 +13,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help venv mini smoke test lint embedded-data clean
+.PHONY: help venv mini smoke test lint mutants embedded-data clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -27,8 +27,8 @@ mini: $(STAMP) ## run the mini study: a small, real one, offline, about 15 minut
 smoke: $(STAMP) ## run the smoke study: every rule once, a few minutes, numbers without meaning
 	$(RUN) snakemake --cores $(CORES) --config study=smoke
 
-test: $(STAMP) ## run the tests
-	$(RUN) python -m pytest
+test: $(STAMP) ## run the tests; line coverage of the library below 95% fails (part of the tests: python -m pytest PATH)
+	$(RUN) python -m pytest --cov=fcl --cov-report=term-missing:skip-covered --cov-fail-under=95
 
 lint: $(STAMP) ## check style: ruff, snakefmt and snakemake --lint
 	$(RUN) ruff check .
@@ -36,13 +36,16 @@ lint: $(STAMP) ## check style: ruff, snakefmt and snakemake --lint
 	$(RUN) snakefmt --check Snakefile workflow
 	$(RUN) snakemake --lint
 
+mutants: $(STAMP) ## break the code in 20 ways and see that the tests notice, some minutes
+	$(RUN) python tests/mutants.py
+
 embedded-data: $(STAMP) ## compute and package the embedded data: needs cp2k.psmp; goes on from what is shipped
 	$(RUN) python -m fcl.embedded generate --work build/embedded
 	$(RUN) python -m fcl.embedded atoms --work build/embedded
 	$(RUN) python -m fcl.embedded package --work build/embedded --output resources/embedded
 
 clean: ## remove the environment, caches and the smoke study; other results stay
-	rm -rf $(VENV) results/smoke .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) results/smoke .pytest_cache .ruff_cache .hypothesis .coverage
 	find . -path ./.git -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # torch goes first and alone, by its exact version: of the builds of that version (CPU, CUDA) the one that the package
