@@ -179,7 +179,9 @@ def test_the_cost_as_a_mean_over_atoms(small_model, graphs):
     numbers, table = graphs.numbers, torch.full((119,), 4.0)
     table[1] = 5.0
     everything = torch.arange(len(graphs))
-    parts = {mean: objective(small_model, graphs, everything, table, LOSS, 1.0, mean)[1]["cost"] for mean in COST}
+    parts = {
+        mean: float(objective(small_model, graphs, everything, table, LOSS, 1.0, mean)[1]["cost"]) for mean in COST
+    }
     hydrogen = (numbers == 1).double()
     assert parts["atoms"] == pytest.approx(float((64.0 + 61.0 * hydrogen).mean()))
     share = torch.zeros(len(graphs)).index_add(0, graphs.batch(everything).structure, hydrogen) / graphs.ptr.diff()
