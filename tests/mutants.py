@@ -256,7 +256,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"{word}  {outcome.seconds:4.0f} s  {outcome.mutation.name:<48} {detail[:110]}", flush=True)
             caught = sum(outcome.caught for outcome in outcomes)
             missed += len(outcomes) - caught
-            print(f"{title}: {caught} of {len(outcomes)} caught", flush=True)
+            if outcomes:
+                print(f"{title}: {caught} of {len(outcomes)} caught", flush=True)
     return 1 if missed else 0
 
 
