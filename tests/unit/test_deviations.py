@@ -187,6 +187,8 @@ def test_the_cost_as_a_mean_over_atoms(small_model, graphs):
     share = torch.zeros(len(graphs)).index_add(0, graphs.batch(everything).structure, hydrogen) / graphs.ptr.diff()
     assert parts["structures"] == pytest.approx(float(64.0 + 61.0 * share.mean()))
     assert parts["atoms"] != pytest.approx(parts["structures"], rel=1e-3)
+    with pytest.raises(ValueError, match="mean 'pairs' of the cost is unknown; known are structures, atoms"):
+        objective(small_model, graphs, everything, table, LOSS, 1.0, "pairs")
 
 
 def test_the_geometric_mixing_rule_decides_pairs_and_taper(small_settings, graphs):
