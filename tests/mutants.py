@@ -31,7 +31,9 @@ SECONDS = 900
 #: How pytest reports a failed assertion; any other exception in a test is not what the test was written to see.
 ASSERTIONS = ("AssertionError", "assert ", "Failed: DID NOT RAISE")
 
-MODEL, DATA, CUTOFFS = "tests/unit/test_model.py", "tests/unit/test_data.py", "tests/unit/test_cutoffs.py"
+MODEL, NEIGHBORS, CUTOFFS = "tests/unit/test_model.py", "tests/unit/test_neighbors.py", "tests/unit/test_cutoffs.py"
+SYMMETRY, SAMPLING = "tests/unit/test_symmetry.py", "tests/unit/test_sampling.py"
+DERIVATIVES, SMOOTHNESS = "tests/unit/test_contract_derivatives.py", "tests/unit/test_contract_smoothness.py"
 TRAINING, CALIBRATION, GOLDEN = "tests/unit/test_training.py", "tests/unit/test_calibration.py", "tests/golden"
 
 
@@ -48,10 +50,10 @@ class Mutation:
 
 #: The ten usual mistakes.
 USUAL = (
-    Mutation("power of the taper", "src/fcl/model/radial.py", "x ** (p + 2)", "x ** (p + 3)", (MODEL,)),
+    Mutation("power of the taper", "src/fcl/model/radial.py", "(1.0 - x) ** 3", "(1.0 - x) ** 2", (SMOOTHNESS,)),
     Mutation(
         "pairs selected by the cutoff of one atom", "src/fcl/data/batch.py",
-        "<= pair_cutoffs)", "<= cutoffs.index_select(0, i))", (DATA, MODEL),
+        "<= pair_cutoffs)", "<= cutoffs.index_select(0, i))", (NEIGHBORS,),
     ),
     Mutation(
         "another mixing rule", "src/fcl/cutoffs.py",
@@ -63,7 +65,7 @@ USUAL = (
     ),
     Mutation(
         "sign of the cell shifts", "src/fcl/model/mace.py",
-        "positions.index_select(0, i) + shifts", "positions.index_select(0, i) - shifts", (MODEL,),
+        "positions.index_select(0, i) + shifts", "positions.index_select(0, i) - shifts", (SYMMETRY,),
     ),
     Mutation(
         "weights of the loss swapped", "src/fcl/training.py",
@@ -72,7 +74,7 @@ USUAL = (
     ),
     Mutation(
         "no gradient through m_ij", "src/fcl/model/mace.py",
-        "cutoffs.index_select(0, j))[:, None]", "cutoffs.index_select(0, j))[:, None].detach()", (MODEL,),
+        "cutoffs.index_select(0, j))[:, None]", "cutoffs.index_select(0, j))[:, None].detach()", (DERIVATIVES,),
     ),
     Mutation(
         "normalised by the root of the neighbours", "src/fcl/model/fast.py",
@@ -92,7 +94,7 @@ USUAL = (
 FURTHER = (
     Mutation(
         "sampling from the global generator", "src/fcl/cutoffs.py",
-        "torch.rand(n_atoms, generator=generator,", "torch.rand(n_atoms,", (CUTOFFS,),
+        "torch.rand(n_atoms, generator=generator,", "torch.rand(n_atoms,", (SAMPLING,),
     ),
     Mutation(
         "seed of the calibration ignored", "src/fcl/calibration.py",
@@ -106,7 +108,7 @@ FURTHER = (
     Mutation(
         "sign of the forces", "src/fcl/model/mace.py",
         "index_add(0, i, gradient).index_add(0, j, -gradient)", "index_add(0, i, -gradient).index_add(0, j, gradient)",
-        (MODEL,),
+        (DERIVATIVES,),
     ),
     Mutation(
         "node features without the cutoff", "src/fcl/model/mace.py",
