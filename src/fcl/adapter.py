@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from fcl.manifest import write_product_manifest
 
 if TYPE_CHECKING:
     from fcl.config import Study
@@ -36,6 +40,33 @@ def library_function(snakemake: Any, name: str) -> Any:
     redirect_to_log(snakemake.log[0])
     module, _, function = name.partition(":")
     return getattr(importlib.import_module(module), function)
+
+
+def recorded_function(snakemake: Any, name: str) -> Any:
+    """As :func:`library_function`, for what makes a figure or a table: a call also writes the job's run manifest.
+
+    The manifest (``output.manifest``) lists the job's input files and its parameters, which are all that such a
+    function is given; hence the function itself need not know of manifests.
+    """
+    function = library_function(snakemake, name)
+
+    @functools.wraps(function)
+    def recorded(*arguments: Any, **options: Any) -> Any:
+        started = time.time()
+        result = function(*arguments, **options)
+        parameters = dict(snakemake.params.items())
+        write_product_manifest(
+            snakemake.output.manifest,
+            stage=snakemake.rule,
+            study=snakemake.wildcards.study,
+            inputs=snakemake.input,
+            code=parameters.pop("code", None),
+            settings=parameters,
+            started=started,
+        )
+        return result
+
+    return recorded
 
 
 def settings_of(snakemake: Any) -> Study:

@@ -7,14 +7,16 @@ where they lie outside it, so that a manifest tells nothing about the machine's 
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
+import json
 import os
 import platform
 import resource
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,8 @@ PACKAGES = (
     "h5py",
     "safetensors",
     "pandas",
+    "matplotlib",
+    "seaborn",
     "snakemake",
 )
 
@@ -84,6 +88,44 @@ def write_manifest(
     }
     write_json(path, record)
     return record
+
+
+def write_product_manifest(
+    path: str | os.PathLike[str],
+    *,
+    stage: str,
+    study: str,
+    inputs: Iterable[str | os.PathLike[str]],
+    settings: Mapping[str, Any],
+    started: float,
+    code: str | None = None,
+) -> dict[str, Any]:
+    """Write the run manifest of a figure or a table: something made of result files and of a few settings.
+
+    Args:
+        path, stage, study, settings, started: as in :func:`write_manifest`; the digest is that of ``settings``.
+        inputs: the result files; each is listed under its (relative) path.
+        code: digest of the code that made the product.
+
+    Raises:
+        FileNotFoundError: an input does not exist; the message names it.
+    """
+    return write_manifest(
+        path,
+        stage=stage,
+        study=study,
+        digest=settings_digest(settings),
+        inputs={portable_path(file): file for file in inputs},
+        settings=settings,
+        started=started,
+        extra={"code_sha256": code},
+    )
+
+
+def settings_digest(settings: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) of the canonical JSON of ``settings``."""
+    text = json.dumps(dict(settings), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def describe_input(name: str, file: str | os.PathLike[str]) -> dict[str, Any]:
