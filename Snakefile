@@ -33,6 +33,9 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/diatomics.smk"
 include: "workflow/rules/calibrate.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/tables.smk"
+include: "workflow/rules/claims.smk"
+include: "workflow/rules/report.smk"
 
 
 rule all:
@@ -43,3 +46,6 @@ rule all:
         rules.diatomics_all.input,
         rules.calibrate_all.input,
         rules.figures.input,
+        rules.tables.input,
+        rules.claims.input,
+        rules.report.input,

@@ -324,6 +324,7 @@ class ResourceSettings(Section):
 
     download_mad: RuleResources
     build_store: RuleResources
+    describe_data: RuleResources
     pretrain: RuleResources
     train_fcl: RuleResources
     train_static: RuleResources
@@ -331,6 +332,7 @@ class ResourceSettings(Section):
     diatomic_curves: RuleResources
     calibrate_cutoffs: RuleResources
     figures: RuleResources
+    tables: RuleResources
 
 
 class Config(Section):

@@ -53,8 +53,8 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def write_json(path: str | os.PathLike[str], data: Any, *, indent: int = 2, sort_keys: bool = False) -> None:
-    """Write ``data`` as JSON, atomically, with a final newline.
+def write_json(path: str | os.PathLike[str], data: Any, *, indent: int | None = 2, sort_keys: bool = False) -> None:
+    """Write ``data`` as JSON, atomically, with a final newline; without ``indent`` on one line.
 
     NumPy scalars and arrays, paths and sets are turned into plain JSON; a number that is not finite is
     written as ``null``, since JSON has no word for it.

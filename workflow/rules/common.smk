@@ -150,6 +150,19 @@ def calibrated(study, suffix):
     )
 
 
+def table_files(number, title):
+    """Outputs of a table: the four formats, of which the report shows the HTML, and the run manifest."""
+    path = f"results/{{study}}/tables/table{number}"
+    page = report(
+        f"{path}.html",
+        caption="../report/table.rst",
+        category="Tables",
+        labels={"study": "{study}", "table": title},
+    )
+    files = {"csv": f"{path}.csv", "markdown": f"{path}.md", "latex": f"{path}.tex", "html": page}
+    return {**files, "manifest": f"{path}.manifest.json"}
+
+
 def warn_of_short_calibration(study):
     """A calibration whose steps cannot cross the allowed interval, judged by the most structures that it can have."""
     split = study.calibration.split

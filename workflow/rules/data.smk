@@ -48,3 +48,31 @@ rule build_store:
         "Building the graph store of the {wildcards.split} split"
     script:
         "../scripts/build_store.py"
+
+
+rule describe_data:
+    input:
+        train="results/{study}/stores/train.h5",
+        test="results/{study}/stores/test.h5",
+    output:
+        neighbors="results/{study}/data/neighbors.csv",
+        elements="results/{study}/data/elements.csv",
+        example="results/{study}/data/example.json",
+        manifest="results/{study}/data/description.manifest.json",
+    log:
+        "results/{study}/logs/describe_data.log",
+    benchmark:
+        "results/{study}/benchmarks/describe_data.tsv"
+    conda:
+        "../../envs/fcl.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("describe_data"),
+        runtime=minutes("describe_data"),
+    params:
+        subsets=lambda w: list(study_of(w).calibration.subsets),
+        code=source_digest("fcl.description:describe_data"),
+    message:
+        "Describing the data of {wildcards.study}"
+    script:
+        "../scripts/describe_data.py"

@@ -1,0 +1,50 @@
+# The paper's claims beside the values of a study, from small result files alone.
+
+
+rule claims_table:
+    input:
+        metrics=lambda w: results(
+            study_of(w),
+            "metrics/{model}.csv",
+            model=[*fcl_models(study_of(w)), *static_models(study_of(w))],
+        ),
+        histories=lambda w: results(study_of(w), "metrics/history/{model}.csv", model=fcl_models(study_of(w))),
+        diatomics=lambda w: results(study_of(w), "diatomics/{model}.csv", model=fcl_models(study_of(w))),
+        cutoffs=lambda w: calibrated(study_of(w), ".json"),
+        calibrations=lambda w: calibrated(study_of(w), "_metrics.csv"),
+        neighbors="results/{study}/data/neighbors.csv",
+        elements="results/{study}/data/elements.csv",
+        hyperparameters="results/{study}/tables/table02.csv",
+        source="resources/claims.csv",
+    output:
+        csv="results/{study}/claims.csv",
+        markdown="results/{study}/claims.md",
+        html=report(
+            "results/{study}/claims.html",
+            caption="../report/claims.rst",
+            category="Claims",
+            labels={"study": "{study}", "table": "the paper's claims beside this study"},
+        ),
+        manifest="results/{study}/claims.manifest.json",
+    log:
+        "results/{study}/logs/claims.log",
+    conda:
+        "../../envs/plot.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("tables"),
+        runtime=minutes("tables"),
+    params:
+        dataset=lambda w: data_manifest(w).name,
+        title=lambda w: data_manifest(w).title,
+        whole=lambda w: study_of(w).data.max_frames_per_subset is None,
+        code=source_digest("fcl.claims:write_claims"),
+    message:
+        "Setting the paper's claims beside {wildcards.study}"
+    script:
+        "../scripts/claims_table.py"
+
+
+rule claims:
+    input:
+        results(STUDY, "claims.{suffix}", suffix=["csv", "md", "html", "manifest.json"]),

@@ -1,0 +1,38 @@
+# The study on one page, for reading on a forge. `snakemake --report results/<study>/report.html` makes the other report.
+
+FIGURES = sorted({Path(file).stem for file in rules.figures.input if file.endswith(".png")})
+TABLES = sorted({Path(file).stem for file in rules.tables.input if file.endswith(".md")})
+
+
+rule report_page:
+    input:
+        claims="results/{study}/claims.csv",
+        figures=lambda w: results(study_of(w), "figures/{figure}.png", figure=FIGURES),
+        tables=lambda w: results(study_of(w), "tables/{table}.md", table=TABLES),
+        captions=[f"workflow/report/{figure}.rst" for figure in FIGURES],
+    output:
+        page="results/{study}/report.md",
+        manifest="results/{study}/report.manifest.json",
+    log:
+        "results/{study}/logs/report.log",
+    conda:
+        "../../envs/plot.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("tables"),
+        runtime=minutes("tables"),
+    params:
+        folder=lambda w: f"results/{w.study}",
+        dataset=lambda w: data_manifest(w).name,
+        title=lambda w: data_manifest(w).title,
+        whole=lambda w: study_of(w).data.max_frames_per_subset is None,
+        code=source_digest("fcl.report:write_report"),
+    message:
+        "Writing the report of {wildcards.study}"
+    script:
+        "../scripts/report_page.py"
+
+
+rule report:
+    input:
+        results(STUDY, "{page}", page=["report.md", "report.manifest.json"]),

@@ -1,0 +1,100 @@
+# Tables as CSV, Markdown, LaTeX and, for the report, HTML: from small numbers, and table 2 from the models as they are built.
+
+
+rule table_01:
+    input:
+        source="resources/published_models.csv",
+    output:
+        **table_files("01", "1: published models"),
+    log:
+        "results/{study}/logs/tables/table01.log",
+    conda:
+        "../../envs/plot.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("tables"),
+        runtime=minutes("tables"),
+    params:
+        code=source_digest("fcl.tables:table_01"),
+    message:
+        "Writing table 1"
+    script:
+        "../scripts/table_01.py"
+
+
+rule table_02:
+    input:
+        source="resources/paper_hyperparameters.csv",
+    output:
+        **table_files("02", "2: hyperparameters of the built models"),
+    log:
+        "results/{study}/logs/tables/table02.log",
+    conda:
+        "../../envs/fcl.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("tables"),
+        runtime=minutes("tables"),
+    params:
+        settings=lambda w: settings(w, "model", "cutoffs", "static"),
+        code=source_digest("fcl.tables:table_02"),
+    message:
+        "Writing table 2"
+    script:
+        "../scripts/table_02.py"
+
+
+rule table_03:
+    input:
+        neighbors="results/{study}/data/neighbors.csv",
+        claims="resources/claims.csv",
+    output:
+        **table_files("03", "3: average neighbours"),
+    log:
+        "results/{study}/logs/tables/table03.log",
+    conda:
+        "../../envs/plot.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("tables"),
+        runtime=minutes("tables"),
+    params:
+        title=lambda w: data_manifest(w).title,
+        code=source_digest("fcl.tables:table_03"),
+    message:
+        "Writing table 3"
+    script:
+        "../scripts/table_03.py"
+
+
+rule table_04:
+    input:
+        elements="results/{study}/data/elements.csv",
+        claims="resources/claims.csv",
+    output:
+        **table_files("04", "4: elements of the molecular crystals"),
+    log:
+        "results/{study}/logs/tables/table04.log",
+    conda:
+        "../../envs/plot.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("tables"),
+        runtime=minutes("tables"),
+    params:
+        title=lambda w: data_manifest(w).title,
+        code=source_digest("fcl.tables:table_04"),
+    message:
+        "Writing table 4"
+    script:
+        "../scripts/table_04.py"
+
+
+rule tables:
+    input:
+        results(
+            STUDY,
+            "tables/{table}.{suffix}",
+            table=["table01", "table02", "table03", "table04"],
+            suffix=["csv", "md", "tex", "html", "manifest.json"],
+        ),

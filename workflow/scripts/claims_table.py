@@ -1,0 +1,22 @@
+"""The paper's claims beside the values of the study."""
+
+from fcl.adapter import recorded_function
+
+write_claims = recorded_function(snakemake, "fcl.claims:write_claims")
+write_claims(
+    metrics=snakemake.input.metrics,
+    histories=snakemake.input.histories,
+    diatomics=snakemake.input.diatomics,
+    cutoffs=snakemake.input.cutoffs,
+    calibrations=snakemake.input.calibrations,
+    neighbors=snakemake.input.neighbors,
+    elements=snakemake.input.elements,
+    hyperparameters=snakemake.input.hyperparameters,
+    source=snakemake.input.source,
+    csv=snakemake.output.csv,
+    markdown=snakemake.output.markdown,
+    html=snakemake.output.html,
+    dataset=snakemake.params.dataset,
+    title=snakemake.params.title,
+    whole=snakemake.params.whole,
+)

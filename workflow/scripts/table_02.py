@@ -1,0 +1,13 @@
+"""Table 2: hyperparameters of the models that the study builds."""
+
+from fcl.adapter import recorded_function, settings_of
+
+table_02 = recorded_function(snakemake, "fcl.tables:table_02")
+table_02(
+    settings_of(snakemake),
+    snakemake.input.source,
+    csv=snakemake.output.csv,
+    markdown=snakemake.output.markdown,
+    latex=snakemake.output.latex,
+    html=snakemake.output.html,
+)
