@@ -4,7 +4,7 @@ import functools
 from fcl.adapter import export_source_path
 from fcl.config_checks import cutoff_label, lambda_label
 from fcl.download import load_data_manifest
-from fcl.provenance import source_digest
+from fcl.provenance import adapter_digest
 from snakemake.logging import logger
 
 export_source_path(workflow.basedir)  # jobs import the library of this checkout, in a conda environment too
@@ -22,6 +22,12 @@ wildcard_constraints:
     model=r"pretrain|fcl_seed\d+|static_r\d+\.\d_seed\d+",
     dataset=r"[^/]+",
     file=r"[^/]+",
+
+
+@functools.cache
+def source_digest(function):
+    """The code that determines a result: a library function, what it reaches, and the script that calls it."""
+    return adapter_digest(function, Path(workflow.basedir) / "workflow/scripts")
 
 
 @functools.cache
