@@ -96,8 +96,8 @@ def _not_run(claims: pd.DataFrame, other: str) -> str:
     lines = []
     if other:
         lines.append(
-            f"- The paper's study, on MAD. This one has {other}: only shapes and the models themselves can be set beside "
-            "the paper's."
+            f"- The paper's study, on MAD. This one has {other}. Only shapes and the models can be set beside the "
+            "paper's."
         )
     missing = claims[claims["verdict"] == NOT_EVALUATED]
     lines += [f"- {row.where}, {row.quantity}: {row.reason}" for row in missing.itertuples()]

@@ -59,6 +59,43 @@ def _draw(files, png, pdf, *, title):
 
 figure_03 = figure_04 = figure_05 = _draw
 """
+# What is made of result files: module -> stub. Every file that a rule declares is written, and nothing else.
+STUB_PRODUCTS = {
+    "description": """
+from fcl.files import write_text
+
+def describe_data(stores, subsets, neighbors, elements, example):
+    for path in (neighbors, elements, example):
+        write_text(path, f"{sorted(stores)} {subsets}\\n")
+""",
+    "tables": """
+from fcl.files import write_text
+
+def _write(*sources, csv, markdown, latex, html, title=""):
+    for path in (csv, markdown, latex, html):
+        write_text(path, f"{title}\\n")
+
+table_01 = table_03 = table_04 = _write
+
+def table_02(study, source, **files):
+    study.model, study.cutoffs, study.static
+    _write(source, **files)
+""",
+    "claims": """
+from fcl.files import write_text
+
+def write_claims(*, csv, markdown, html, dataset, title, whole, **files):
+    for path in (csv, markdown, html):
+        write_text(path, f"{dataset} {title} {whole} {sorted(files)}\\n")
+""",
+    "report": """
+from fcl.files import write_text
+
+def write_report(claims, figures, captions, tables, page, *, folder, study, dataset, title, whole):
+    assert len(figures) == len(captions)
+    write_text(page, f"{study}: {len(figures)} figures, {len(tables)} tables\\n")
+""",
+}
 STUB_MANIFEST = """
 name: embedded
 title: a stub
@@ -88,6 +125,9 @@ def put_stubs(folder):
     shutil.rmtree(folder / "src/fcl/figures")
     (folder / "src/fcl/figures.py").write_text(STUB_FIGURES)
     (folder / "src/fcl/stages.py").write_text(STUB_STAGES)
+    for module, code in STUB_PRODUCTS.items():
+        shutil.rmtree(folder / "src/fcl" / module, ignore_errors=True)
+        (folder / f"src/fcl/{module}.py").write_text(code)
     shutil.rmtree(folder / "resources/embedded", ignore_errors=True)
     (folder / "resources/embedded").mkdir()
     (folder / "resources/embedded/manifest.yaml").write_text(STUB_MANIFEST)

@@ -9,6 +9,7 @@ from dry_runs import planned, snakemake
 
 SMALL = {
     "build_store": 3,
+    "describe_data": 1,
     "pretrain": 1,
     "train_fcl": 3,
     "train_static": 2,
@@ -18,8 +19,16 @@ SMALL = {
     "figure_03": 1,
     "figure_04": 1,
     "figure_05": 1,
+    "table_01": 1,
+    "table_02": 1,
+    "table_03": 1,
+    "table_04": 1,
+    "claims_table": 1,
+    "report_page": 1,
     "all": 1,
 }
+#: What follows from any new result.
+SUMMARIES = {"claims_table": 1, "report_page": 1}
 WHOLE = SMALL | {"train_static": 12, "evaluate_cutoffs": 16, "calibrate_cutoffs": 20}
 
 
@@ -43,6 +52,9 @@ def test_smoke_is_small(tree):
         ("diatomics_all", "diatomic_curves", "train_static"),
         ("calibrate_all", "calibrate_cutoffs", "figure_05"),
         ("figures", "figure_05", "download_mad"),
+        ("tables", "table_04", "pretrain"),
+        ("claims", "claims_table", "figure_05"),
+        ("report", "report_page", "download_mad"),
     ],
 )
 def test_targets(tree, target, last, absent):
@@ -124,7 +136,7 @@ def test_each_model_is_evaluated_at_its_cutoffs(finished):
         ({"calibration": {"lambdas": [1e-2, 1e-3, 1e-4]}}, {"calibrate_cutoffs": 2, "figure_05": 1}),
         (
             {"static": {"cutoffs": [4.0, 5.0, 6.0]}},
-            {"train_static": 1, "evaluate_cutoffs": 1, "figure_03": 1},
+            {"train_static": 1, "evaluate_cutoffs": 1, "figure_03": 1, "table_02": 1},
         ),
         ({"compute": {"threads": 2, "device": "cpu", "backend": "reference"}}, {}),
         ({"data": {"local_dir": "elsewhere"}}, {}),
@@ -133,7 +145,7 @@ def test_each_model_is_evaluated_at_its_cutoffs(finished):
 def test_a_changed_setting_runs_what_it_determines_and_nothing_else(finished, override, expected):
     jobs = planned(finished, "--config", "study=smoke", f"studies={ {'smoke': override} }")
     jobs.pop("all", None)
-    assert jobs == expected
+    assert jobs == (expected | SUMMARIES if expected else {})
 
 
 def test_an_edit_of_the_library_runs_the_stages_that_use_it(finished):
@@ -145,23 +157,54 @@ def test_an_edit_of_the_library_runs_the_stages_that_use_it(finished):
     finally:
         stages.write_text(before)
     jobs.pop("all", None)
-    assert jobs == {"diatomic_curves": 3, "figure_04": 1}
+    assert jobs == {"diatomic_curves": 3, "figure_04": 1} | SUMMARIES
 
 
-def test_figures_are_drawn_from_the_committed_numbers_alone(finished, tmp_path):
-    folder = tmp_path / "clone"
-    shutil.copytree(
-        finished,
-        folder,
-        ignore=shutil.ignore_patterns(".snakemake", "stores", "models", "logs", "benchmarks"),
-    )
-    for path in folder.glob("results/smoke/figures/*"):
+def clone_of(finished, folder):
+    """What a clone holds of a finished study: numbers without stores, models, logs or Snakemake's records.
+
+    The times of a clone mean nothing; here they are at their worst, with everything newer than the results.
+    """
+    left_out = shutil.ignore_patterns(".snakemake", "*.h5", "*.safetensors", "logs", "benchmarks")
+    shutil.copytree(finished, folder, ignore=left_out)
+    now = time.time()
+    for path in folder.rglob("*"):
+        if path.is_file() and "results" not in path.relative_to(folder).parts:
+            os.utime(path, (now, now))
+    return folder
+
+
+def test_everything_is_redrawn_from_the_committed_numbers_alone(finished, tmp_path):
+    folder = clone_of(finished, tmp_path / "clone")
+    results = folder / "results/smoke"
+    for path in [*results.glob("figures/*"), *results.glob("tables/*"), *results.glob("claims.*")]:
         path.unlink()
-    now = time.time()  # the times of a clone mean nothing: data newer than what was made of them
-    for path in folder.glob("resources/embedded/*"):
-        os.utime(path, (now, now))
-    jobs = planned(folder, "figures", "--config", "study=smoke")
-    assert jobs == {"figure_03": 1, "figure_04": 1, "figure_05": 1, "figures": 1}
+    figures = {"figure_03": 1, "figure_04": 1, "figure_05": 1}
+    assert planned(folder, "figures", "--config", "study=smoke") == figures | {"figures": 1}
+    jobs = planned(folder, "figures", "tables", "claims", "--config", "study=smoke")
+    tables = {name: 1 for name in SMALL if name.startswith("table_")}
+    assert jobs == figures | tables | {"claims_table": 1, "figures": 1, "tables": 1, "claims": 1}
+
+
+def test_nothing_is_run_for_results_that_came_with_a_clone(finished, tmp_path):
+    folder = clone_of(finished, tmp_path / "clone")
+    jobs = planned(folder, "figures", "tables", "claims", "--config", "study=smoke")
+    # made again, as the captions, claims and sources that they show are newer; no job of these needs a model or data
+    assert set(jobs) <= {"table_01", "table_02", "table_03", "table_04", "claims_table", "tables", "claims"}
+
+
+def test_an_edit_of_a_script_counts_by_its_content(finished):
+    script = finished / "workflow/scripts/diatomic_curves.py"
+    before = script.read_text()
+    try:
+        script.write_text(before + "# a remark\n")
+        assert planned(finished, "--config", "study=smoke") == {}
+        script.write_text(before + "print()\n")
+        jobs = planned(finished, "--config", "study=smoke")
+    finally:
+        script.write_text(before)
+    assert jobs["diatomic_curves"] == 3
+    assert "train_fcl" not in jobs
 
 
 def test_newer_data_files_run_nothing_as_their_checksum_decides(finished):
