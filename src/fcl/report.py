@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from fcl.claims.table import claims_markdown
+from fcl.claims.table import claims_markdown, read_table
 from fcl.claims.verdicts import NOT_EVALUATED, data_difference
 from fcl.files import write_text
 from fcl.tables.common import Column, markdown, shown
@@ -118,7 +118,7 @@ def write_report(
         folder: the study's results; the run manifests below it give times and versions.
         study, dataset, title, whole: name of the study, name and title of its data, and that none was left out.
     """
-    table = pd.read_csv(Path(claims))
+    table = read_table(claims)
     manifests = read_manifests(folder)
     times = run_times(manifests)
     times_text = markdown(shown(times, RUN_TIMES)) if len(times) else "There are no run manifests beside the results."
@@ -133,6 +133,6 @@ def write_report(
         *map(_table, tables),
         f"## Run times\n\nFrom the run manifests beside the results.\n\n{times_text}",
         *([f"Made with {made_with}."] if made_with else []),
-        f"## What was not run\n\n{_not_run(table, data_difference(dataset, title, whole))}",
+        f"## What was not run\n\n{_not_run(table, data_difference(dataset, whole))}",
     ]
     write_text(page, "\n\n".join(section.strip() for section in sections) + "\n")

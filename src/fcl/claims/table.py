@@ -51,7 +51,7 @@ def read_claims(source: PathLike) -> pd.DataFrame:
     Raises `ValueError` naming the file and the claim: a missing column, an id twice, a claim without a function, an
     unknown kind, unit or tolerance, a tolerance without a value of the paper.
     """
-    table = pd.read_csv(Path(source), keep_default_na=False)
+    table = pd.read_csv(Path(source), dtype=str, keep_default_na=False)
     missing = [name for name in CLAIM_COLUMNS if name not in table]
     if missing:
         raise ValueError(f"{source}: column {missing[0]!r} is missing")
@@ -77,12 +77,12 @@ def read_claims(source: PathLike) -> pd.DataFrame:
     return table.assign(rule=rules)
 
 
-def claims_table(results: Results, source: PathLike, *, dataset: str, title: str, whole: bool) -> pd.DataFrame:
+def claims_table(results: Results, source: PathLike, *, dataset: str, whole: bool) -> pd.DataFrame:
     """One row a claim with the study's value and the verdict, see `COLUMNS`.
 
-    ``dataset`` and ``title`` are those of the data manifest, ``whole`` says that no structure was left out.
+    ``dataset`` is the name in the data manifest, ``whole`` says that no structure was left out.
     """
-    other = data_difference(dataset, title, whole)
+    other = data_difference(dataset, whole)
     claims = read_claims(source)
     rows = []
     for claim in claims.to_dict("records"):
@@ -112,10 +112,15 @@ def write_claims(
     results = Results.of_files(
         metrics, histories, diatomics, cutoffs, calibrations, neighbors, elements, hyperparameters
     )
-    table = claims_table(results, source, dataset=dataset, title=title, whole=whole)
+    table = claims_table(results, source, dataset=dataset, whole=whole)
     write_csv(csv, table, COLUMNS)
     write_text(markdown, f"Data of this study: {title}.\n\n{claims_markdown(table)}")
     write_text(html, claims_html(table, title))
+
+
+def read_table(path: PathLike) -> pd.DataFrame:
+    """A written claims table; units stay text, as one of them is 1."""
+    return pd.read_csv(Path(path), dtype={"unit": str})
 
 
 def counts(table: pd.DataFrame) -> str:
@@ -172,7 +177,7 @@ def claims_html(table: pd.DataFrame, title: str) -> str:
 
 def readme_block(study: PathLike) -> str:
     """What the README shows between its marks: the counts, and the table folded away, from the study's claims.csv."""
-    table = readable(pd.read_csv(Path(study) / "claims.csv"))
+    table = readable(read_table(Path(study) / "claims.csv"))
     columns = {name: SHOWN[name] for name in ("where", "claim", "paper_text", "value_text", "verdict")}
     return (
         f"{counts(table)}\n\n<details>\n<summary>Every claim of the paper beside the value of this study</summary>\n\n"

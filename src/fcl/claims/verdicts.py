@@ -76,14 +76,14 @@ def agrees(measured: Measured, paper: float | None, tolerance: Tolerance) -> tup
     return abs(value - paper) <= allowed * (1.0 + 1e-9), ""
 
 
-def data_difference(dataset: str, title: str, whole: bool) -> str:
+def data_difference(dataset: str, whole: bool) -> str:
     """Why the data of a study are not the paper's, or nothing when they are.
 
-    ``dataset`` and ``title`` are the data manifest's; ``whole`` says that no structure was left out.
+    ``dataset`` is the name in the data manifest; ``whole`` says that no structure was left out.
     """
     if dataset != PAPER_DATA:
-        return f"other data: {title}"
-    return "" if whole else "other data: a part of MAD"
+        return "other data than MAD 1.0"
+    return "" if whole else "a part of MAD 1.0"
 
 
 def verdict(kind: str, measured: Measured, paper: float | None, tolerance: Tolerance, other: str) -> tuple[str, str]:

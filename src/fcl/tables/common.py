@@ -21,7 +21,7 @@ _LATEX = str.maketrans(
 )
 _STYLE = """
 body { font-family: sans-serif; font-size: 14px; margin: 1.5em; color: #222; }
-table { border-collapse: collapse; }
+table { border-collapse: collapse; min-width: 60em; }
 caption { text-align: left; padding-bottom: 0.8em; }
 th, td { text-align: left; vertical-align: top; padding: 0.25em 0.8em; border-bottom: 1px solid #ccc; }
 th { border-bottom: 2px solid #555; }
