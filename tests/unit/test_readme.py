@@ -58,7 +58,16 @@ def test_snakemake_targets_named_exist():
     rules = "".join(
         file.read_text(encoding="utf-8") for file in [ROOT / "Snakefile", *ROOT.glob("workflow/rules/*.smk")]
     )
-    for target in ("train_all", "evaluate_all", "diatomics_all", "calibrate_all", "figures"):
+    for target in (
+        "train_all",
+        "evaluate_all",
+        "diatomics_all",
+        "calibrate_all",
+        "figures",
+        "tables",
+        "claims",
+        "report",
+    ):
         assert target in README
         assert re.search(rf"^rule {target}:", rules, flags=re.MULTILINE), target
 
