@@ -1,11 +1,12 @@
-"""The figures of the study, each drawn from small tables alone: no model, no structures, no display.
+"""The figures of the study, each drawn from small tables alone: no model, no display.
 
 Figures are made as ``matplotlib.figure.Figure`` objects, without ``pyplot``: importing or calling these
 functions leaves the caller's backend, figures and settings alone.
 """
 
-from fcl.figures.diatomics import figure_04
-from fcl.figures.tradeoff import figure_05
-from fcl.figures.uniform import figure_03
+from fcl.figures.calibrated import figure_06, figure_07
+from fcl.figures.diatomics import figure_04, figure_10
+from fcl.figures.tradeoff import figure_05, figure_09
+from fcl.figures.uniform import figure_03, figure_08
 
-__all__ = ["figure_03", "figure_04", "figure_05"]
+__all__ = ["figure_03", "figure_04", "figure_05", "figure_06", "figure_07", "figure_08", "figure_09", "figure_10"]

@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pandas as pd
 import seaborn
 from cycler import cycler
@@ -26,6 +27,7 @@ TEXT_WIDTH = 7.0  # inches
 CHARACTERS_PER_INCH = 18  # of the title's font
 ANGSTROM = "Å"
 FORCE_RMSE_LABEL = f"force RMSE (meV/{ANGSTROM})"
+ENERGY_RMSE_LABEL = "energy RMSE (meV/atom)"
 PAIRS_LABEL = "pairs per atom"
 
 
@@ -73,7 +75,7 @@ def over_seeds(table: pd.DataFrame, by: Sequence[str], values: Sequence[str]) ->
 
 @contextmanager
 def styled(width: float, height: float, title: str) -> Iterator[Figure]:
-    """A figure of ``width`` x ``height`` inches in the project's style, with ``title`` above it.
+    """A figure of ``width`` x ``height`` inches in the project's style, with ``title`` (if any) above it.
 
     The style holds inside the block only: drawing and ``save`` belong there.
     """
@@ -83,9 +85,35 @@ def styled(width: float, height: float, title: str) -> Iterator[Figure]:
         matplotlib.rcParams["axes.prop_cycle"] = cycler("color", seaborn.color_palette("colorblind"))
         figure = Figure(figsize=(width, height))
         FigureCanvasAgg(figure)
-        lines = textwrap.wrap(title, int(width * CHARACTERS_PER_INCH))
-        figure.suptitle("\n".join(lines), x=0.01, ha="left", color="0.35")
+        if title:
+            lines = textwrap.wrap(title, int(width * CHARACTERS_PER_INCH))
+            figure.suptitle("\n".join(lines), x=0.01, ha="left", color="0.35")
         yield figure
+
+
+def panel_title(index: int, text: str) -> str:
+    """``(a) text`` for the first panel, ``(b) text`` for the second one."""
+    return f"({chr(ord('a') + index)}) {text}"
+
+
+def power_of_ten(value: float) -> str:
+    """``1e-4`` as mathtext ``10^{-4}``; other values as ``3·10^{-4}``."""
+    mantissa, exponent = f"{value:.6e}".split("e")
+    digits = f"{float(mantissa):g}"
+    power = f"10^{{{int(exponent)}}}"
+    return f"${power}$" if digits == "1" else rf"${digits}\cdot {power}$"
+
+
+def spread(table: pd.DataFrame, value: str) -> np.ndarray | None:
+    """Standard deviations for error bars; ``None`` where there is one seed, so that no bar is drawn."""
+    deviations = table[f"{value}_std"].to_numpy(dtype=float)
+    return None if np.isnan(deviations).all() else np.nan_to_num(deviations)
+
+
+def seeds_note(table: pd.DataFrame) -> str:
+    """What the error bars are, for the end of a title; empty where there is one seed."""
+    seeds = int(table["seeds"].max()) if len(table) else 0
+    return f"; mean ± s.d. of {seeds} seeds" if seeds > 1 else ""
 
 
 def save(figure: Figure, png: PathLike, pdf: PathLike) -> None:

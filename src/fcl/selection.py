@@ -1,0 +1,25 @@
+"""Which subset and which lambdas a figure shows: those of the paper, as far as a study has them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+PAPER_SUBSET = "SHIFTML-molcrys"  # Fig. 7
+PAPER_LAMBDA = 1e-4  # Fig. 6
+PAPER_PANELS = 4  # Fig. 7: 1e-3 ... 1e-6 of five lambdas
+
+
+def shown_subset(subsets: Sequence[str]) -> str:
+    """The paper's subset of molecular crystals if it is among ``subsets``, else the first one."""
+    return PAPER_SUBSET if PAPER_SUBSET in subsets else subsets[0]
+
+
+def nearest_lambda(lambdas: Sequence[float], target: float = PAPER_LAMBDA) -> float:
+    """The lambda nearest to ``target`` by its logarithm; the smaller one of two equally near."""
+    return min(lambdas, key=lambda lam: (round(abs(math.log10(lam / target)), 9), lam))
+
+
+def smallest_lambdas(lambdas: Sequence[float], count: int = PAPER_PANELS) -> list[float]:
+    """The ``count`` smallest lambdas, or all where there are fewer, in descending order."""
+    return sorted(lambdas)[:count][::-1]
