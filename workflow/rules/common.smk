@@ -5,6 +5,7 @@ from fcl.adapter import export_source_path
 from fcl.config_checks import cutoff_label, lambda_label
 from fcl.download import load_data_manifest
 from fcl.provenance import adapter_digest
+from fcl.selection import nearest_lambda, shown_subset, smallest_lambdas
 from snakemake.logging import logger
 
 export_source_path(workflow.basedir)  # jobs import the library of this checkout, in a conda environment too
@@ -144,14 +145,14 @@ def results(study, pattern, **values):
     return expand(f"results/{study.name}/{pattern}", **values)
 
 
-def calibrated(study, suffix):
-    """A file of each calibration: subset x lambda x seed."""
+def calibrated(study, suffix, subsets=None, lambdas=None):
+    """A file of each calibration, or of those of some subsets and lambdas: subset x lambda x seed."""
     calibration = study.calibration
     return results(
         study,
         f"calibration/{{subset}}_lambda{{lam}}_seed{{seed}}{suffix}",
-        subset=calibration.subsets,
-        lam=[lambda_label(lam) for lam in calibration.lambdas],
+        subset=calibration.subsets if subsets is None else subsets,
+        lam=[lambda_label(lam) for lam in (calibration.lambdas if lambdas is None else lambdas)],
         seed=calibration.seeds,
     )
 

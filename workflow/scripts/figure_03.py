@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from fcl.adapter import library_function
+from fcl.adapter import recorded_function
 
-figure_03 = library_function(snakemake, "fcl.figures:figure_03")
+figure_03 = recorded_function(snakemake, "fcl.figures:figure_03")
 figure_03(
     [Path(file) for file in snakemake.input.metrics],
     png=Path(snakemake.output.png),
     pdf=Path(snakemake.output.pdf),
+    csv=Path(snakemake.output.numbers),
     title=snakemake.params.title,
 )

@@ -1,13 +1,14 @@
-"""Fig. 4: diatomic curves."""
+"""Fig. 4: diatomic curves near the cutoff."""
 
 from pathlib import Path
 
-from fcl.adapter import library_function
+from fcl.adapter import recorded_function
 
-figure_04 = library_function(snakemake, "fcl.figures:figure_04")
+figure_04 = recorded_function(snakemake, "fcl.figures:figure_04")
 figure_04(
     [Path(file) for file in snakemake.input.diatomics],
     png=Path(snakemake.output.png),
     pdf=Path(snakemake.output.pdf),
+    csv=Path(snakemake.output.numbers),
     title=snakemake.params.title,
 )

@@ -1,0 +1,17 @@
+"""Fig. 1: a structure of the data with one cutoff an atom."""
+
+from pathlib import Path
+
+from fcl.adapter import recorded_function
+
+figure_01 = recorded_function(snakemake, "fcl.figures:figure_01")
+figure_01(
+    Path(snakemake.input.example),
+    Path(snakemake.input.cutoffs),
+    png=Path(snakemake.output.png),
+    pdf=Path(snakemake.output.pdf),
+    csv=Path(snakemake.output.numbers),
+    title=snakemake.params.title,
+    mixing_rule=snakemake.params.mixing_rule,
+    initial_cutoff=snakemake.params.initial_cutoff,
+)

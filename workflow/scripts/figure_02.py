@@ -1,0 +1,14 @@
+"""Fig. 2: training with sampled cutoffs, and their optimisation, as a schematic."""
+
+from pathlib import Path
+
+from fcl.adapter import recorded_function
+
+figure_02 = recorded_function(snakemake, "fcl.figures:figure_02")
+figure_02(
+    png=Path(snakemake.output.png),
+    pdf=Path(snakemake.output.pdf),
+    r_min=snakemake.params.r_min,
+    r_max=snakemake.params.r_max,
+    initial_cutoff=snakemake.params.initial_cutoff,
+)

@@ -1,0 +1,14 @@
+"""Fig. 9: energy RMSE against pairs per atom after calibration."""
+
+from pathlib import Path
+
+from fcl.adapter import recorded_function
+
+figure_09 = recorded_function(snakemake, "fcl.figures:figure_09")
+figure_09(
+    [Path(file) for file in snakemake.input.metrics],
+    png=Path(snakemake.output.png),
+    pdf=Path(snakemake.output.pdf),
+    csv=Path(snakemake.output.numbers),
+    title=snakemake.params.title,
+)
