@@ -1,0 +1,89 @@
+"""Files of all figures: the same bytes each time, sizes for a column or a page, embedded fonts, and no side effects."""
+
+import subprocess
+import sys
+from importlib import resources
+
+import matplotlib
+import pytest
+
+import fcl.figures
+from fcl.figures.common import panel_title, power_of_ten
+from figure_examples import (
+    CALIBRATION,
+    TITLE,
+    outputs,
+    write_calibration,
+    write_calibration_metrics,
+    write_diatomics,
+    write_metrics,
+)
+
+EXAMPLE = """{"name": "water", "subset": "MC3D", "symbols": ["O", "H", "H"], "cell": [[9, 0, 0], [0, 9, 0], [0, 0, 9]],
+"positions": [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]],
+"pairs": [[0, 1, 0, 0, 0, 0.96], [0, 2, 0, 0, 0, 0.96], [1, 2, 0, 0, 0, 1.52], [1, 1, 1, 0, 0, 9.0]]}"""
+
+
+def draw_all(tables, folder):
+    """Every figure from the same tables; the files by name."""
+    example = tables / "example.json"
+    example.write_text(EXAMPLE)
+    cutoffs = write_calibration(tables, "MC3D", 1e-4, {"H": 4.0, "O": 5.0}, not_calibrated=["O"])
+    inputs = {
+        "figure_03": write_metrics(tables),
+        "figure_04": write_diatomics(tables),
+        "figure_05": write_calibration_metrics(tables),
+        "figure_06": [cutoffs],
+        "figure_07": [cutoffs],
+        "figure_08": write_metrics(tables),
+        "figure_09": write_calibration_metrics(tables),
+        "figure_10": write_diatomics(tables),
+    }
+    for name, files in inputs.items():
+        options = CALIBRATION if name in ("figure_06", "figure_07") else {}
+        getattr(fcl.figures, name)(files, *outputs(folder, name), title=TITLE, **options)
+    settings = {"mixing_rule": "arithmetic", "initial_cutoff": 6.0}
+    fcl.figures.figure_01(example, cutoffs, *outputs(folder, "figure_01"), title=TITLE, **settings)
+    fcl.figures.figure_02(*outputs(folder, "figure_02")[:2], r_min=3.5, r_max=7.0, initial_cutoff=6.0)
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_figures_drawn_again_are_the_same_files(tmp_path):
+    before = dict(matplotlib.rcParams)
+    drawn = draw_all(tmp_path, tmp_path / "once")
+    assert drawn == draw_all(tmp_path, tmp_path / "again")
+    assert dict(matplotlib.rcParams) == before
+    names = [f"{figure}.{suffix}" for figure in fcl.figures.__all__ for suffix in ("png", "pdf", "csv")]
+    assert sorted(drawn) == sorted(set(names) - {"figure_02.csv"})  # a schematic has no numbers
+    for name, content in drawn.items():
+        if name.endswith(".pdf"):
+            assert content.startswith(b"%PDF")
+            assert b"/FontFile2" in content  # fonts are embedded as TrueType
+            assert b"CreationDate" not in content
+        elif name.endswith(".png"):
+            assert content.startswith(b"\x89PNG")
+            width = int.from_bytes(content[16:20], "big")
+            assert width in (1020, 2100)  # 3.4 in and 7.0 in at 300 dpi
+
+
+def test_torch_is_not_imported_and_matplotlib_stays_as_it_was():
+    code = (
+        "import sys, matplotlib; before = dict(matplotlib.rcParams)\n"
+        "import fcl.figures; print('torch' in sys.modules, dict(matplotlib.rcParams) == before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
+
+
+def test_all_ten_figures_are_there():
+    assert fcl.figures.__all__ == [f"figure_{number:02d}" for number in range(1, 11)]
+    assert resources.files("fcl.figures").joinpath("fcl.mplstyle").is_file()
+
+
+@pytest.mark.parametrize(("value", "text"), [(1e-4, "$10^{-4}$"), (3e-4, r"$3\cdot 10^{-4}$")])
+def test_powers_of_ten(value, text):
+    assert power_of_ten(value) == text
+
+
+def test_panel_titles():
+    assert [panel_title(index, "H–O") for index in (0, 3)] == ["(a) H–O", "(d) H–O"]
