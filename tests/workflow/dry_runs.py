@@ -53,11 +53,15 @@ def calibrate_cutoffs(study, train, test, model, subset, lam, seed, cutoffs, his
 STUB_FIGURES = """
 from fcl.files import write_text
 
-def _draw(files, png, pdf, *, title):
-    for path in (png, pdf, png.with_suffix(".csv")):
-        write_text(path, f"{title}: {len(files)} files\\n")
+def _draw(*inputs, png, pdf, csv=None, **settings):
+    files = [file for given in inputs for file in (given if isinstance(given, list) else [given])]
+    assert all(file.is_file() for file in files)
+    for path in (png, pdf, csv):
+        if path is not None:
+            write_text(path, f"{settings}: {len(files)} files\\n")
 
-figure_03 = figure_04 = figure_05 = _draw
+figure_01 = figure_02 = figure_03 = figure_04 = figure_05 = _draw
+figure_06 = figure_07 = figure_08 = figure_09 = figure_10 = _draw
 """
 # What is made of result files: module -> stub. Every file that a rule declares is written, and nothing else.
 STUB_PRODUCTS = {

@@ -1,5 +1,6 @@
 """The DAG: what each study plans, what a change runs again, and how an error in the configuration is told."""
 
+import json
 import os
 import shutil
 import time
@@ -7,6 +8,8 @@ import time
 import pytest
 from dry_runs import planned, snakemake
 
+SUBSETS = ("MC3D", "SHIFTML-molfrags")  # of the smoke study
+FIGURES = {f"figure_{number:02d}": 1 for number in range(1, 11)}
 SMALL = {
     "build_store": 3,
     "describe_data": 1,
@@ -16,9 +19,7 @@ SMALL = {
     "evaluate_cutoffs": 6,
     "diatomic_curves": 3,
     "calibrate_cutoffs": 4,
-    "figure_03": 1,
-    "figure_04": 1,
-    "figure_05": 1,
+    **FIGURES,
     "table_01": 1,
     "table_02": 1,
     "table_03": 1,
@@ -29,7 +30,14 @@ SMALL = {
 }
 #: What follows from any new result.
 SUMMARIES = {"claims_table": 1, "report_page": 1}
+UNIFORM, DIATOMIC = ("figure_03", "figure_08"), ("figure_04", "figure_10")
+CALIBRATED = ("figure_01", "figure_05", "figure_06", "figure_07", "figure_09")
 WHOLE = SMALL | {"train_static": 12, "evaluate_cutoffs": 16, "calibrate_cutoffs": 20}
+
+
+def once(rules):
+    """One job of each rule."""
+    return dict.fromkeys(rules, 1)
 
 
 def test_the_paper_plans_the_whole_protocol(tree):
@@ -51,7 +59,7 @@ def test_smoke_is_small(tree):
         ("evaluate_all", "evaluate_cutoffs", "diatomic_curves"),
         ("diatomics_all", "diatomic_curves", "train_static"),
         ("calibrate_all", "calibrate_cutoffs", "figure_05"),
-        ("figures", "figure_05", "download_mad"),
+        ("figures", "figure_10", "download_mad"),
         ("tables", "table_04", "pretrain"),
         ("claims", "claims_table", "figure_05"),
         ("report", "report_page", "download_mad"),
@@ -118,25 +126,49 @@ def test_each_model_is_evaluated_at_its_cutoffs(finished):
     assert (metrics / "pretrain.csv").read_text() == "[6.0]\n"
 
 
+def test_every_figure_has_its_files_and_a_manifest(finished):
+    figures = finished / "results/smoke/figures"
+    suffixes = ("png", "pdf", "csv", "manifest.json")
+    names = {f"fig{number:02d}.{suffix}" for number in range(1, 11) for suffix in suffixes}
+    assert {path.name for path in figures.iterdir()} == names - {"fig02.csv"}  # a schematic has no numbers
+    manifest = json.loads((figures / "fig06.manifest.json").read_text())
+    assert (manifest["stage"], manifest["study"]) == ("figure_06", "smoke")
+    calibrations = [f"results/smoke/calibration/{subset}_lambda1e-04_seed1.json" for subset in SUBSETS]
+    assert list(manifest["inputs"]) == calibrations
+    assert manifest["settings"] == {"title": "a stub", "initial_cutoff": 6.0, "bounds": [3.5, 7.0]}
+    assert len(manifest["extra"]["code_sha256"]) == 64
+
+
+def test_figures_show_the_parts_of_a_study_that_the_paper_shows(finished):
+    figures = finished / "results/smoke/figures"
+    inputs = {n: json.loads((figures / f"fig{n}.manifest.json").read_text())["inputs"] for n in ("01", "02", "07")}
+    first = "results/smoke/calibration/MC3D_lambda{}_seed1.json"
+    assert list(inputs["01"]) == ["results/smoke/data/example.json", first.format("1e-04")]
+    assert list(inputs["02"]) == []
+    assert list(inputs["07"]) == [first.format("1e-02"), first.format("1e-04")]
+
+
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ({"calibration": {"epochs": 5}}, {"calibrate_cutoffs": 4, "figure_05": 1}),
-        ({"diatomics": {"points": 31}}, {"diatomic_curves": 3, "figure_04": 1}),
+        ({"calibration": {"epochs": 5}}, {"calibrate_cutoffs": 4, **once(CALIBRATED)}),
+        ({"diatomics": {"points": 31}}, {"diatomic_curves": 3, **once(DIATOMIC)}),
         (
             {"fcl": {"seeds": [1, 2, 3, 4]}},
             {
                 "train_fcl": 1,
                 "evaluate_cutoffs": 1,
                 "diatomic_curves": 1,
-                "figure_03": 1,
-                "figure_04": 1,
+                **once(UNIFORM + DIATOMIC),
             },
         ),
-        ({"calibration": {"lambdas": [1e-2, 1e-3, 1e-4]}}, {"calibrate_cutoffs": 2, "figure_05": 1}),
+        (
+            {"calibration": {"lambdas": [1e-2, 1e-3, 1e-4]}},
+            {"calibrate_cutoffs": 2, **once(("figure_05", "figure_07", "figure_09"))},
+        ),
         (
             {"static": {"cutoffs": [4.0, 5.0, 6.0]}},
-            {"train_static": 1, "evaluate_cutoffs": 1, "figure_03": 1, "table_02": 1},
+            {"train_static": 1, "evaluate_cutoffs": 1, "table_02": 1, **once(UNIFORM)},
         ),
         ({"compute": {"threads": 2, "device": "cpu", "backend": "reference"}}, {}),
         ({"data": {"local_dir": "elsewhere"}}, {}),
@@ -157,7 +189,7 @@ def test_an_edit_of_the_library_runs_the_stages_that_use_it(finished):
     finally:
         stages.write_text(before)
     jobs.pop("all", None)
-    assert jobs == {"diatomic_curves": 3, "figure_04": 1} | SUMMARIES
+    assert jobs == {"diatomic_curves": 3, **once(DIATOMIC)} | SUMMARIES
 
 
 def clone_of(finished, folder):
@@ -179,11 +211,10 @@ def test_everything_is_redrawn_from_the_committed_numbers_alone(finished, tmp_pa
     results = folder / "results/smoke"
     for path in [*results.glob("figures/*"), *results.glob("tables/*"), *results.glob("claims.*")]:
         path.unlink()
-    figures = {"figure_03": 1, "figure_04": 1, "figure_05": 1}
-    assert planned(folder, "figures", "--config", "study=smoke") == figures | {"figures": 1}
+    assert planned(folder, "figures", "--config", "study=smoke") == FIGURES | {"figures": 1}
     jobs = planned(folder, "figures", "tables", "claims", "--config", "study=smoke")
     tables = {name: 1 for name in SMALL if name.startswith("table_")}
-    assert jobs == figures | tables | {"claims_table": 1, "figures": 1, "tables": 1, "claims": 1}
+    assert jobs == FIGURES | tables | {"claims_table": 1, "figures": 1, "tables": 1, "claims": 1}
 
 
 def test_nothing_is_run_for_results_that_came_with_a_clone(finished, tmp_path):

@@ -170,6 +170,53 @@ def table_files(number, title):
     return {**files, "manifest": f"{path}.manifest.json"}
 
 
+def figure_files(number, title, numbers=True):
+    """Outputs of a figure: PNG (for the report) and PDF, the numbers drawn if there are any, and the run manifest."""
+    path = f"results/{{study}}/figures/fig{number}"
+    picture = report(
+        f"{path}.png",
+        caption=f"../report/fig{number}.rst",
+        category="Figures",
+        labels={"study": "{study}", "figure": title},
+    )
+    files = {"png": picture, "pdf": f"{path}.pdf", "manifest": f"{path}.manifest.json"}
+    return {**files, "numbers": f"{path}.csv"} if numbers else files
+
+
+def uniform_metrics(wildcards):
+    """Errors of the FCL models and of the static ones at uniform cutoffs."""
+    study = study_of(wildcards)
+    return results(study, "metrics/{model}.csv", model=[*fcl_models(study), *static_models(study)])
+
+
+def diatomic_tables(wildcards):
+    study = study_of(wildcards)
+    return results(study, "diatomics/{model}.csv", model=fcl_models(study))
+
+
+def calibrations_at_one_lambda(wildcards, *subsets):
+    """Optimised cutoffs of the subsets (of all if none is named) at the lambda nearest to the paper's 1e-4."""
+    study = study_of(wildcards)
+    lam = nearest_lambda(study.calibration.lambdas)
+    return calibrated(study, ".json", subsets=subsets or None, lambdas=[lam])
+
+
+def calibrations_of_one_subset(wildcards):
+    """Optimised cutoffs of molecular crystals, or else of the first subset, at the four smallest lambdas."""
+    calibration = study_of(wildcards).calibration
+    return calibrated(
+        study_of(wildcards),
+        ".json",
+        subsets=[shown_subset(calibration.subsets)],
+        lambdas=smallest_lambdas(calibration.lambdas),
+    )
+
+
+def calibration_bounds(wildcards):
+    calibration = study_of(wildcards).calibration
+    return [calibration.lower_bound, calibration.upper_bound]
+
+
 def warn_of_short_calibration(study):
     """A calibration whose steps cannot cross the allowed interval, judged by the most structures that it can have."""
     split = study.calibration.split

@@ -1,57 +1,12 @@
 # Figures from small numbers (CSV, JSON): what a figure draws is also written beside it, and a run manifest.
 
-FIGURES = [f"{number:02d}" for number in range(1, 11)]
-SCHEMATIC = "02"  # shows no numbers
-
-
-def uniform_metrics(wildcards):
-    """Errors of the FCL models and of the static ones at uniform cutoffs."""
-    study = study_of(wildcards)
-    return results(study, "metrics/{model}.csv", model=[*fcl_models(study), *static_models(study)])
-
-
-def diatomic_tables(wildcards):
-    study = study_of(wildcards)
-    return results(study, "diatomics/{model}.csv", model=fcl_models(study))
-
-
-def calibrations_at_one_lambda(wildcards, *subsets):
-    """Optimised cutoffs of the subsets (of all if none is named) at the lambda nearest to the paper's 1e-4."""
-    study = study_of(wildcards)
-    lam = nearest_lambda(study.calibration.lambdas)
-    return calibrated(study, ".json", subsets=subsets or None, lambdas=[lam])
-
-
-def calibrations_of_one_subset(wildcards):
-    """Optimised cutoffs of molecular crystals, or else of the first subset, at the four smallest lambdas."""
-    calibration = study_of(wildcards).calibration
-    return calibrated(
-        study_of(wildcards),
-        ".json",
-        subsets=[shown_subset(calibration.subsets)],
-        lambdas=smallest_lambdas(calibration.lambdas),
-    )
-
-
-def calibration_bounds(wildcards):
-    calibration = study_of(wildcards).calibration
-    return [calibration.lower_bound, calibration.upper_bound]
-
 
 rule figure_01:
     input:
         example="results/{study}/data/example.json",
         cutoffs=lambda w: calibrations_at_one_lambda(w, shown_subset(study_of(w).calibration.subsets))[0],
     output:
-        png=report(
-            "results/{study}/figures/fig01.png",
-            caption="../report/fig01.rst",
-            category="Figures",
-            labels={"study": "{study}", "figure": "1: the model, drawn from data"},
-        ),
-        pdf="results/{study}/figures/fig01.pdf",
-        numbers="results/{study}/figures/fig01.csv",
-        manifest="results/{study}/figures/fig01.manifest.json",
+        **figure_files("01", "1: the model, drawn from data"),
     log:
         "results/{study}/logs/figures/fig01.log",
     conda:
@@ -73,14 +28,7 @@ rule figure_01:
 
 rule figure_02:
     output:
-        png=report(
-            "results/{study}/figures/fig02.png",
-            caption="../report/fig02.rst",
-            category="Figures",
-            labels={"study": "{study}", "figure": "2: training and optimisation"},
-        ),
-        pdf="results/{study}/figures/fig02.pdf",
-        manifest="results/{study}/figures/fig02.manifest.json",
+        **figure_files("02", "2: training and optimisation", numbers=False),
     log:
         "results/{study}/logs/figures/fig02.log",
     conda:
@@ -104,15 +52,7 @@ rule figure_03:
     input:
         metrics=uniform_metrics,
     output:
-        png=report(
-            "results/{study}/figures/fig03.png",
-            caption="../report/fig03.rst",
-            category="Figures",
-            labels={"study": "{study}", "figure": "3: force error and cost against the cutoff"},
-        ),
-        pdf="results/{study}/figures/fig03.pdf",
-        numbers="results/{study}/figures/fig03.csv",
-        manifest="results/{study}/figures/fig03.manifest.json",
+        **figure_files("03", "3: force error and cost against the cutoff"),
     log:
         "results/{study}/logs/figures/fig03.log",
     conda:
@@ -134,15 +74,7 @@ rule figure_04:
     input:
         diatomics=diatomic_tables,
     output:
-        png=report(
-            "results/{study}/figures/fig04.png",
-            caption="../report/fig04.rst",
-            category="Figures",
-            labels={"study": "{study}", "figure": "4: diatomic curves near the cutoff"},
-        ),
-        pdf="results/{study}/figures/fig04.pdf",
-        numbers="results/{study}/figures/fig04.csv",
-        manifest="results/{study}/figures/fig04.manifest.json",
+        **figure_files("04", "4: diatomic curves near the cutoff"),
     log:
         "results/{study}/logs/figures/fig04.log",
     conda:
@@ -164,15 +96,7 @@ rule figure_05:
     input:
         metrics=lambda w: calibrated(study_of(w), "_metrics.csv"),
     output:
-        png=report(
-            "results/{study}/figures/fig05.png",
-            caption="../report/fig05.rst",
-            category="Figures",
-            labels={"study": "{study}", "figure": "5: force error against cost after calibration"},
-        ),
-        pdf="results/{study}/figures/fig05.pdf",
-        numbers="results/{study}/figures/fig05.csv",
-        manifest="results/{study}/figures/fig05.manifest.json",
+        **figure_files("05", "5: force error against cost after calibration"),
     log:
         "results/{study}/logs/figures/fig05.log",
     conda:
@@ -194,15 +118,7 @@ rule figure_06:
     input:
         cutoffs=calibrations_at_one_lambda,
     output:
-        png=report(
-            "results/{study}/figures/fig06.png",
-            caption="../report/fig06.rst",
-            category="Figures",
-            labels={"study": "{study}", "figure": "6: optimised cutoffs of all subsets"},
-        ),
-        pdf="results/{study}/figures/fig06.pdf",
-        numbers="results/{study}/figures/fig06.csv",
-        manifest="results/{study}/figures/fig06.manifest.json",
+        **figure_files("06", "6: optimised cutoffs of all subsets"),
     log:
         "results/{study}/logs/figures/fig06.log",
     conda:
@@ -226,15 +142,7 @@ rule figure_07:
     input:
         cutoffs=calibrations_of_one_subset,
     output:
-        png=report(
-            "results/{study}/figures/fig07.png",
-            caption="../report/fig07.rst",
-            category="Figures",
-            labels={"study": "{study}", "figure": "7: optimised cutoffs of one subset"},
-        ),
-        pdf="results/{study}/figures/fig07.pdf",
-        numbers="results/{study}/figures/fig07.csv",
-        manifest="results/{study}/figures/fig07.manifest.json",
+        **figure_files("07", "7: optimised cutoffs of one subset"),
     log:
         "results/{study}/logs/figures/fig07.log",
     conda:
@@ -258,15 +166,7 @@ rule figure_08:
     input:
         metrics=uniform_metrics,
     output:
-        png=report(
-            "results/{study}/figures/fig08.png",
-            caption="../report/fig08.rst",
-            category="Figures",
-            labels={"study": "{study}", "figure": "8: energy error against the cutoff"},
-        ),
-        pdf="results/{study}/figures/fig08.pdf",
-        numbers="results/{study}/figures/fig08.csv",
-        manifest="results/{study}/figures/fig08.manifest.json",
+        **figure_files("08", "8: energy error against the cutoff"),
     log:
         "results/{study}/logs/figures/fig08.log",
     conda:
@@ -288,15 +188,7 @@ rule figure_09:
     input:
         metrics=lambda w: calibrated(study_of(w), "_metrics.csv"),
     output:
-        png=report(
-            "results/{study}/figures/fig09.png",
-            caption="../report/fig09.rst",
-            category="Figures",
-            labels={"study": "{study}", "figure": "9: energy error against cost after calibration"},
-        ),
-        pdf="results/{study}/figures/fig09.pdf",
-        numbers="results/{study}/figures/fig09.csv",
-        manifest="results/{study}/figures/fig09.manifest.json",
+        **figure_files("09", "9: energy error against cost after calibration"),
     log:
         "results/{study}/logs/figures/fig09.log",
     conda:
@@ -318,15 +210,7 @@ rule figure_10:
     input:
         diatomics=diatomic_tables,
     output:
-        png=report(
-            "results/{study}/figures/fig10.png",
-            caption="../report/fig10.rst",
-            category="Figures",
-            labels={"study": "{study}", "figure": "10: diatomic curves in full"},
-        ),
-        pdf="results/{study}/figures/fig10.pdf",
-        numbers="results/{study}/figures/fig10.csv",
-        manifest="results/{study}/figures/fig10.manifest.json",
+        **figure_files("10", "10: diatomic curves in full"),
     log:
         "results/{study}/logs/figures/fig10.log",
     conda:
@@ -348,8 +232,8 @@ rule figures:
     input:
         results(
             STUDY,
-            "figures/fig{number}.{suffix}",
-            number=FIGURES,
+            "figures/fig{number:02d}.{suffix}",
+            number=range(1, 11),
             suffix=["png", "pdf", "manifest.json"],
         ),
-        results(STUDY, "figures/fig{number}.csv", number=[n for n in FIGURES if n != SCHEMATIC]),
+        results(STUDY, "figures/fig{number:02d}.csv", number=[1, *range(3, 11)]),  # 2 is a schematic: no numbers
