@@ -39,7 +39,7 @@ OPTIMISED = {"color": "C1", "marker": "o"}
 
 
 def read_calibrations(files: Sequence[PathLike]) -> pd.DataFrame:
-    """Calibrated cutoffs, a row an element of each file, in the order of the files and of the periodic table.
+    """Calibrated cutoffs, a row an element of each file, in the order of the files.
 
     Columns: ``subset``, ``lambda``, ``seed``, ``element``, ``atomic_number``, ``cutoff_angstrom``, ``calibrated``
     (false where an element is not in the calibration structures and kept its initial cutoff).
@@ -61,7 +61,7 @@ def read_calibrations(files: Sequence[PathLike]) -> pd.DataFrame:
         unknown = [element for element in cutoffs if element not in SYMBOLS]
         if unknown:
             raise ValueError(f"{file}: cutoffs: {unknown[0]!r} is not a chemical symbol")
-        for element in sorted(cutoffs, key=SYMBOLS.index):
+        for element in cutoffs:
             number = 1 + SYMBOLS.index(element)
             labels = {"element": element, "atomic_number": number, "calibrated": element not in kept}
             rows.append({**facts, **labels, CUTOFF: float(cutoffs[element])})
@@ -69,7 +69,8 @@ def read_calibrations(files: Sequence[PathLike]) -> pd.DataFrame:
 
 
 def calibrated_table(files: Sequence[PathLike]) -> pd.DataFrame:
-    """Mean and standard deviation over seeds of each optimised cutoff, in the order of :func:`read_calibrations`.
+    """Mean and standard deviation over seeds of each optimised cutoff: subsets in the order of the files, lambdas
+    descending, elements in the order of the periodic table.
 
     Columns: ``subset``, ``lambda``, ``element``, ``atomic_number``, ``calibrated`` (for every seed), ``seeds`` and
     mean and standard deviation of ``cutoff_angstrom``. Raises ValueError as :func:`read_calibrations`.
