@@ -69,11 +69,11 @@ def read_calibrations(files: Sequence[PathLike]) -> pd.DataFrame:
 
 
 def calibrated_table(files: Sequence[PathLike]) -> pd.DataFrame:
-    """Mean and standard deviation over seeds of each optimised cutoff: subsets in the order of the files, lambdas
-    descending, elements in the order of the periodic table.
+    """Mean and standard deviation over seeds of each optimised cutoff.
 
     Columns: ``subset``, ``lambda``, ``element``, ``atomic_number``, ``calibrated`` (for every seed), ``seeds`` and
-    mean and standard deviation of ``cutoff_angstrom``. Raises ValueError as :func:`read_calibrations`.
+    mean and standard deviation of ``cutoff_angstrom``; subsets are in the order of the files, lambdas descend, elements
+    are in the order of the periodic table. Raises ValueError as :func:`read_calibrations`.
     """
     table = read_calibrations(files)
     keys = ["subset", "lambda", "element", "atomic_number"]
