@@ -73,7 +73,7 @@ def settings_of(snakemake: Any) -> Study:
     """The settings of a job: the sections that its rule declares (``params.settings``), and how to compute.
 
     ``compute`` comes from the configuration: device, backend and threads determine no result, and a change
-    of them must not run a job again. The ``dtype`` does, and is a parameter of each rule by itself.
+    of them must not run a job again. The ``dtype`` (with ``tf32``) does, and is a parameter of each rule by itself.
     """
     from fcl.config import Study, load_config
 

@@ -7,7 +7,7 @@ from math import isfinite
 
 import torch
 
-from fcl.cutoffs import cost, element_cutoffs, pairs_per_atom
+from fcl.cutoffs import cost, pairs_per_atom
 from fcl.data.batch import GraphData
 from fcl.progress import say
 from fcl.training import batch_loss
@@ -22,23 +22,26 @@ class Calibration:
 
 
 def objective(
+def objective(
     model, data: GraphData, indices: torch.Tensor, table: torch.Tensor, loss, lam: float, cost_mean: str = "structures"
-) -> tuple[torch.Tensor, dict[str, float]]:
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """T = error + lam * cost (Eq. 11) on the structures ``indices``, differentiable in ``table`` [n_elements] (A).
 
     error is the training loss (Eq. 9 with the labels of the data), cost is Eq. 10 (A^3) with the mean ``cost_mean``
     (`fcl.cutoffs.cost`). Pairs are selected at the current cutoffs; gradients reach the table only through m_ij, q(a)
-    and the cost. Returns T and the parts with the measured pairs per atom.
+    and the cost. ``table`` has to hold the elements that occur (nothing is read back from a GPU to check it; on the CPU
+    a cutoff that is not a number is refused). Returns T and the parts with the measured pairs per atom, scalars on the
+    device.
     """
     batch = data.batch(indices)
-    cutoffs = element_cutoffs(batch.numbers, table)
+    cutoffs = table.index_select(0, batch.numbers)
     batch = data.select_pairs(batch, cutoffs, model.mixing)
     error = batch_loss(model(batch, cutoffs, training=True), batch, loss)
     price = cost(cutoffs, batch.structure, batch.n_structures, cost_mean)
     total = error + lam * price
     pairs = pairs_per_atom(batch.pair_structure, batch.structure, batch.n_structures).mean()
     parts = {"objective": total, "error": error, "cost": price, "pairs_per_atom": pairs}
-    return total, {name: float(value.detach()) for name, value in parts.items()}
+    return total, {name: value.detach().double() for name, value in parts.items()}
 
 
 def calibrate(
@@ -59,7 +62,7 @@ def calibrate(
         raise ValueError("calibration needs an FCL model: the cutoff of a static model cannot be changed")
     model.check_cutoff(settings.upper_bound)
     if indices is None:
-        indices = torch.arange(len(data), device=data.device)
+        indices = torch.arange(len(data))
     if not len(indices):
         raise ValueError("calibration without structures")
     elements = torch.unique(data.batch(indices).numbers)
@@ -75,23 +78,32 @@ def calibrate(
     history: list[dict] = []
     try:
         for epoch in range(1, settings.epochs + 1):
-            permutation = torch.randperm(len(indices), generator=order).to(data.device)
-            for chunk in torch.split(indices[permutation], settings.batch_size):
+            steps: list[torch.Tensor] = []
+            for chunk in torch.split(indices[torch.randperm(len(indices), generator=order)], settings.batch_size):
                 table = blank.index_put((elements,), values)
                 total, parts = objective(model, data, chunk, table, loss, lam, settings.cost)
-                if not isfinite(parts["objective"]):
-                    raise FloatingPointError(f"calibration: the objective of step {len(history) + 1} is not finite")
-                before = values.detach().tolist()
+                steps.append(torch.cat([torch.stack(list(parts.values())), values.detach().double()]))
+                if data.device.type == "cpu":  # a GPU would have to be waited for: there, at the end of the epoch
+                    _check_finite(float(total), len(history) + len(steps))
                 (values.grad,) = torch.autograd.grad(total, values)
                 optimizer.step()
                 with torch.no_grad():
                     values.clamp_(settings.lower_bound, settings.upper_bound)
-                row = {"step": len(history) + 1, "epoch": epoch, **parts}
-                row |= {f"cutoff_{symbol}": value for symbol, value in zip(symbols, before, strict=True)}
-                history.append(row)
+            # One reading an epoch: a step does not wait for the device.
+            columns = (*parts, *(f"cutoff_{symbol}" for symbol in symbols))
+            for numbers in torch.stack(steps).tolist():
+                row = dict(zip(columns, numbers, strict=True))
+                _check_finite(row["objective"], len(history) + 1)
+                history.append({"step": len(history) + 1, "epoch": epoch, **row})
     finally:
         for parameter, required in frozen:
             parameter.requires_grad_(required)
     final = {symbol: float(value) for symbol, value in zip(symbols, values.detach().tolist(), strict=True)}
     say(f"calibrated {len(symbols)} elements in {len(history)} steps at lambda {lam:g}")
     return Calibration(final, history)
+
+
+def _check_finite(value: float, step: int) -> None:
+    """`FloatingPointError` when the objective of a step is not finite: the cutoffs that follow from it mean nothing."""
+    if not isfinite(value):
+        raise FloatingPointError(f"calibration: the objective of step {step} is not finite")

@@ -98,6 +98,9 @@ class LossSettings(Section):
 class _Optimiser(Section):
     epochs: Count = Field(description="passes over the training split (at most)")
     batch_size: Count = Field(description="structures in a mini-batch")
+    batch_by: Literal["structures", "pairs"] = Field(
+        description="pairs: batches of about as many pairs as batch_size structures have in the mean, for even memory"
+    )
     learning_rate: Positive = Field(description="initial learning rate of AdamW")
     weight_decay: NonNegative = Field(description="weight decay of AdamW")
     gradient_clip_norm: Positive | None = Field(description="largest norm of the gradient; null does not clip")
@@ -212,12 +215,15 @@ class CalibrationSettings(Section):
 
 
 class ComputeSettings(Section):
-    """How to compute; of these only ``dtype`` is among the settings that determine a result."""
+    """How to compute; of these only ``dtype`` and ``tf32`` are among the settings that determine a result."""
 
     device: str = Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto takes a GPU where there is one")
     dtype: Literal["float32", "float64"] = Field(description="precision of training and evaluation")
+    tf32: bool = Field(description="float32 matrix products in TF32 on GPUs that have it: faster, 10-bit mantissas")
     threads: Count = Field(description="CPU threads of one job")
-    backend: Literal["auto", "fast", "reference"] = Field(description="implementation of the model")
+    backend: Literal["auto", "fast", "reference", "compiled"] = Field(
+        description="implementation of the model; auto is fast where that covers the model; compiled is for long runs"
+    )
 
 
 class Protocol(Section):

@@ -90,8 +90,7 @@ def cost(cutoffs: torch.Tensor, structure: torch.Tensor, n_structures: int, mean
         return (cutoffs**3).mean()
     total = torch.zeros(n_structures, dtype=cutoffs.dtype, device=cutoffs.device)
     total = total.index_add(0, structure, cutoffs**3)
-    atoms = torch.bincount(structure, minlength=n_structures).to(cutoffs.dtype)
-    return (total / atoms).mean()
+    return (total / _count(structure, n_structures).to(cutoffs.dtype)).mean()
 
 
 def pairs_per_atom(pair_structure: torch.Tensor, structure: torch.Tensor, n_structures: int) -> torch.Tensor:
@@ -100,5 +99,10 @@ def pairs_per_atom(pair_structure: torch.Tensor, structure: torch.Tensor, n_stru
     pair_structure [n_pairs] is the structure of each undirected pair (a pair counts twice: i sees j and j sees i).
     The pairs per atom of Figs. 3 and 5 are the mean of this over structures.
     """
-    pairs = 2 * torch.bincount(pair_structure, minlength=n_structures)
-    return pairs.double() / torch.bincount(structure, minlength=n_structures).double()
+    return 2.0 * _count(pair_structure, n_structures).double() / _count(structure, n_structures).double()
+
+
+def _count(structure: torch.Tensor, n_structures: int) -> torch.Tensor:
+    """How often each structure occurs, [n_structures] int64; torch.bincount would make the host wait for a GPU."""
+    zero = torch.zeros(n_structures, dtype=torch.int64, device=structure.device)
+    return zero.index_add(0, structure, torch.ones_like(structure))

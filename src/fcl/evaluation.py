@@ -10,6 +10,7 @@ import torch
 
 from fcl.cutoffs import element_cutoffs, element_table, pairs_per_atom, uniform_cutoffs
 from fcl.data.batch import Batch, GraphData
+from fcl.data.loader import selected_batches, split_order
 
 #: Structures in a batch where no setting says otherwise (validation, calibrated cutoffs); results do not depend on it.
 EVALUATION_BATCH_SIZE = 50
@@ -64,12 +65,9 @@ class Errors:
 def evaluate(model, data: GraphData, rule: CutoffRule, batch_size: int, indices: torch.Tensor | None = None) -> Errors:
     """Errors of ``model`` with the cutoffs of ``rule`` on ``data`` (all structures, or ``indices``)."""
     if indices is None:
-        indices = torch.arange(len(data), device=data.device)
+        indices = torch.arange(len(data))
     columns: list[list[torch.Tensor]] = [[], [], [], [], []]
-    for chunk in torch.split(indices, batch_size):
-        batch = data.batch(chunk)
-        cutoffs = rule(batch)
-        batch = data.select_pairs(batch, cutoffs, model.mixing)
+    for batch, cutoffs in selected_batches(data, split_order(indices, batch_size), rule, model.mixing):
         output = model(batch, cutoffs)
         atoms = batch.atoms_per_structure
         deviation = (output["forces"] - batch.forces).double()

@@ -47,10 +47,11 @@ def _record(
 
 
 def _compute(study):
-    """(dtype, device) of the study; also sets the number of threads."""
+    """(dtype, device) of the study; also sets the number of threads and the precision of float32 products."""
     import torch
 
     torch.set_num_threads(study.compute.threads)
+    torch.set_float32_matmul_precision("high" if study.compute.tf32 else "highest")
     name = study.compute.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -106,7 +107,7 @@ def _train_static(study, stage: str, settings, train: Path, val: Path, cutoff: f
     )
     history = fit(
         model, GraphData(arrays, dtype, device), _data(study, val), settings, study.loss,
-        static_plan(stage, cutoff, dtype), order_seed=order_seed,
+        static_plan(stage, cutoff, dtype), order_seed=order_seed, batch_by=settings.batch_by,
     )  # fmt: skip
     section = "pretrain" if stage == "pretrain" else "static"
     facts = {"stage": stage, "seed": seed, "training_cutoff_angstrom": cutoff}
@@ -176,7 +177,7 @@ def train_fcl(
     rows = fit(
         flexible, _data(study, train), _data(study, val), study.fcl, study.loss,
         fcl_plan("train_fcl", study.fcl, study.cutoffs, generator, dtype),
-        order_seed=order_seed,
+        order_seed=order_seed, batch_by=study.fcl.batch_by,
     )  # fmt: skip
     inputs = {"train": train, "val": val, "pretrained": pretrained}
     facts = {"stage": "train_fcl", "seed": seed, "r_min_angstrom": study.cutoffs.r_min}

@@ -12,13 +12,17 @@ import torch
 
 from fcl.cutoffs import sample_cutoffs
 from fcl.data.batch import Batch, GraphData
+from fcl.data.loader import selected_batches, split_order
 from fcl.evaluation import EVALUATION_BATCH_SIZE, CutoffRule, Errors, evaluate, uniform_rule
 from fcl.progress import say
 
 HISTORY_COLUMNS = (
-    "epoch", "learning_rate", "train_loss", "val_loss", "val_energy_mae_ev_per_atom", "val_force_mae_ev_per_angstrom",
-    "seconds", "best",
+    "epoch", "learning_rate", "train_loss", "mean_cutoff_angstrom", "val_loss", "val_energy_mae_ev_per_atom",
+    "val_force_mae_ev_per_angstrom", "seconds", "best",
 )  # fmt: skip
+
+#: What is alike in the batches of an epoch: the number of structures (the paper), or about the number of pairs.
+BATCH_BY = ("structures", "pairs")
 
 
 class TrainingDiverged(FloatingPointError):
@@ -114,13 +118,26 @@ def fcl_plan(name: str, settings, cutoffs, generator: torch.Generator, dtype: to
     )
 
 
-def fit(model, train: GraphData, val: GraphData, settings, loss, plan: Plan, *, order_seed: int) -> list[dict]:
+def fit(
+    model,
+    train: GraphData,
+    val: GraphData,
+    settings,
+    loss,
+    plan: Plan,
+    *,
+    order_seed: int,
+    batch_by: str = "structures",
+) -> list[dict]:
     """Train ``model`` in place; at the end it holds the weights of the epoch with the lowest validation loss.
 
     ``settings`` is the stage's section of the config (epochs, batch_size, learning_rate, weight_decay,
-    gradient_clip_norm and the schedule's values); ``loss`` is `LossSettings`. Returns one row an epoch with
-    `HISTORY_COLUMNS`. Raises `TrainingDiverged` when a loss is not finite.
+    gradient_clip_norm and the schedule's values); ``loss`` is `LossSettings`. ``batch_by`` "pairs" fills batches evenly
+    (`fcl.data.loader.split_order`). Returns one row an epoch with `HISTORY_COLUMNS`; ``mean_cutoff_angstrom`` is the
+    mean of the cutoffs that the atoms had in that epoch. Raises `TrainingDiverged` when a loss is not finite.
     """
+    if batch_by not in BATCH_BY:
+        raise ValueError(f"batch_by {batch_by!r} is unknown; known are {', '.join(BATCH_BY)}")
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
@@ -133,7 +150,9 @@ def fit(model, train: GraphData, val: GraphData, settings, loss, plan: Plan, *, 
     for epoch in range(1, settings.epochs + 1):
         epoch_started = time.monotonic()
         learning_rate = optimizer.param_groups[0]["lr"]
-        train_loss = _train_epoch(model, train, optimizer, settings, loss, plan, order, epoch)
+        permutation = torch.randperm(len(train), generator=order)
+        chunks = split_order(permutation, settings.batch_size, train.pair_counts if batch_by == "pairs" else None)
+        train_loss, mean_cutoff = _train_epoch(model, train, chunks, optimizer, settings, loss, plan, epoch)
         errors = [
             evaluate(model.eval(), val, uniform_rule(cutoff, val.dtype), EVALUATION_BATCH_SIZE)
             for cutoff in plan.validation_cutoffs
@@ -142,6 +161,7 @@ def fit(model, train: GraphData, val: GraphData, settings, loss, plan: Plan, *, 
             "epoch": epoch,
             "learning_rate": learning_rate,
             "train_loss": train_loss,
+            "mean_cutoff_angstrom": mean_cutoff,
             **validation_loss(errors, loss),
         }
         if not np.isfinite(row["val_loss"]):
@@ -171,24 +191,26 @@ def fit(model, train: GraphData, val: GraphData, settings, loss, plan: Plan, *, 
     return history
 
 
-def _train_epoch(model, train, optimizer, settings, loss, plan, order, epoch) -> float:
-    """One pass over the data; the mean of the batch losses."""
+def _train_epoch(model, train, chunks, optimizer, settings, loss, plan, epoch) -> tuple[float, float]:
+    """One pass over the data; the mean of the batch losses and the mean cutoff of the atoms (A).
+
+    Sums stay on the device and are read once at the end: a step waits for nothing that a GPU computes.
+    """
     model.train()
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    permutation = torch.randperm(len(train), generator=order).to(train.device)
-    total, batches = 0.0, 0
-    for chunk in torch.split(permutation, settings.batch_size):
-        batch = train.batch(chunk)
-        cutoffs = plan.draw_cutoffs(batch)
-        batch = train.select_pairs(batch, cutoffs, model.mixing)
+    total_loss = torch.zeros((), dtype=torch.float64, device=train.device)
+    total_cutoff, atoms = torch.zeros_like(total_loss), 0
+    for batch, cutoffs in selected_batches(train, chunks, plan.draw_cutoffs, model.mixing):
         value = batch_loss(model(batch, cutoffs, training=True), batch, loss)
         optimizer.zero_grad(set_to_none=True)
         value.backward()
         if settings.gradient_clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(parameters, settings.gradient_clip_norm)
         optimizer.step()
-        total, batches = total + value.detach(), batches + 1
-    mean = float(total) / batches
+        total_loss += value.detach()
+        total_cutoff += cutoffs.sum()
+        atoms += batch.n_atoms
+    mean, mean_cutoff = (torch.stack([total_loss / len(chunks), total_cutoff / atoms])).tolist()
     if not np.isfinite(mean):
         raise TrainingDiverged(f"{plan.name}: the training loss of epoch {epoch} is not finite ({mean})")
-    return mean
+    return mean, mean_cutoff

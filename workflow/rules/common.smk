@@ -54,7 +54,8 @@ def store_settings(wildcards):
 
 
 def dtype_of(wildcards):
-    return study_of(wildcards).compute.dtype
+    compute = study_of(wildcards).compute
+    return f"{compute.dtype} with TF32" if compute.tf32 else compute.dtype
 
 
 def threads_of(wildcards):

@@ -16,7 +16,8 @@ from fcl.data.store import StoreArrays
 class Batch:
     """Some structures, their labels and the pairs that are kept; shapes and units as in `fcl.data`.
 
-    ``pair_index`` and ``pair_shifts`` are None until `GraphData.select_pairs` has chosen pairs.
+    ``pair_index`` and ``pair_shifts`` are None until `GraphData.select_pairs` has chosen pairs; ``n_candidates`` is the
+    number of pairs in the store from which it chooses.
     """
 
     indices: torch.Tensor
@@ -27,6 +28,7 @@ class Batch:
     cells: torch.Tensor
     energy: torch.Tensor
     forces: torch.Tensor
+    n_candidates: int
     pair_index: torch.Tensor | None = None
     pair_shifts: torch.Tensor | None = None
 
@@ -49,16 +51,22 @@ class Batch:
         return self.structure.index_select(0, self.pair_index[0])
 
 
-def ranges(starts: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-    """Concatenated integer ranges [start, start + count), without a loop: [sum(counts)] int64."""
-    ends = counts.cumsum(0)
-    total = int(ends[-1]) if len(ends) else 0
-    offsets = torch.repeat_interleave(starts - (ends - counts), counts, output_size=total)
+def ranges(starts: torch.Tensor, counts: torch.Tensor, total: int | None = None) -> torch.Tensor:
+    """Concatenated integer ranges [start, start + count), without a loop: [sum(counts)] int64.
+
+    Whoever knows ``total`` = sum(counts) should give it: reading it from a GPU waits for all that the GPU has to do.
+    """
+    total = int(counts.sum()) if total is None else total
+    offsets = torch.repeat_interleave(starts - (counts.cumsum(0) - counts), counts, output_size=total)
     return offsets + torch.arange(total, device=starts.device)
 
 
 class GraphData:
-    """A whole split on one device in one floating-point type, from which batches are gathered."""
+    """A whole split on one device in one floating-point type, from which batches are gathered.
+
+    Nothing is read back from the device on the way to a batch (sizes come from ``atom_counts`` and ``pair_counts`` in
+    host memory), except the number of pairs that `select_pairs` keeps.
+    """
 
     def __init__(self, arrays: StoreArrays, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"):
         def real(values: np.ndarray) -> torch.Tensor:
@@ -70,7 +78,11 @@ class GraphData:
         self.r_max, self.subset_names, self.dtype = arrays.r_max, arrays.subset_names, dtype
         self.device = torch.device(device)
         self.ptr, self.pair_ptr = integer(arrays.ptr), integer(arrays.pair_ptr)
-        self.numbers, self.subset = integer(arrays.numbers), integer(arrays.subset)
+        # In host memory: what decides sizes.
+        self.subset = torch.as_tensor(arrays.subset.astype(np.int64))
+        self.atom_counts = torch.as_tensor(np.diff(arrays.ptr).astype(np.int64))
+        self.pair_counts = torch.as_tensor(np.diff(arrays.pair_ptr).astype(np.int64))
+        self.numbers = integer(arrays.numbers)
         self.positions, self.forces = real(arrays.positions), real(arrays.forces)
         self.cells, self.energy = real(arrays.cells), real(arrays.energy)
         # Pair arrays keep the narrow types of the store: they are widened after pruning.
@@ -85,20 +97,26 @@ class GraphData:
         return len(self.energy)
 
     def members(self, subset: str) -> torch.Tensor:
-        """Indices [n] of the structures of ``subset``; `ValueError` lists the subsets when it is unknown or empty."""
+        """Indices [n] of the structures of ``subset``, in host memory.
+
+        `ValueError` lists the subsets when it is unknown or empty.
+        """
         if subset not in self.subset_names:
             raise ValueError(f"subset {subset!r} is not in the data; there are {', '.join(self.subset_names)}")
         return torch.nonzero(self.subset == self.subset_names.index(subset)).flatten()
 
     def batch(self, indices: torch.Tensor) -> Batch:
-        """Gather structures ``indices`` [n_structures] (int64) with their labels and without pairs."""
-        indices = torch.as_tensor(indices, device=self.device)
+        """Gather structures ``indices`` [n_structures] (int64) with their labels and without pairs.
+
+        Indices in host memory are best: those on a GPU have to be read back for the size of the batch.
+        """
+        host = torch.as_tensor(indices).cpu()
+        n_atoms = int(self.atom_counts.index_select(0, host).sum())
+        indices = host.to(self.device, non_blocking=True)
         first = self.ptr.index_select(0, indices)
         counts = self.ptr.index_select(0, indices + 1) - first
-        atoms = ranges(first, counts)
-        structure = torch.repeat_interleave(
-            torch.arange(len(indices), device=self.device), counts, output_size=len(atoms)
-        )
+        atoms = ranges(first, counts, n_atoms)
+        structure = torch.repeat_interleave(torch.arange(len(indices), device=self.device), counts, output_size=n_atoms)
         return Batch(
             indices=indices,
             ptr=torch.cat([counts.new_zeros(1), counts.cumsum(0)]),
@@ -108,6 +126,7 @@ class GraphData:
             cells=self.cells.index_select(0, indices),
             energy=self.energy.index_select(0, indices),
             forces=self.forces.index_select(0, atoms),
+            n_candidates=int(self.pair_counts.index_select(0, host).sum()),
         )
 
     def select_pairs(
@@ -120,15 +139,15 @@ class GraphData:
 
         Only the distance and the two atoms of a candidate are read before the decision. Distances are the
         stored float32 ones: at a distance that equals m_ij to 1e-7 the taper is zero either way.
-        Raises `ValueError` when a cutoff exceeds the r_max of the store, which could miss pairs.
+        Raises `ValueError` when a cutoff exceeds the r_max of the store, which could miss pairs (on a GPU the check
+        does not wait, and its failure is an error of the device).
         """
         cutoffs = cutoffs.detach()
-        if cutoffs.numel() and not float(cutoffs.max()) <= self.r_max * (1 + 1e-6):  # NaN is refused too
-            raise ValueError(f"a cutoff of {float(cutoffs.max()):.4f} A exceeds the store's r_max of {self.r_max} A")
+        self._check_reach(cutoffs)
         first = self.pair_ptr.index_select(0, batch.indices)
         counts = self.pair_ptr.index_select(0, batch.indices + 1) - first
-        candidates = ranges(first, counts)
-        offset = torch.repeat_interleave(batch.ptr[:-1], counts, output_size=len(candidates))
+        candidates = ranges(first, counts, batch.n_candidates)
+        offset = torch.repeat_interleave(batch.ptr[:-1], counts, output_size=batch.n_candidates)
         i = offset + self._pair_i.index_select(0, candidates)
         j = offset + self._pair_j.index_select(0, candidates)
         pair_cutoffs = mixing(cutoffs.index_select(0, i), cutoffs.index_select(0, j))
@@ -138,6 +157,17 @@ class GraphData:
             pair_index=torch.stack([i.index_select(0, keep), j.index_select(0, keep)]),
             pair_shifts=self._pair_shifts.index_select(0, candidates.index_select(0, keep)).to(self.dtype),
         )
+
+    def _check_reach(self, cutoffs: torch.Tensor) -> None:
+        """Whether all ``cutoffs`` are within the r_max of the store."""
+        if not cutoffs.numel():
+            return
+        largest, limit = cutoffs.max(), self.r_max * (1 + 1e-6)
+        if cutoffs.device.type == "cpu":
+            if not float(largest) <= limit:  # NaN is refused too
+                raise ValueError(f"a cutoff of {float(largest):.4f} A exceeds the store's r_max of {self.r_max} A")
+        else:  # NaN passes here, and shows in the cost of the objective: a failed assertion would end the whole process
+            torch._assert_async(~(largest > limit), f"a cutoff exceeds the store's r_max of {self.r_max} A")
 
 
 def average_neighbors(arrays: StoreArrays, cutoff: float) -> dict[str, float]:

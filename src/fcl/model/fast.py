@@ -42,8 +42,8 @@ def _linear(block, index: int) -> torch.Tensor:
     return block.weight[start : start + rows * columns].view(rows, columns) * instruction.path_weight
 
 
-def _skip(block, index: int, elements: torch.Tensor) -> torch.Tensor:
-    """Weights [n_elements, in, out] of path ``index`` of a tensor product with the one-hot element vector.
+def _skip(block, index: int, element: torch.Tensor) -> torch.Tensor:
+    """Weights [n_atoms, in, out] of path ``index`` of a tensor product with the one-hot vector of each atom's element.
 
     The path l x 0e -> l carries the Wigner 3j symbol delta / sqrt(2 l + 1) beside its path weight.
     """
@@ -52,23 +52,23 @@ def _skip(block, index: int, elements: torch.Tensor) -> torch.Tensor:
     rows, species, columns = instruction.path_shape
     l = block.irreps_in1[instruction.i_in1].ir.l  # noqa: E741
     weight = block.weight[start : start + rows * species * columns].view(rows, species, columns)
-    return weight.index_select(1, elements).transpose(0, 1) * (instruction.path_weight / (2 * l + 1) ** 0.5)
+    weight = weight * (instruction.path_weight / (2 * l + 1) ** 0.5)
+    return weight.transpose(0, 1).index_select(0, element)
 
 
 def _radial(network, features: torch.Tensor, columns: int | None = None) -> torch.Tensor:
-    """mace-torch's radial MLP [n_pairs, num_bessel] -> [n_pairs, n_weights]; only the first ``columns`` weights."""
+    """mace-torch's radial MLP [n_pairs, num_bessel] -> [n_pairs, n_weights]; only the first ``columns`` weights.
+
+    The constants of an activation are put on the next weight, which is smaller than the features.
+    """
     layers = list(network)
+    constant = 1.0
     for layer in layers[:-1]:
-        weight = layer.weight / (layer.h_in * layer.var_in) ** 0.5
-        features = torch.nn.functional.silu(features @ weight) * (layer.act.cst * layer.var_out**0.5)
+        features = torch.nn.functional.silu(features @ (layer.weight * (constant / (layer.h_in * layer.var_in) ** 0.5)))
+        constant = layer.act.cst * layer.var_out**0.5
     last = layers[-1]
     weight = last.weight if columns is None else last.weight[:, :columns]
-    return features @ (weight / (last.h_in * last.var_in / last.var_out) ** 0.5)
-
-
-def _by_element(values: torch.Tensor, weights: torch.Tensor, element: torch.Tensor) -> torch.Tensor:
-    """values [n_atoms, ..., in] times weights [n_elements, in, out] of each atom's element."""
-    return torch.matmul(values, weights.index_select(0, element))
+    return features @ (weight * (constant / (last.h_in * last.var_in / last.var_out) ** 0.5))
 
 
 def fast_site_energies(model, numbers, pair_index, vectors, distances, features, nodes) -> torch.Tensor:
@@ -79,34 +79,31 @@ def fast_site_energies(model, numbers, pair_index, vectors, distances, features,
     """
     first, second = model.interactions
     channels = nodes.shape[1]
-    n_atoms = len(numbers)
+    n_atoms = numbers.shape[0]  # not len(): sizes stay symbols when this function is traced
     i, j = pair_index
-    both = torch.cat([j, i])  # receivers of the two directions of a pair
     directions = vectors / distances
-    elements, element = torch.unique(numbers - 1, return_inverse=True)
+    element = numbers - 1
 
     def collect(to_j: torch.Tensor, to_i: torch.Tensor) -> torch.Tensor:
         """Sum the messages of both directions at their receivers: [n_atoms, ...]."""
         out = torch.zeros(n_atoms, *to_j.shape[1:], dtype=to_j.dtype, device=to_j.device)
-        return out.index_add(0, both, torch.cat([to_j, to_i]))
+        return out.index_add_(0, j, to_j).index_add_(0, i, to_i)
 
     # Layer 1: scalars of the sender make scalar and vector messages.
     up = nodes @ _linear(first.linear_up, 0)
     weights = _radial(first.conv_tp_weights, features)
     sent_i, sent_j = up.index_select(0, i), up.index_select(0, j)
-    to_scalar, to_vector = weights[:, :channels], weights[:, channels:]
+    to_scalar, to_vector = weights.split(channels, dim=1)
     scalars = collect(to_scalar * sent_i, to_scalar * sent_j)
     normals = (_SQRT3 * directions)[:, :, None]
     vectors_in = collect((to_vector * sent_i)[:, None, :] * normals, (to_vector * sent_j)[:, None, :] * -normals)
     # skip_tp acts on the message in the first layer (RealAgnosticInteractionBlock).
     scale = 1.0 / first.avg_num_neighbors
-    scalars = _by_element(
-        (scalars @ _linear(first.linear, 0) * scale)[:, None], _skip(first.skip_tp, 0, elements), element
-    )
-    vectors_in = _by_element(vectors_in @ _linear(first.linear, 1) * scale, _skip(first.skip_tp, 1, elements), element)
+    scalars = (scalars @ (_linear(first.linear, 0) * scale))[:, None] @ _skip(first.skip_tp, 0, element)
+    vectors_in = (vectors_in @ (_linear(first.linear, 1) * scale)) @ _skip(first.skip_tp, 1, element)
     product = model.products[0]
     weight_0, weight_1 = (
-        contraction.weights_max[:, 0].index_select(0, elements).index_select(0, element)
+        contraction.weights_max[:, 0].index_select(0, element)
         for contraction in product.symmetric_contractions.contractions
     )
     scalars = (scalars[:, 0] * weight_0) @ _linear(product.linear, 0)
@@ -114,7 +111,7 @@ def fast_site_energies(model, numbers, pair_index, vectors, distances, features,
     energies = (scalars @ _linear(model.readouts[0].linear, 0)).squeeze(-1)
 
     # Layer 2: scalar messages from the sender's scalars and from its vectors along the pair.
-    skip = _by_element(scalars[:, None], _skip(second.skip_tp, 0, elements), element)[:, 0]
+    skip = (scalars[:, None] @ _skip(second.skip_tp, 0, element))[:, 0]
     up = scalars @ _linear(second.linear_up, 0)
     up_vectors = vectors_in @ _linear(second.linear_up, 1)
     weights = _radial(second.conv_tp_weights, features, columns=2 * channels)
@@ -127,7 +124,7 @@ def fast_site_energies(model, numbers, pair_index, vectors, distances, features,
     mix = torch.cat([_linear(second.linear, 0), _linear(second.linear, 1)])
     product = model.products[1]
     weight_0 = product.symmetric_contractions.contractions[0].weights_max[:, 0]
-    scalars = (message @ mix / second.avg_num_neighbors) * weight_0.index_select(0, numbers - 1)
+    scalars = (message @ (mix / second.avg_num_neighbors)) * weight_0.index_select(0, element)
     scalars = scalars @ _linear(product.linear, 0) + skip
     readout = model.readouts[1]
     hidden = scalars @ _linear(readout.linear_1, 0)

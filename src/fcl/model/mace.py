@@ -10,15 +10,16 @@ from fcl.model.backbone import ScaleShiftMACE, backbone_arguments
 from fcl.model.fast import fast_site_energies, supports_fast
 from fcl.model.radial import CutoffEmbedding, FlexibleRadialEmbedding
 
-BACKENDS = ("auto", "fast", "reference")
+BACKENDS = ("auto", "fast", "reference", "compiled")
 
 
 class StaticMACE(ScaleShiftMACE):
     """mace-torch's ScaleShiftMACE with one fixed cutoff, evaluated on a `Batch` of undirected pairs.
 
     Same parameters and names as in mace-torch: a state dict goes both ways. ``backend``: ``reference`` evaluates
-    mace-torch's own blocks on directed edges, ``fast`` the same mathematics on undirected pairs, ``auto`` the
-    fast path wherever it covers the model.
+    mace-torch's own blocks on directed edges, ``fast`` the same mathematics on undirected pairs, ``compiled`` the fast
+    path as a compiled program (`fcl.model.compiled`; a minute to compile, for long runs), ``auto`` the fast path
+    wherever it covers the model.
     """
 
     kind = "static"
@@ -34,16 +35,24 @@ class StaticMACE(ScaleShiftMACE):
 
     @property
     def backend(self) -> str:
-        """The evaluation path in use: ``fast`` or ``reference``."""
+        """The evaluation path in use: ``fast``, ``reference`` or ``compiled``."""
         return self._backend
 
     @backend.setter
     def backend(self, name: str) -> None:
         if name not in BACKENDS:
             raise ValueError(f"backend {name!r} is unknown; known are {', '.join(BACKENDS)}")
-        if name == "fast" and not supports_fast(self):
-            raise ValueError("the fast path covers max_ell = 1, correlation 1, two layers of scalars and vectors only")
-        self._backend = "reference" if name == "reference" or not supports_fast(self) else "fast"
+        covered = supports_fast(self)
+        if name in ("fast", "compiled") and not covered:
+            raise ValueError(
+                f"the {name} path covers max_ell = 1, correlation 1, two layers of scalars and vectors only"
+            )
+        self._backend = name if name != "auto" else "fast" if covered else "reference"
+        self._compiled = None
+        if name == "compiled":
+            from fcl.model.compiled import CompiledEnergies
+
+            self._compiled = CompiledEnergies(self)
 
     def check_cutoff(self, cutoff: float) -> None:
         """Raise `ValueError` when the model cannot be evaluated at a uniform ``cutoff`` (A): a static model has one."""
@@ -86,7 +95,7 @@ class StaticMACE(ScaleShiftMACE):
             pair_cutoffs = self.mixing(cutoffs.index_select(0, i), cutoffs.index_select(0, j))[:, None]
         features = self.edge_features(distances, pair_cutoffs)
         nodes = self.initial_node_features(numbers, cutoffs)
-        if self._backend == "fast":
+        if self._backend != "reference":
             return fast_site_energies(self, numbers, pair_index, vectors, distances, features, nodes)
         return self._reference_site_energies(numbers, pair_index, vectors, features, nodes)
 
@@ -139,17 +148,14 @@ class StaticMACE(ScaleShiftMACE):
             pair_structure = batch.pair_structure
             shifts = torch.einsum("ps,psd->pd", batch.pair_shifts, batch.cells.index_select(0, pair_structure))
             vectors = positions.index_select(0, j) - positions.index_select(0, i) + shifts
-            if not vectors.requires_grad:
-                vectors = vectors.requires_grad_(forces or stress)
-            node_energy = self.site_energies(batch.numbers, batch.pair_index, vectors, cutoffs)
+            node_energy, gradient = self._energies_and_gradient(
+                batch, vectors, cutoffs, wanted=forces or stress, training=training
+            )
             results = {
                 "node_energy": node_energy,
                 "energy": node_energy.new_zeros(batch.n_structures).index_add(0, batch.structure, node_energy),
             }
-            if forces or stress:
-                (gradient,) = torch.autograd.grad(
-                    node_energy.sum(), vectors, create_graph=training, materialize_grads=True
-                )
+            if gradient is not None:
                 if forces:
                     zero = torch.zeros_like(positions)
                     results["forces"] = zero.index_add(0, i, gradient).index_add(0, j, -gradient)
@@ -161,6 +167,20 @@ class StaticMACE(ScaleShiftMACE):
                         raise ValueError("stress was asked for a structure without a cell volume")
                     results["stress"] = 0.5 * (virial + virial.transpose(1, 2)) / volume
         return results if training else {name: value.detach() for name, value in results.items()}
+
+    def _energies_and_gradient(self, batch: Batch, vectors, cutoffs, *, wanted: bool, training: bool):
+        """Site energies, and dE/dr_ij [n_pairs, 3] where it is ``wanted``; differentiable again in ``training``."""
+        inputs = (batch.numbers, batch.pair_index, vectors, cutoffs)
+        if wanted and self._compiled is not None and self._compiled.covers(batch.numbers, batch.pair_index):
+            with torch.set_grad_enabled(training):
+                return self._compiled(*inputs)
+        if wanted and not vectors.requires_grad:
+            vectors.requires_grad_(True)
+        energies = self.site_energies(*inputs)
+        if not wanted:
+            return energies, None
+        (gradient,) = torch.autograd.grad(energies.sum(), vectors, create_graph=training, materialize_grads=True)
+        return energies, gradient
 
 
 class FlexibleMACE(StaticMACE):

@@ -35,6 +35,19 @@ class BesselBasis(torch.nn.Module):
         return self.prefactor * torch.sin(self.frequencies * distances) / distances
 
 
+class PaddedLinear(torch.nn.Linear):
+    """`torch.nn.Linear`, its matrix padded with zeros to a multiple of 16 outputs while it is multiplied.
+
+    Products with a matrix of 10 columns run at a fraction of a processor's speed; the result is the same.
+    """
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        more = -self.out_features % 16
+        weight = torch.nn.functional.pad(self.weight, (0, 0, 0, more))
+        bias = torch.nn.functional.pad(self.bias, (0, more))
+        return torch.nn.functional.linear(values, weight, bias)[..., : self.out_features]
+
+
 class FlexibleRadialEmbedding(torch.nn.Module):
     """Edge features of Eq. 14: u([b(r), m]) s(r, m), with u of Eq. 15 (num_bessel + 1 -> hidden -> num_bessel).
 
@@ -48,7 +61,7 @@ class FlexibleRadialEmbedding(torch.nn.Module):
         self.out_dim = num_bessel
         self.bessel = BesselBasis(r_max, num_bessel)
         self.network = torch.nn.Sequential(
-            torch.nn.Linear(num_bessel + 1, hidden), torch.nn.SiLU(), torch.nn.Linear(hidden, num_bessel)
+            torch.nn.Linear(num_bessel + 1, hidden), torch.nn.SiLU(), PaddedLinear(hidden, num_bessel)
         )
 
     def forward(self, distances: torch.Tensor, pair_cutoffs: torch.Tensor) -> torch.Tensor:
