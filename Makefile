@@ -13,7 +13,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help venv mini smoke test lint mutants embedded-data clean
+.PHONY: help venv mini smoke test lint bench mutants embedded-data clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -38,6 +38,15 @@ lint: $(STAMP) ## check style: ruff, snakefmt and snakemake --lint
 
 mutants: $(STAMP) ## break the code in 20 ways and see that the tests notice, some minutes
 	$(RUN) python tests/mutants.py
+
+bench: $(STAMP) ## measure speed on this machine: benchmarks/records/<device>.json and docs/performance.md
+	$(RUN) python benchmarks/train_step.py --threads 1 --json device
+	$(RUN) python benchmarks/train_step.py --threads 2 --json device
+	$(RUN) python benchmarks/data_pipeline.py --json device
+	$(RUN) python benchmarks/inference.py --json device
+	$(RUN) python benchmarks/store.py --json device
+	$(RUN) python benchmarks/page.py > docs/performance.md.part
+	mv docs/performance.md.part docs/performance.md
 
 embedded-data: $(STAMP) ## compute and package the embedded data: needs cp2k.psmp; goes on from what is shipped
 	$(RUN) python -m fcl.embedded generate --work build/embedded

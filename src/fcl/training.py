@@ -152,7 +152,7 @@ def fit(
         learning_rate = optimizer.param_groups[0]["lr"]
         permutation = torch.randperm(len(train), generator=order)
         chunks = split_order(permutation, settings.batch_size, train.pair_counts if batch_by == "pairs" else None)
-        train_loss, mean_cutoff = _train_epoch(model, train, chunks, optimizer, settings, loss, plan, epoch)
+        train_loss, mean_cutoff = train_epoch(model, train, chunks, optimizer, settings, loss, plan, epoch)
         errors = [
             evaluate(model.eval(), val, uniform_rule(cutoff, val.dtype), EVALUATION_BATCH_SIZE)
             for cutoff in plan.validation_cutoffs
@@ -191,7 +191,7 @@ def fit(
     return history
 
 
-def _train_epoch(model, train, chunks, optimizer, settings, loss, plan, epoch) -> tuple[float, float]:
+def train_epoch(model, train, chunks, optimizer, settings, loss, plan, epoch) -> tuple[float, float]:
     """One pass over the data; the mean of the batch losses and the mean cutoff of the atoms (A).
 
     Sums stay on the device and are read once at the end: a step waits for nothing that a GPU computes.

@@ -15,6 +15,8 @@ import math
 
 import torch
 
+from fcl.model.radial import padded
+
 _SQRT3 = math.sqrt(3.0)
 
 
@@ -59,12 +61,16 @@ def _skip(block, index: int, element: torch.Tensor) -> torch.Tensor:
 def _radial(network, features: torch.Tensor, columns: int | None = None) -> torch.Tensor:
     """mace-torch's radial MLP [n_pairs, num_bessel] -> [n_pairs, n_weights]; only the first ``columns`` weights.
 
+    ``features`` may be padded with columns of zeros.
     The constants of an activation are put on the next weight, which is smaller than the features.
     """
     layers = list(network)
     constant = 1.0
     for layer in layers[:-1]:
-        features = torch.nn.functional.silu(features @ (layer.weight * (constant / (layer.h_in * layer.var_in) ** 0.5)))
+        weight = layer.weight * (constant / (layer.h_in * layer.var_in) ** 0.5)
+        if layer is layers[0]:
+            weight = torch.nn.functional.pad(weight, (0, 0, 0, features.shape[1] - weight.shape[0]))
+        features = torch.nn.functional.silu(features @ weight)
         constant = layer.act.cst * layer.var_out**0.5
     last = layers[-1]
     weight = last.weight if columns is None else last.weight[:, :columns]
@@ -83,6 +89,7 @@ def fast_site_energies(model, numbers, pair_index, vectors, distances, features,
     i, j = pair_index
     directions = vectors / distances
     element = numbers - 1
+    features = padded(features)
 
     def collect(to_j: torch.Tensor, to_i: torch.Tensor) -> torch.Tensor:
         """Sum the messages of both directions at their receivers: [n_atoms, ...]."""

@@ -35,17 +35,26 @@ class BesselBasis(torch.nn.Module):
         return self.prefactor * torch.sin(self.frequencies * distances) / distances
 
 
-class PaddedLinear(torch.nn.Linear):
-    """`torch.nn.Linear`, its matrix padded with zeros to a multiple of 16 outputs while it is multiplied.
+def padding(width: int) -> int:
+    """Columns that are missing to a multiple of 16: products of narrower matrices run far below a processor's speed."""
+    return -width % 16
 
-    Products with a matrix of 10 columns run at a fraction of a processor's speed; the result is the same.
-    """
+
+def padded(values: torch.Tensor) -> torch.Tensor:
+    """``values`` [n, width] with columns of zeros up to a multiple of 16."""
+    # cat, since torch's pad makes a constant of the variable size n when it is traced (`fcl.model.compiled`)
+    return torch.cat([values, values.new_zeros(values.shape[0], padding(values.shape[1]))], dim=1)
+
+
+class PaddedLinear(torch.nn.Linear):
+    """`torch.nn.Linear` [n, in] -> [n, out], multiplied as matrices that are `padded` with zeros; same result."""
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        more = -self.out_features % 16
-        weight = torch.nn.functional.pad(self.weight, (0, 0, 0, more))
-        bias = torch.nn.functional.pad(self.bias, (0, more))
-        return torch.nn.functional.linear(values, weight, bias)[..., : self.out_features]
+        columns, rows = padding(self.in_features), padding(self.out_features)
+        weight = torch.nn.functional.pad(self.weight, (0, columns, 0, rows))
+        bias = torch.nn.functional.pad(self.bias, (0, rows))
+        values = padded(values) if columns else values
+        return torch.nn.functional.linear(values, weight, bias)[:, : self.out_features]
 
 
 class FlexibleRadialEmbedding(torch.nn.Module):
@@ -61,7 +70,7 @@ class FlexibleRadialEmbedding(torch.nn.Module):
         self.out_dim = num_bessel
         self.bessel = BesselBasis(r_max, num_bessel)
         self.network = torch.nn.Sequential(
-            torch.nn.Linear(num_bessel + 1, hidden), torch.nn.SiLU(), PaddedLinear(hidden, num_bessel)
+            PaddedLinear(num_bessel + 1, hidden), torch.nn.SiLU(), PaddedLinear(hidden, num_bessel)
         )
 
     def forward(self, distances: torch.Tensor, pair_cutoffs: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,162 @@
+"""The fast and the compiled path against mace-torch's blocks in float64, on embedded structures of every kind."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from examples import enlarged
+from fcl.cutoffs import sample_cutoffs, uniform_cutoffs
+from fcl.data.batch import GraphData
+from fcl.data.frames import read_frames
+from fcl.data.store import arrays_from_frames
+from fcl.model.compiled import CompiledEnergies
+from fcl.model.files import build_model
+
+VALIDATION = Path(__file__).resolve().parents[2] / "resources" / "embedded" / "val.xyz.gz"
+RELATIVE = 1e-10  # float64, the same mathematics in another order
+CUTOFF = 5.5
+
+
+@pytest.fixture(scope="module")
+def kinds(frames):
+    """Two embedded structures of each subset, and the difficult cells of `examples.structures`."""
+    chosen, embedded = {}, list(read_frames(VALIDATION))
+    for frame in sorted(embedded, key=len):
+        chosen.setdefault(frame.subset, []).append(frame)
+    assert len(chosen) == 4
+    picked = [frame for group in chosen.values() for frame in (group[0], group[len(group) // 2])]
+    return GraphData(arrays_from_frames([*picked, *frames], 7.0), torch.float64)
+
+
+def model_of(kind, settings):
+    torch.manual_seed(1)
+    return enlarged(build_model(kind, settings, 7.0 if kind == "fcl" else CUTOFF, 31.0, dtype=torch.float64))
+
+
+def selected(graphs, kind, indices, seed=3):
+    """A batch with pairs, and cutoffs that want a gradient (None for a static model)."""
+    batch = graphs.batch(indices)
+    if kind == "static":
+        return graphs.select_pairs(batch, uniform_cutoffs(batch.numbers, CUTOFF, torch.float64)), None
+    cutoffs = sample_cutoffs(batch.n_atoms, 3.5, 7.0, torch.Generator().manual_seed(seed), torch.float64)
+    return graphs.select_pairs(batch, cutoffs), cutoffs.requires_grad_(True)
+
+
+def results(model, backend, graphs, kind, indices, seed=3, stress=False):
+    """Everything that a training step or an evaluation gives, by name."""
+    model.backend = backend
+    return evaluated(model, graphs, kind, indices, seed, stress)
+
+
+def evaluated(model, graphs, kind, indices, seed=3, stress=False):
+    batch, cutoffs = selected(graphs, kind, indices, seed)
+    model.zero_grad()
+    output = model(batch, cutoffs, training=True, stress=stress)
+    loss = ((output["energy"] - batch.energy).abs() / batch.atoms_per_structure).mean()
+    loss = loss + (output["forces"] - batch.forces).abs().mean()
+    loss.backward()
+    found = {name: value.detach() for name, value in output.items()}
+    found |= {f"gradient of {name}": p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    if cutoffs is not None:
+        found["gradient of the cutoffs"] = cutoffs.grad.clone()
+    plain = model(batch, None if cutoffs is None else cutoffs.detach(), stress=stress)
+    return found | {f"evaluated {name}": value for name, value in plain.items()}
+
+
+def assert_equal(found, expected):
+    assert set(found) == set(expected)
+    for name, value in expected.items():
+        scale = float(value.abs().max())
+        assert torch.isfinite(found[name]).all(), name
+        assert float((found[name] - value).abs().max()) <= RELATIVE * scale, name
+
+
+def with_volume(graphs):
+    return torch.nonzero(torch.linalg.det(graphs.cells).abs() > 0).flatten()
+
+
+@pytest.mark.parametrize("kind", ["static", "fcl"])
+def test_fast_equals_reference(model_settings, kinds, kind):
+    model = model_of(kind, model_settings)
+    for indices, stress in ((torch.arange(len(kinds)), False), (with_volume(kinds), True)):
+        expected = results(model, "reference", kinds, kind, indices, stress=stress)
+        gradients = [value for name, value in expected.items() if name.startswith("gradient")]
+        assert len(gradients) > 20 and all(value.abs().max() > 0 for value in gradients)
+        assert_equal(results(model, "fast", kinds, kind, indices, stress=stress), expected)
+
+
+@pytest.mark.parametrize("kind", ["static", "fcl"])
+def test_the_compiled_program_equals_reference(small_settings, kinds, kind):
+    """The traced program with its derivative taken by AOTAutograd, without code generation (which takes a minute)."""
+    model = model_of(kind, small_settings)
+    batches = [torch.arange(len(kinds)), torch.arange(5), with_volume(kinds)]
+    expected = [results(model, "reference", kinds, kind, indices) for indices in batches]
+    stressed = results(model, "reference", kinds, kind, batches[2], stress=True)
+    model.backend = "compiled"
+    assert model.backend == "compiled"
+    model._compiled = CompiledEnergies(model, backend="aot_eager")
+    torch._dynamo.utils.counters.clear()
+    for indices, values in zip(batches, expected, strict=True):
+        assert_equal(evaluated(model, kinds, kind, indices), values)
+    programs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    assert programs == 2  # training and evaluation; no other for another size
+    assert_equal(evaluated(model, kinds, kind, batches[2], stress=True), stressed)
+    # Parameters are inputs of the program: it follows them.
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.1)
+    changed = evaluated(model, kinds, kind, batches[0])
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == programs
+    assert_equal(changed, results(model, "reference", kinds, kind, batches[0]))
+
+
+def test_compiled_code_equals_reference(small_settings, kinds, tmp_path, monkeypatch):
+    """The same with generated code, in training of a flexible model."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    model, everything = model_of("fcl", small_settings), torch.arange(len(kinds))
+    model.backend = "reference"
+    expected = training_step(model, kinds, everything)
+    model.backend = "compiled"
+    assert_equal(training_step(model, kinds, everything), expected)
+
+
+def training_step(model, graphs, indices):
+    """Loss, and its gradients with respect to parameters and cutoffs."""
+    batch, cutoffs = selected(graphs, "fcl", indices)
+    output = model(batch, cutoffs, training=True)
+    loss = (output["energy"] - batch.energy).abs().mean() + (output["forces"] - batch.forces).abs().mean()
+    named = dict(model.named_parameters())
+    gradients = torch.autograd.grad(loss, [cutoffs, *named.values()], allow_unused=True)
+    found = {name: value for name, value in zip(["cutoffs", *named], gradients, strict=True) if value is not None}
+    return found | {"loss": loss.detach(), "forces": output["forces"].detach()}
+
+
+def test_compiled_without_pairs_is_evaluated_eagerly(small_settings, graphs):
+    """A lonely atom, and two atoms out of reach: there is no program for sizes 0 and 1."""
+    model = model_of("fcl", small_settings)
+    for indices in (torch.tensor([6]), torch.tensor([7])):
+        expected = results(model, "reference", graphs, "fcl", indices)
+        found = results(model, "compiled", graphs, "fcl", indices)
+        assert model._compiled._programs == {}
+        torch.testing.assert_close(found["energy"], expected["energy"])
+        assert float(found["forces"].abs().max()) == 0.0
+
+
+def test_a_program_is_made_for_each_precision(small_settings, frames):
+    model = model_of("fcl", small_settings)
+    model.backend = "compiled"
+    model._compiled = CompiledEnergies(model, backend="eager")
+    double, single = (GraphData(arrays_from_frames(frames[:3], 7.0), dtype) for dtype in (torch.float64, torch.float32))
+    for data in (double, single, double):
+        model.to(data.dtype)
+        batch = data.batch(torch.arange(3))
+        cutoffs = uniform_cutoffs(batch.numbers, 5.0, data.dtype)
+        batch = data.select_pairs(batch, cutoffs)
+        assert model(batch, cutoffs)["forces"].dtype == data.dtype
+
+
+def test_what_the_path_does_not_cover_is_said(model_settings):
+    settings = model_settings.model_copy(update={"correlation": 2})
+    with pytest.raises(ValueError, match="compiled path covers"):
+        build_model("static", settings, 4.0, 10.0, backend="compiled")
