@@ -61,7 +61,7 @@ USUAL = (
     ),
     Mutation(
         "receiver and sender swapped", "src/fcl/model/fast.py",
-        "both = torch.cat([j, i])", "both = torch.cat([i, j])", (MODEL,),
+        "index_add_(0, j, to_j).index_add_(0, i, to_i)", "index_add_(0, i, to_j).index_add_(0, j, to_i)", (MODEL,),
     ),
     Mutation(
         "sign of the cell shifts", "src/fcl/model/mace.py",
@@ -124,11 +124,11 @@ FURTHER = (
     ),
     Mutation(
         "cost as a mean over atoms", "src/fcl/cutoffs.py",
-        "return (total / atoms).mean()", "return (cutoffs**3).mean()", (CUTOFFS,),
+        "return (total / _count(structure, n_structures).to(cutoffs.dtype)).mean()", "return (cutoffs**3).mean()", (CUTOFFS,),
     ),
     Mutation(
         "pairs counted once", "src/fcl/cutoffs.py",
-        "pairs = 2 * torch.bincount", "pairs = torch.bincount", (CUTOFFS,),
+        "return 2.0 * _count(", "return 1.0 * _count(", (CUTOFFS,),
     ),
     Mutation(
         "no gradient of the objective", "src/fcl/calibration.py",

@@ -22,7 +22,6 @@ class Calibration:
 
 
 def objective(
-def objective(
     model, data: GraphData, indices: torch.Tensor, table: torch.Tensor, loss, lam: float, cost_mean: str = "structures"
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """T = error + lam * cost (Eq. 11) on the structures ``indices``, differentiable in ``table`` [n_elements] (A).

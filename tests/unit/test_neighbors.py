@@ -22,7 +22,9 @@ from tolerances import SAME_DISTANCE, TIE
 R_MAX = 7.0
 #: Two programs for neighbour lists that share no code with vesin, which we use, nor with each other.
 LIBRARIES = ("matscipy", "ase")
-GENERATED = settings(derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+GENERATED = settings(
+    derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck), report_multiple_bugs=False
+)
 
 
 def directed_pairs(library, frame, cutoff):
