@@ -120,3 +120,12 @@ def sampled_cutoffs(count, seed):
     from fcl.cutoffs import sample_cutoffs
 
     return sample_cutoffs(count, 3.5, 7.0, torch.Generator().manual_seed(seed), torch.float64)
+
+
+def frame_settings(split, **changes):
+    """What a data manifest says of the frames of ``split``; ``changes`` are keys of the manifest."""
+    from fcl.dataset import DataManifest
+
+    facts = {"name": "toy", "title": "Toy set", "licence": "CC0", "citation": "none", "version": "1"}
+    splits = {name: {"file": f"{name}.xyz"} for name in ("train", "val", "test")}
+    return DataManifest.model_validate({**facts, "splits": splits, **changes}).frame_settings(split)

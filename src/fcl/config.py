@@ -55,6 +55,9 @@ class DataSettings(Section):
     local_dir: str | None = Field(None, description="directory that already holds the downloadable files")
     max_frames_per_subset: FrameLimits | None = Field(None, description="structures of each subset; null takes all")
 
+    max_force: Positive | None = Field(None, description="largest force on an atom (eV/A); null accepts all")
+    strict: bool = Field(True, description="a bad frame is an error; false leaves it out and lists it")
+
     def frame_limit(self, split: Split) -> int | None:
         """At most so many structures of each subset of ``split``; None means all."""
         return None if self.max_frames_per_subset is None else getattr(self.max_frames_per_subset, split)
@@ -323,6 +326,7 @@ class RuleResources(Section):
 
     mem_mb: Count = Field(description="memory in MB; multiplied by the attempt")
     runtime: Count = Field(description="wall time in minutes; multiplied by the attempt")
+    threads: Count | None = Field(None, description="cores that the job can use; null is compute.threads")
 
 
 class ResourceSettings(Section):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -121,8 +122,8 @@ def _check_names(study: Protocol) -> None:
         if float(lambda_label(lam)) != lam:
             raise ValueError(f"calibration.lambdas: {lam!r} has more than the one digit that file names hold")
     for subset in study.calibration.subsets:
-        if not subset or any(not (char.isalnum() or char == "-") for char in subset):
-            raise ValueError(f"calibration.subsets: {subset!r} holds other characters than letters, digits and -")
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", subset):
+            raise ValueError(f"calibration.subsets: {subset!r} holds other characters than letters, digits, - and _")
     missing = [seed for seed in study.calibration.seeds if seed not in study.fcl.seeds]
     if missing:
         raise ValueError(f"calibration.seeds: no FCL model is trained with seed {missing[0]} (fcl.seeds)")

@@ -31,7 +31,8 @@ A blank cell means that the study keeps the protocol's value.
 """
 RESOURCES = """## `resources`
 
-What a job of each rule asks of a scheduler, multiplied by the attempt; no result depends on it.
+What a job of each rule asks of a scheduler: memory (MB) and time (minutes), multiplied by the attempt, and cores where
+they are not `compute.threads`; no result depends on it.
 """
 
 

@@ -17,13 +17,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-
+from fcl.dataset import CHECKSUM, SplitFile, load_data_manifest
 from fcl.files import atomic_path, file_digest, write_json
 from fcl.manifest import portable_path
 
-CHECKSUM = re.compile(r"(md5|sha1|sha256|sha512):([0-9a-f]{32,128})")
 RECORD_FILE = re.compile(r"(?P<prefix>.*)/records/(?P<record>[^/]+)/files/(?P<file>[^/]+?)(?:/content)?/?")
 RETRY_STATUS = (408, 429, 500, 502, 503, 504)
 PROGRESS_SECONDS = 5.0
@@ -33,79 +30,6 @@ PIECE_BYTES = 1 << 16  # at most this much is lost when a transfer breaks
 class DownloadError(RuntimeError):
     """A data file could not be had or is not what the manifest says; the message names file, source and
     remedy."""
-
-
-class SplitFile(BaseModel):
-    """One file of a data set; ``size`` in bytes, ``checksum`` as ``sha256:<hex>`` or ``md5:<hex>``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    file: str
-    url: str | None = None
-    frames: int | None = Field(default=None, gt=0)
-    size: int | None = Field(default=None, gt=0)
-    checksum: str | None = None
-    subsets: dict[str, int] | None = None  # frames by subset, where they are known
-
-    @field_validator("file")
-    @classmethod
-    def _bare_name(cls, value: str) -> str:
-        if not value or Path(value).name != value:
-            raise ValueError("must be a bare file name, without a folder")
-        return value
-
-    @field_validator("url")
-    @classmethod
-    def _http(cls, value: str | None) -> str | None:
-        if value is not None and urlsplit(value).scheme not in ("http", "https"):
-            raise ValueError("must begin with https:// or http://")
-        return value
-
-    @field_validator("checksum")
-    @classmethod
-    def _known_checksum(cls, value: str | None) -> str | None:
-        if value is not None and not CHECKSUM.fullmatch(value):
-            raise ValueError("must be sha256:<hex digits> or md5:<hex digits>, in lower case")
-        return value
-
-
-class DataManifest(BaseModel):
-    """A data set: what it is, whose it is, and its files by split."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str
-    title: str
-    licence: str
-    citation: str
-    version: str
-    record: str | None = None
-    doi: str | None = None
-    description: str | None = None
-    complete: bool = True  # false while a data set is still being made
-    splits: dict[str, SplitFile] = Field(min_length=1)
-
-
-def load_data_manifest(path: str | os.PathLike[str]) -> DataManifest:
-    """Read and check a data manifest (YAML).
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is no YAML mapping, or a key is unknown, missing or wrong; every such key is
-            named.
-    """
-    path = Path(path)
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(data, dict):
-        raise ValueError(f"{path}: a data manifest is a mapping with keys {', '.join(DataManifest.model_fields)}")
-    try:
-        return DataManifest.model_validate(data)
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ValueError(f"{path}: {faults}") from error
 
 
 def fetch_split(

@@ -26,6 +26,7 @@ NEUTRAL = frozenset(
         "config_checks",
         "config_errors",
         "config_table",
+        "dataset",
         "download",
         "manifest",
         "progress",

@@ -66,24 +66,36 @@ def _data(study, path: Path):
     return GraphData(read_store(path), dtype, device)
 
 
-def build_store(study, source: Path, split: str, store: Path, manifest: Path) -> None:
-    """Extended XYZ of one split -> graph store with the neighbour list at ``study.cutoffs.r_max``."""
-    from fcl.data.batch import average_neighbors
-    from fcl.data.store import build_store as build
-    from fcl.data.store import read_store
+def build_store(
+    study, source: Path, frames: dict, num_elements: int, workers: int, references: Path | None,
+    store: Path, rejected: Path, manifest: Path,
+) -> None:  # fmt: skip
+    """Frames of one split -> graph store with the neighbour list at ``study.cutoffs.r_max``.
+
+    ``frames`` is what the data manifest says of the split (`fcl.dataset.DataManifest.frame_settings`), ``num_elements``
+    the number of elements of the model, and ``references`` a store whose fitted reference energies are taken over.
+    """
+    from fcl.data.build import build_store as build
+    from fcl.data.selection import frame_arguments
+    from fcl.data.store import read_reference_energies
 
     started = time.time()
+    arguments = frame_arguments(frames, num_elements, study.data.max_force)
+    if references:
+        arguments["references"] = read_reference_energies(references)
     summary = build(
         source,
         store,
         r_max=study.cutoffs.r_max,
-        split=split,
-        max_frames_per_subset=study.data.frame_limit(split),
+        max_frames_per_subset=study.data.frame_limit(frames["split"]),
+        strict=study.data.strict,
+        rejected=rejected,
+        workers=workers,
+        **arguments,
     )
-    arrays = read_store(store)
-    neighbors = {cutoff: average_neighbors(arrays, cutoff) for cutoff in (4.0, 5.0, 6.0, 7.0) if cutoff <= arrays.r_max}
-    facts = {**summary, "r_max_angstrom": arrays.r_max, "average_neighbors": neighbors}
-    _record(manifest, "build_store", study, ("data",), {"source": source}, started, extra=facts)
+    facts = {**summary, "r_max_angstrom": study.cutoffs.r_max, "frames": frames, "num_elements": num_elements}
+    inputs = {"source": source, **({"references": references} if references else {})}
+    _record(manifest, "build_store", study, ("data",), inputs, started, extra=facts)
     say(f"{store}: {summary['structures']} structures, {summary['atoms']} atoms, {summary['pairs']} pairs")
 
 
@@ -116,12 +128,15 @@ def _train_static(study, stage: str, settings, train: Path, val: Path, cutoff: f
 
 def _finish_training(study, section: str, model, history, inputs: dict, outputs, started: float, facts: dict) -> None:
     """Write model and card, history and manifest; ``facts`` (stage, seed, cutoffs) go into card and manifest."""
+    from fcl.data.store import read_reference_energies
     from fcl.model.files import save_model
     from fcl.training import HISTORY_COLUMNS
 
     model_path, history_path, manifest = outputs
     best = max(row["epoch"] for row in history if row["best"])
     facts = {**facts, "best_epoch": best, "epochs": len(history)}
+    if subtracted := read_reference_energies(inputs["train"]):  # to be added to what the model predicts
+        facts["reference_energies_ev"] = subtracted
     sections = ("model", "loss", section, *(("cutoffs",) if section == "fcl" else ()))
     card = save_model(model, model_path, {**facts, "study": study.name, "settings_digest": study.digest(*sections)})
     write_csv(history_path, history, HISTORY_COLUMNS)

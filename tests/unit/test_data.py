@@ -9,8 +9,9 @@ import torch
 
 from fcl.cutoffs import uniform_cutoffs
 from fcl.data.batch import GraphData, ranges
+from fcl.data.build import build_store
 from fcl.data.frames import FrameError, read_frames
-from fcl.data.store import arrays_from_frames, build_store, content_hash, read_store, smallest_integer_type
+from fcl.data.store import arrays_from_frames, content_hash, read_store, smallest_integer_type
 
 HEADER = 'Lattice="6 0 0 0 6 0 0 0 6" Properties=species:S:1:pos:R:3:forces:R:3 '
 GOOD = "2\n" + HEADER + 'energy=-1.5 subset=MC3D split=train pbc="T T T"\nC 0 0 0 0.1 0 0\nO 1.2 0 0 -0.1 0 0\n'

@@ -10,9 +10,11 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
-from examples import SMALL_MODEL, structures
+from examples import SMALL_MODEL, frame_settings, structures
 from fcl import stages
 from fcl.config import load_config
+from fcl.data.batch import average_neighbors
+from fcl.data.store import read_store
 
 CONFIG = Path(__file__).parents[2] / "config.yaml"
 
@@ -49,9 +51,8 @@ def done(study, tmp_path_factory):
             labelled.calc = SinglePointCalculator(labelled, energy=-0.4 * len(atoms), forces=forces)
             frames.append(labelled)
         write(folder / f"{split}.xyz", frames, format="extxyz")
-        stages.build_store(
-            study, folder / f"{split}.xyz", split, folder / f"{split}.h5", folder / f"{split}.manifest.json"
-        )
+        outputs = (folder / f"{split}{end}" for end in (".h5", ".rejected.csv", ".manifest.json"))
+        stages.build_store(study, folder / f"{split}.xyz", frame_settings(split), 100, 1, None, *outputs)
     train, val, test = (folder / f"{split}.h5" for split in ("train", "val", "test"))
 
     def training(name):
@@ -83,8 +84,7 @@ def test_cards_tell_what_a_model_is(done):
     assert [cards[name]["kind"] for name in cards] == ["static", "fcl", "static"]
     assert cards["pretrain"]["training_cutoff_angstrom"] == cards["pretrain"]["r_max_angstrom"] == 6.0
     assert cards["fcl"]["r_max_angstrom"] == 7.0 and cards["fcl"]["avg_num_neighbors"] == 50.0
-    store = json.loads((done / "train.manifest.json").read_text())["extra"]
-    expected = store["average_neighbors"]["4.0"]["per_connected_atom"]
+    expected = average_neighbors(read_store(done / "train.h5"), 4.0)["per_connected_atom"]
     assert cards["static"]["avg_num_neighbors"] == pytest.approx(expected)
     assert cards["static"]["seed"] == 2
 

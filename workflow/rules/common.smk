@@ -3,7 +3,7 @@ import functools
 
 from fcl.adapter import export_source_path
 from fcl.config_checks import cutoff_label, lambda_label
-from fcl.download import load_data_manifest
+from fcl.dataset import load_data_manifest
 from fcl.provenance import adapter_digest
 from fcl.selection import nearest_lambda, shown_subset, smallest_lambdas
 from snakemake.logging import logger
@@ -18,7 +18,7 @@ wildcard_constraints:
     split="train|val|test",
     seed=r"\d+",
     cutoff=r"\d+\.\d",
-    subset=r"[A-Za-z0-9-]+",
+    subset=r"[A-Za-z0-9_-]+",
     lam=r"\de[+-]\d\d",
     model=r"pretrain|fcl_seed\d+|static_r\d+\.\d_seed\d+",
     dataset=r"[^/]+",
@@ -111,6 +111,19 @@ def source_file(wildcards):
     if entry.url is None:
         return str(Path(study_of(wildcards).data.manifest).parent / entry.file)
     return f"data/{data_manifest(wildcards).name}/{wildcards.split}/{entry.file}"
+
+
+def frame_settings(wildcards):
+    """What the data manifest says of the frames of a job's split."""
+    split_entry(wildcards)  # an error of its own where the manifest lacks the split
+    return data_manifest(wildcards).frame_settings(wildcards.split)
+
+
+def fitted_references(wildcards):
+    """The store whose fitted reference energies hold for the other splits too: that of the training split."""
+    if wildcards.split == "train" or not data_manifest(wildcards).fits_references():
+        return []
+    return f"results/{wildcards.study}/stores/train.h5"
 
 
 def evaluated_cutoffs(wildcards):
@@ -229,4 +242,13 @@ def warn_of_short_calibration(study):
         logger.warning(f"WARNING: {fault}")
 
 
+def check_subsets(study):
+    """Subsets of the calibration that the data do not have are an error before anything runs, where that is known."""
+    for split in (study.calibration.split, "test"):
+        fault = read_data_manifest(study.data.manifest).fault_of_subsets(split, study.calibration.subsets)
+        if fault:
+            raise WorkflowError(f"studies.{study.name}.calibration.subsets: {fault}")
+
+
+check_subsets(STUDY)
 warn_of_short_calibration(STUDY)

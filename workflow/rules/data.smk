@@ -27,8 +27,10 @@ rule download_mad:
 rule build_store:
     input:
         frames=ancient(source_file),  # known by its checksum, not by the time of a clone or a download
+        references=fitted_references,
     output:
         store="results/{study}/stores/{split}.h5",
+        rejected="results/{study}/stores/{split}.rejected.csv",
         manifest="results/{study}/stores/{split}.manifest.json",
     log:
         "results/{study}/logs/build_store/{split}.log",
@@ -36,12 +38,14 @@ rule build_store:
         "results/{study}/benchmarks/build_store/{split}.tsv"
     conda:
         "../../envs/fcl.yaml"
-    threads: 1
+    threads: CONFIG.resources.build_store.threads or 1
     resources:
         mem_mb=memory("build_store"),
         runtime=minutes("build_store"),
     params:
         settings=store_settings,
+        frames=frame_settings,
+        num_elements=lambda w: study_of(w).model.num_elements,
         checksum=lambda w: split_entry(w).checksum,
         code=source_digest("fcl.stages:build_store"),
     message:

@@ -8,7 +8,11 @@ build_store = library_function(snakemake, "fcl.stages:build_store")
 build_store(
     settings_of(snakemake),
     source=Path(snakemake.input.frames),
-    split=snakemake.wildcards.split,
+    frames=snakemake.params.frames,
+    num_elements=snakemake.params.num_elements,
+    workers=snakemake.threads,
+    references=snakemake.input.get("references"),
     store=Path(snakemake.output.store),
+    rejected=Path(snakemake.output.rejected),
     manifest=Path(snakemake.output.manifest),
 )

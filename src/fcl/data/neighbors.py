@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+#: A list longer than this is the sign of a cell that is none: real structures of 100 000 atoms stay below.
+LARGEST_LIST = 2e8
+
 
 def half_pairs(
     positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: float
@@ -14,10 +17,10 @@ def half_pairs(
     non-periodic directions), pbc [3]. Returns ``pair_index`` [2, n_pairs] int64 with atoms (i, j), integer
     ``shifts`` [n_pairs, 3] and ``distances`` [n_pairs] A, so that r_ij = x_j - x_i + shifts . cell. Of an atom
     and its own image one of the two opposite shifts is kept. Several images of one neighbour
-    are several pairs. Pairs are sorted by (i, j, shift), so the result does not depend on the library.
-    Raises `ValueError` for no atoms, or lattice vectors of periodic directions that are zero or not independent.
+    are several pairs. Pairs are sorted by (i, j, shift), so the result does not depend on the library. Raises
+    `ValueError` for no atoms, for lattice vectors of periodic directions that are zero or not independent, and for a
+    cell so thin that the list would fill the memory.
     """
-    from ase.geometry import complete_cell
     from vesin import NeighborList
 
     pbc = np.asarray(pbc, dtype=bool)
@@ -25,9 +28,9 @@ def half_pairs(
         raise ValueError("a structure without atoms has no neighbour list")
     positions, cell = np.ascontiguousarray(positions, dtype=np.float64), np.asarray(cell, dtype=np.float64)
     if pbc.any() and np.linalg.matrix_rank(cell[pbc]) < pbc.sum():
-        raise ValueError(f"the cell has no volume along the periodic directions {pbc.tolist()}")
-    # Directions without periodicity may have a zero or meaningless vector: give the library a regular one.
-    box = complete_cell(np.where(pbc[:, None], cell, 0.0))
+        raise ValueError(f"Lattice: no volume along the periodic directions {pbc.tolist()}")
+    box = _box(cell, pbc)
+    _check_size(len(positions), box, pbc, cutoff)
     library = NeighborList(cutoff=float(cutoff), full_list=False)
     i, j, shifts, distances = library.compute(
         points=positions, box=np.ascontiguousarray(box), periodic=pbc, quantities="ijSd"
@@ -38,5 +41,38 @@ def half_pairs(
     flip = (i > j) | ((i == j) & (first < 0))
     i, j = np.where(flip, j, i), np.where(flip, i, j)
     shifts = np.where(flip[:, None], -shifts, shifts)
-    order = np.lexsort((shifts[:, 2], shifts[:, 1], shifts[:, 0], j, i))
+    order = _order(i, j, shifts, len(positions))
     return np.stack([i, j])[:, order], shifts[order], distances[order]
+
+
+def _box(cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
+    """The cell with regular vectors along directions without periodicity, where it may hold zeros or anything."""
+    if pbc.all():
+        return cell
+    from ase.geometry import complete_cell
+
+    return complete_cell(np.where(pbc[:, None], cell, 0.0))
+
+
+def _order(i: np.ndarray, j: np.ndarray, shifts: np.ndarray, n: int) -> np.ndarray:
+    """Indices that sort pairs by (i, j, shift): by one integer that holds all of them, where 63 bits suffice."""
+    reach = int(np.abs(shifts).max(initial=0))
+    base = 2 * reach + 1
+    if n * n * base**3 >= 2**63:
+        return np.lexsort((shifts[:, 2], shifts[:, 1], shifts[:, 0], j, i))
+    key = i * n + j
+    for axis in range(3):
+        key = key * base + (shifts[:, axis] + reach)
+    return np.argsort(key)
+
+
+def _check_size(n: int, box: np.ndarray, pbc: np.ndarray, cutoff: float) -> None:
+    """Refuse a cell whose heights (A) along the periodic directions let each atom see too many images."""
+    if not pbc.any():
+        return
+    heights = 1.0 / np.linalg.norm(np.linalg.inv(box), axis=0)[pbc]
+    images = float(np.prod(2 * np.ceil(cutoff / heights) + 1))  # those that a search has to look at
+    reached = float(np.prod(2 * cutoff / heights))  # those within reach, roughly
+    if not max(images * n, reached * n * n) < LARGEST_LIST:
+        thinnest = f"a cell {heights.min():.3g} A high"
+        raise ValueError(f"Lattice: {n} atoms in {thinnest} have too many neighbours within {cutoff:g} A")

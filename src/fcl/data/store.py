@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
-from fcl.data.frames import DUPLICATE_DISTANCE, Frame, FrameError, read_frames
-from fcl.data.neighbors import half_pairs
+from fcl.data.frames import Frame
+from fcl.data.pack import NARROWED, PER_ATOM, PER_PAIR, PER_STRUCTURE, neighbours, pack, smallest_integer_type
 from fcl.files import atomic_path
 
 FORMAT = "fcl-graph-store-1"
-_PER_ATOM = ("numbers", "positions", "forces")
-_PER_STRUCTURE = ("cells", "pbc", "energy", "subset")
-_PER_PAIR = ("pair_i", "pair_j", "pair_shifts", "pair_distances")
+ARRAYS = ("ptr", "pair_ptr", *PER_ATOM, *PER_STRUCTURE, *PER_PAIR)
+_PIECE_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -47,114 +49,93 @@ class StoreArrays:
         return len(self.energy)
 
 
-def smallest_integer_type(values: np.ndarray, what: str) -> np.dtype:
-    """The narrowest of int8/uint8/int16/uint16 that holds ``values``; `OverflowError` when none does."""
-    low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
-    for kind in (np.int8, np.uint8, np.int16, np.uint16):
-        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
-            return np.dtype(kind)
-    raise OverflowError(f"{what}: values {low} to {high} do not fit in 16 bits")
+def arrays_from_frames(frames: Sequence[Frame], r_max: float) -> StoreArrays:
+    """Pack frames into flat arrays and compute every neighbour list at ``r_max`` (A), in memory.
 
-
-def arrays_from_frames(frames: list[Frame], r_max: float, names: list[str] | None = None) -> StoreArrays:
-    """Pack frames into flat arrays and compute every neighbour list at ``r_max`` (A).
-
-    ``names`` [n_frames] label the frames in error messages. Raises `ValueError` for atoms on top of each other.
+    Raises `ValueError` for atoms on top of each other. `fcl.data.build.build_store` does the same for whole files.
     """
-    pairs_i, pairs_j, pairs_s, pairs_d, counts = [], [], [], [], []
+    pairs = []
     for index, frame in enumerate(frames):
-        pair_index, shifts, distances = half_pairs(frame.positions, frame.cell, frame.pbc, r_max)
-        if distances.size and distances.min() < DUPLICATE_DISTANCE:
-            worst = distances.argmin()
-            i, j = pair_index[:, worst]
-            label = names[index] if names else f"frame {index}"
-            raise ValueError(
-                f"{label}: positions: atoms {i} and {j} are {distances[worst]:.3g} A apart (duplicate atoms?)"
-            )
-        pairs_i.append(pair_index[0].astype(np.int32))
-        pairs_j.append(pair_index[1].astype(np.int32))
-        pairs_s.append(shifts.astype(np.int32))
-        pairs_d.append(distances.astype(np.float32))
-        counts.append(len(distances))
-    subset_names = tuple(sorted({frame.subset for frame in frames}))
-    i, j, shifts = np.concatenate(pairs_i), np.concatenate(pairs_j), np.concatenate(pairs_s)
-    index_type = smallest_integer_type(np.concatenate([i, j]), "atom index within a structure")
+        try:
+            pairs.append(neighbours(frame, r_max))
+        except ValueError as error:
+            raise ValueError(f"frame {index}: {error}") from error
+    packed = pack(frames, pairs)
+    names = tuple(sorted(set(packed.subsets)))
+    arrays = dict(packed.arrays)
+    for name, what in NARROWED.items():
+        arrays[name] = arrays[name].astype(smallest_integer_type(arrays[name], what))
+    arrays["pair_i"] = arrays["pair_i"].astype(arrays["pair_j"].dtype)  # i <= j: what holds j holds i
     return StoreArrays(
         r_max=float(r_max),
-        subset_names=subset_names,
-        ptr=np.concatenate([[0], np.cumsum([len(frame) for frame in frames])]).astype(np.int64),
-        pair_ptr=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        numbers=np.concatenate([frame.numbers for frame in frames]).astype(np.uint8),
-        positions=np.concatenate([frame.positions for frame in frames]),
-        forces=np.concatenate([frame.forces for frame in frames]),
-        cells=np.stack([frame.cell for frame in frames]),
-        pbc=np.stack([frame.pbc for frame in frames]),
-        energy=np.array([frame.energy for frame in frames]),
-        subset=np.array([subset_names.index(frame.subset) for frame in frames], dtype=np.int16),
-        pair_i=i.astype(index_type),
-        pair_j=j.astype(index_type),
-        pair_shifts=shifts.astype(smallest_integer_type(shifts, "cell shift")).reshape(-1, 3),
-        pair_distances=np.concatenate(pairs_d),
+        subset_names=names,
+        ptr=pointers(packed.atoms),
+        pair_ptr=pointers(packed.pairs),
+        subset=subset_indices(packed.subsets, names),
+        **arrays,
     )
 
 
-def build_store(
-    source: str | Path,
-    target: str | Path,
-    *,
-    r_max: float,
-    split: str | None = None,
-    max_frames_per_subset: int | None = None,
-) -> dict:
-    """Read ``source`` (extended XYZ), compute neighbour lists at ``r_max`` (A) and write ``target`` (HDF5).
+def pointers(counts: np.ndarray) -> np.ndarray:
+    """[n + 1] int64: the first of each, and the end."""
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
-    ``max_frames_per_subset`` keeps the first frames of each subset. Returns counts (structures, atoms, pairs, bytes per
-    pair) and the content hash. Raises `FrameError` naming file, frame and key; nothing is left half-written.
-    """
-    from fcl.progress import progress
 
-    source, target = Path(source), Path(target)
-    frames, names, kept = [], [], {}
-    for index, frame in enumerate(progress(read_frames(source, split), f"reading {source.name}")):
-        if max_frames_per_subset is None or kept.get(frame.subset, 0) < max_frames_per_subset:
-            kept[frame.subset] = kept.get(frame.subset, 0) + 1
-            frames.append(frame)
-            names.append(f"{source}: frame {index}")
-    if not frames:
-        raise FrameError(source, 0, "frame", "no frame is left after max_frames_per_subset")
-    arrays = arrays_from_frames(frames, r_max, names)
-    digest = content_hash(arrays)
-    write_store(arrays, target, {"source": source.name, "split": split or "", "content_sha256": digest})
-    pairs = int(arrays.pair_ptr[-1])
-    return {
-        "structures": len(arrays),
-        "atoms": int(arrays.ptr[-1]),
-        "pairs": pairs,
-        "frames_per_subset": kept,
-        "bytes_per_pair": target.stat().st_size / max(pairs, 1),
-        "content_sha256": digest,
-    }
+def subset_indices(subsets: Sequence[str], names: Sequence[str]) -> np.ndarray:
+    """[n] int16: place of each subset among ``names``."""
+    places = {name: place for place, name in enumerate(names)}
+    return np.array([places[name] for name in subsets], dtype=np.int16)
 
 
 def content_hash(arrays: StoreArrays) -> str:
     """SHA-256 over r_max, the subset names and every array (values, type and shape)."""
-    digest = hashlib.sha256(f"{FORMAT} {arrays.r_max!r} {arrays.subset_names!r}".encode())
-    for name in ("ptr", "pair_ptr", *_PER_ATOM, *_PER_STRUCTURE, *_PER_PAIR):
-        values = np.ascontiguousarray(getattr(arrays, name))
+    return hash_arrays(arrays.r_max, arrays.subset_names, {name: getattr(arrays, name) for name in ARRAYS})
+
+
+def hash_arrays(r_max: float, subset_names: tuple[str, ...], arrays: Mapping[str, Any]) -> str:
+    """`content_hash` of arrays that need not lie in memory: what is used is dtype, shape and slices of rows."""
+    digest = hashlib.sha256(f"{FORMAT} {r_max!r} {subset_names!r}".encode())
+    for name in ARRAYS:
+        values = arrays[name]
         digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
-        digest.update(values.tobytes())
+        for rows in _pieces(values):
+            digest.update(np.ascontiguousarray(values[rows]).data)
     return digest.hexdigest()
 
 
-def write_store(arrays: StoreArrays, target: str | Path, attributes: dict[str, str]) -> None:
+def write_store(arrays: StoreArrays, target: str | Path, attributes: Mapping[str, Any]) -> None:
     """Write the arrays beside ``target`` and rename; shuffled gzip keeps a pair at a few bytes."""
+    write_arrays(
+        arrays.r_max, arrays.subset_names, {name: getattr(arrays, name) for name in ARRAYS}, target, attributes
+    )
+
+
+def write_arrays(
+    r_max: float,
+    subset_names: tuple[str, ...],
+    arrays: Mapping[str, Any],
+    target: str | Path,
+    attributes: Mapping[str, Any],
+) -> None:
+    """`write_store` of arrays that need not lie in memory; see `hash_arrays`."""
     with atomic_path(Path(target)) as temporary, h5py.File(temporary, "w", track_order=True) as file:
-        file.attrs.update({"format": FORMAT, "r_max": arrays.r_max, **attributes})
-        file.attrs["subset_names"] = list(arrays.subset_names)
-        for name in ("ptr", "pair_ptr", *_PER_ATOM, *_PER_STRUCTURE, *_PER_PAIR):
-            values = getattr(arrays, name)
-            packed = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if values.size else {}
-            file.create_dataset(name, data=values, track_times=False, **packed)
+        file.attrs.update({"format": FORMAT, "r_max": r_max, **attributes})
+        file.attrs["subset_names"] = list(subset_names)
+        for name in ARRAYS:
+            values = arrays[name]
+            rows = int(values.shape[0])
+            packed = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if rows else {}
+            dataset = file.create_dataset(name, values.shape, values.dtype, track_times=False, **packed)
+            for piece in _pieces(values, dataset.chunks[0] if rows else 1):
+                dataset[piece] = values[piece]
+
+
+def _pieces(values: Any, multiple: int = 1) -> Iterator[slice]:
+    """Slices of the first axis of some megabytes each; all but the last a multiple of rows."""
+    row_bytes = values.dtype.itemsize * int(np.prod(values.shape[1:], dtype=np.int64))
+    rows = max(_PIECE_BYTES // row_bytes // multiple, 1) * multiple
+    for first in range(0, int(values.shape[0]), rows):
+        yield slice(first, min(first + rows, int(values.shape[0])))
 
 
 def read_store(path: str | Path) -> StoreArrays:
@@ -166,8 +147,14 @@ def read_store(path: str | Path) -> StoreArrays:
         with h5py.File(path, "r") as file:
             if file.attrs.get("format") != FORMAT:
                 raise ValueError(f"{path}: not a graph store of format {FORMAT}")
-            arrays = {name: file[name][()] for name in ("ptr", "pair_ptr", *_PER_ATOM, *_PER_STRUCTURE, *_PER_PAIR)}
+            arrays = {name: file[name][()] for name in ARRAYS}
             names = tuple(str(name) for name in file.attrs["subset_names"])
             return StoreArrays(r_max=float(file.attrs["r_max"]), subset_names=names, **arrays)
     except OSError as error:
         raise ValueError(f"{path}: cannot be read as HDF5 ({error})") from error
+
+
+def read_reference_energies(path: str | Path) -> dict[str, float]:
+    """Energies (eV) by chemical symbol that were subtracted from a store's labels; empty if none were."""
+    with h5py.File(path, "r") as file:
+        return json.loads(file.attrs.get("reference_energies", "{}"))

@@ -1,0 +1,241 @@
+"""A file of structures -> a graph store: in parallel, in bounded memory, the same for any number of processes."""
+
+from __future__ import annotations
+
+import functools
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fcl.data.frames import FrameError, FrameRules, validated
+from fcl.data.pack import NARROWED, PER_ATOM, PER_PAIR, PackedFrames, neighbours, pack
+from fcl.data.parallel import ordered_map
+from fcl.data.reference import energies_of_atoms, reference_energies
+from fcl.data.selection import Portion, chosen_frames
+from fcl.data.sources import BrokenFile, parse, sources
+from fcl.data.spool import SpooledArray
+from fcl.data.store import hash_arrays, pointers, subset_indices, write_arrays
+from fcl.files import write_csv
+
+#: A block of frames is what one process works on at a time.
+BLOCK_FRAMES, BLOCK_BYTES = 256, 1 << 20
+REJECTED_COLUMNS = ("file", "frame", "key", "reason")
+
+
+@dataclass(frozen=True)
+class Block:
+    """Frames for one process (or the error met instead of one); of the subsets ``full`` no more are wanted."""
+
+    sources: list[tuple[int, Any]]
+    full: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a frame: kept with its pairs, not wanted (``skipped``), or bad; ``subset`` where it is known."""
+
+    subset: str | None
+    skipped: bool = False
+    error: FrameError | None = None
+
+
+def build_store(
+    source: str | Path,
+    target: str | Path,
+    *,
+    r_max: float,
+    split: str | None = None,
+    max_frames_per_subset: int | None = None,
+    rules: FrameRules | None = None,
+    portion: Portion | None = None,
+    frames: int | None = None,
+    references: Mapping[str, float] | str | None = None,
+    strict: bool = True,
+    rejected: str | Path | None = None,
+    workers: int = 1,
+) -> dict:
+    """Read ``source``, compute neighbour lists at ``r_max`` (A) and write ``target`` (HDF5).
+
+    Args:
+        source: extended XYZ, also compressed, or any file that ASE reads.
+        split: its name; a frame that names another one is an error, unless the ``rules`` select by the key.
+        max_frames_per_subset: keep the first structures of each subset.
+        rules: keys of the labels and what a frame has to be; ``split`` is put into them.
+        portion: the part of the file's frames that makes the split; None takes all.
+        frames: how many frames the split must have in the file.
+        references: energies (eV) by symbol to subtract from the labels, or "fit" for a least-squares fit to these.
+        strict: a bad frame is an error; otherwise it is left out and listed.
+        rejected: CSV for the frames left out.
+        workers: processes; the result does not depend on it.
+
+    Returns counts (structures, atoms, pairs, bytes per pair), the reference energies and the content hash. Raises
+    `FrameError` naming file, frame and key; nothing is left half-written.
+    """
+    from fcl.progress import progress, say
+
+    source, target = Path(source), Path(target)
+    rules = replace(rules or FrameRules(), split=split)
+    count = _Counter(max_frames_per_subset)
+    bad: list[FrameError] = []
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.stem}.", suffix=".part", dir=target.parent) as folder:
+        spool = _Spool(Path(folder))
+        work = functools.partial(work_on, path=source, rules=rules, r_max=r_max)
+        done = ordered_map(work, _blocks(source, portion, count), workers)
+        for outcomes, packed in progress(done, f"{source.name}: blocks of frames"):
+            wanted = [_accept(outcome, count, bad, strict) for outcome in outcomes]
+            if packed is not None:
+                made = [not outcome.skipped and outcome.error is None for outcome in outcomes]
+                spool.append(packed, np.array(wanted)[made])
+        if frames is not None and count.seen != frames:
+            reason = f"the file holds {count.seen} frames of this split, but the data manifest says {frames}"
+            raise FrameError(source, count.seen, "frame", reason)
+        if rejected is not None:
+            rows = [{"file": e.path.name, "frame": e.frame, "key": e.key, "reason": e.reason} for e in bad]
+            write_csv(rejected, rows, REJECTED_COLUMNS)
+        if not count.kept:
+            reason = f"no frame is left for the split {split!r}: {count.seen} belong to it, {len(bad)} of them are bad"
+            raise FrameError(source, 0, "frame", reason)
+        if bad:
+            say(f"WARNING: {source}: {len(bad)} of {count.seen} frames are bad and left out; the first: {bad[0]}")
+        names, arrays = spool.finish()
+        subtracted = reference_energies(references, arrays, source)
+        if subtracted:
+            arrays["energy"] = arrays["energy"] - energies_of_atoms(subtracted, arrays)
+        digest = hash_arrays(float(r_max), names, arrays)
+        attributes = {"source": source.name, "split": split or "", "content_sha256": digest}
+        if subtracted:
+            attributes["reference_energies"] = json.dumps(subtracted)
+        write_arrays(float(r_max), names, arrays, target, attributes)
+    pairs = int(arrays["pair_ptr"][-1])
+    return {
+        "structures": len(arrays["energy"]),
+        "atoms": int(arrays["ptr"][-1]),
+        "pairs": pairs,
+        "frames_per_subset": dict(count.kept),
+        "frames_left_out": len(bad),
+        "bytes_per_pair": target.stat().st_size / max(pairs, 1),
+        "reference_energies_ev": subtracted,
+        "content_sha256": digest,
+    }
+
+
+class _Counter:
+    """How many frames belonged to the split, and how many of each subset are kept of at most ``limit``."""
+
+    def __init__(self, limit: int | None):
+        self.limit, self.seen = limit, 0
+        self.kept: dict[str, int] = {}
+
+    def full(self) -> frozenset[str]:
+        return frozenset(name for name in self.kept if self.is_full(name))
+
+    def is_full(self, subset: str) -> bool:
+        return self.limit is not None and self.kept.get(subset, 0) >= self.limit
+
+
+def _accept(outcome: Outcome, count: _Counter, bad: list[FrameError], strict: bool) -> bool:
+    """Whether a frame is kept. What a subset that is full would have got is dropped, be its pairs good or bad, so that
+    nothing depends on how far the processes had come."""
+    count.seen += 1
+    if outcome.subset is not None and (outcome.skipped or count.is_full(outcome.subset)):
+        return False
+    if outcome.error is not None:
+        if strict or isinstance(outcome.error, BrokenFile):
+            raise outcome.error
+        bad.append(outcome.error)
+        return False
+    count.kept[outcome.subset] = count.kept.get(outcome.subset, 0) + 1
+    return True
+
+
+def _blocks(source: Path, portion: Portion | None, count: _Counter) -> Iterator[Block]:
+    """Blocks of frames in order; a fault of the file itself stands in the place of the frame where it was met."""
+    chosen = None
+    group: list[tuple[int, Any]] = []
+    size = 0
+    try:
+        if portion is not None:
+            chosen = chosen_frames(source, portion)
+        for index, item in sources(source):
+            if chosen is not None and not chosen[index]:
+                continue
+            group.append((index, item))
+            size += len(item) * (1 if isinstance(item, bytes) else 100)
+            if len(group) >= BLOCK_FRAMES or size >= BLOCK_BYTES:
+                yield Block(group, count.full())
+                group, size = [], 0
+    except FrameError as error:
+        group.append((error.frame, error))
+    if group:
+        yield Block(group, count.full())
+
+
+def work_on(block: Block, path: Path, rules: FrameRules, r_max: float) -> tuple[list[Outcome], PackedFrames | None]:
+    """Parse, validate and find the pairs of a block: what became of each frame, and those that are whole."""
+    outcomes: list[Outcome] = []
+    frames, pairs = [], []
+    for index, item in block.sources:
+        subset = None
+        try:
+            if isinstance(item, FrameError):
+                raise item
+            frame = validated(path, index, parse(path, index, item, rules), rules)
+            if frame is None:  # of another split
+                continue
+            subset = frame.subset
+            if subset in block.full:
+                outcomes.append(Outcome(subset, skipped=True))
+                continue
+            pairs.append(neighbours(frame, r_max))
+            frames.append(frame)
+            outcomes.append(Outcome(subset))
+        except FrameError as error:
+            outcomes.append(Outcome(subset, error=error))
+        except ValueError as error:
+            key, _, reason = str(error).partition(": ")
+            outcomes.append(Outcome(subset, error=FrameError(path, index, key, reason)))
+    return outcomes, pack(frames, pairs) if frames else None
+
+
+class _Spool:
+    """The store so far: what is counted in structures in memory, atoms and pairs on disk."""
+
+    def __init__(self, folder: Path):
+        self._files = {name: SpooledArray(folder / name, NARROWED.get(name)) for name in (*PER_ATOM, *PER_PAIR)}
+        self._small: dict[str, list[np.ndarray]] = {name: [] for name in ("cells", "pbc", "energy")}
+        self._atoms: list[np.ndarray] = []
+        self._pairs: list[np.ndarray] = []
+        self._subsets: list[str] = []
+
+    def append(self, packed: PackedFrames, wanted: np.ndarray) -> None:
+        """Add the structures ``wanted`` [n] bool of a block."""
+        if not wanted.any():
+            return
+        rows = {name: np.repeat(wanted, packed.atoms) for name in PER_ATOM}
+        rows |= {name: np.repeat(wanted, packed.pairs) for name in PER_PAIR}
+        for name, file in self._files.items():
+            file.append(packed.arrays[name] if wanted.all() else packed.arrays[name][rows[name]])
+        for name, parts in self._small.items():
+            parts.append(packed.arrays[name][wanted])
+        self._atoms.append(packed.atoms[wanted])
+        self._pairs.append(packed.pairs[wanted])
+        self._subsets += [name for name, keep in zip(packed.subsets, wanted, strict=True) if keep]
+
+    def finish(self) -> tuple[tuple[str, ...], dict[str, Any]]:
+        """Names of the subsets, and every array of the store."""
+        names = tuple(sorted(set(self._subsets)))
+        arrays: dict[str, Any] = {name: np.concatenate(parts) for name, parts in self._small.items()}
+        self._files["pair_i"].widen(self._files["pair_j"].dtype)  # i <= j: what holds j holds i
+        return names, {
+            **arrays,
+            **self._files,
+            "ptr": pointers(np.concatenate(self._atoms)),
+            "pair_ptr": pointers(np.concatenate(self._pairs)),
+            "subset": subset_indices(self._subsets, names),
+        }

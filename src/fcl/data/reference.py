@@ -1,0 +1,47 @@
+"""Energies of the elements, given or fitted, that are subtracted from the labels: what is learned is the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def reference_energies(references: Mapping[str, float] | str | None, arrays: Mapping[str, Any], source: Path) -> dict:
+    """Energies (eV) by symbol of the elements in ``arrays``, which are those of a store.
+
+    "fit" gives the least-squares solution of energy = sum over atoms (of smallest norm where compositions do not
+    determine it); a mapping is checked for the elements that occur. Raises `ValueError` naming those that it lacks.
+    """
+    if not references:
+        return {}
+    from ase.data import chemical_symbols
+
+    counts, elements = _compositions(arrays)
+    symbols = [chemical_symbols[z] for z in elements]
+    if references == "fit":
+        fitted = np.linalg.lstsq(counts, arrays["energy"], rcond=None)[0]
+        return dict(zip(symbols, fitted.tolist(), strict=True))
+    lacking = [symbol for symbol in symbols if symbol not in references]
+    if lacking:
+        raise ValueError(f"{source}: reference_energies: there is none for {', '.join(lacking)}")
+    return {symbol: float(references[symbol]) for symbol in references}
+
+
+def energies_of_atoms(references: Mapping[str, float], arrays: Mapping[str, Any]) -> np.ndarray:
+    """[n_structures] eV: sum of the references over the atoms of each structure."""
+    from ase.data import chemical_symbols
+
+    counts, elements = _compositions(arrays)
+    return counts @ np.array([references[chemical_symbols[z]] for z in elements])
+
+
+def _compositions(arrays: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Atoms of each element in each structure, [n_structures, n_elements], and the atomic numbers [n_elements]."""
+    numbers, ptr = arrays["numbers"][:], arrays["ptr"]
+    elements, columns = np.unique(numbers, return_inverse=True)
+    structures = np.repeat(np.arange(len(ptr) - 1), np.diff(ptr))
+    cells = np.bincount(structures * len(elements) + columns, minlength=(len(ptr) - 1) * len(elements))
+    return cells.reshape(len(ptr) - 1, len(elements)).astype(np.float64), elements

@@ -1,0 +1,250 @@
+"""Files of structures -> one source a frame, cheaply; parsing a source is the expensive part and may run elsewhere.
+
+A source is the text of one frame of an extended XYZ file, or an ASE ``Atoms`` from any other file. The usual form of
+extended XYZ is parsed here; whatever is unusual in any respect goes to ASE, so that both readings agree
+(the libraries extxyz 0.4.6 and chemfiles 0.10.4 are as fast, but refuse or read differently what ASE accepts: NaN,
+braces, further columns, symbols in capitals, compressed files).
+"""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from fcl.data.frames import FrameError, FrameRules, RawFrame, raw_frame
+
+SUFFIXES = (".xyz", ".extxyz", ".xyz.gz", ".extxyz.gz")
+
+# key=value or key="value" as ASE writes them, without escapes, other quotes, lists or a second "="
+_PAIR = re.compile(r'([A-Za-z_][A-Za-z0-9_-]*)=(?:"([^"\\]+)"|([^\s"\'{}\[\]\\=,]+))(?:\s+|$)')
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.:/-]*")
+_NO_NAME = {"t", "f", "true", "false", "nan", "inf", "infinity"}  # ASE makes booleans or numbers of these
+_SPECIAL_COLUMNS = {"positions", "numbers", "symbols", "Z", "move_mask", "initial_charges", "masses", "mass", "charge"}
+_BOOLEANS = {"T": True, "F": False}
+
+
+class BrokenFile(FrameError):
+    """A file whose further frames cannot be found: nobody knows what is lost, so it is never merely left out."""
+
+
+def is_extxyz(path: str | Path) -> bool:
+    """Whether the name says extended XYZ."""
+    return str(path).lower().endswith(SUFFIXES)
+
+
+def sources(path: str | Path) -> Iterator[tuple[int, Any]]:
+    """(frame, source) of every frame of a file, in order, a frame at a time in memory.
+
+    Raises `FileNotFoundError`, or `BrokenFile` for a file that is empty, truncated or no text, or whose frames do
+    not follow each other as the counts of atoms say.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    index = -1
+    try:
+        for index, source in enumerate(_texts(path) if is_extxyz(path) else _structures(path)):
+            yield index, source
+    except FrameError:
+        raise
+    except Exception as error:  # gzip, zlib and ASE's readers raise many kinds for damaged files
+        reason = f"cannot be read ({_one_line(error)}); is the file truncated or of another format?"
+        raise BrokenFile(path, index + 1, "frame", reason) from error
+    if index < 0:
+        raise BrokenFile(path, 0, "frame", "the file holds no frame")
+
+
+def parse(path: str | Path, index: int, source: Any, rules: FrameRules) -> RawFrame:
+    """Structure and labels of a source; `FrameError` when it cannot be understood."""
+    if not isinstance(source, bytes):
+        return raw_frame(source, rules)
+    try:
+        text = source.decode("utf-8").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise FrameError(Path(path), index, "frame", f"cannot be read: not UTF-8 text ({error})") from error
+    raw = _usual_frame(text, rules)
+    if raw is not None:
+        return raw
+    from ase.io import read
+
+    try:
+        return raw_frame(read(io.StringIO(text), format="extxyz", index=0), rules)
+    except Exception as error:  # ASE raises many kinds for unreadable text; all mean the same to the reader
+        raise FrameError(Path(path), index, "frame", f"cannot be read ({_one_line(error)})") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+
+
+def _structures(path: Path) -> Iterator[Any]:
+    from ase.io import iread
+
+    yield from iread(path, index=":")
+
+
+def _texts(path: Path) -> Iterator[bytes]:
+    """The text of each frame of an extended XYZ file."""
+    compressed = path.suffix.lower() == ".gz"
+    with gzip.open(path, "rb") if compressed else path.open("rb") as stream:
+        index = 0
+        try:
+            while (text := _next_text(path, index, stream)) is not None:
+                yield text
+                index += 1
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise BrokenFile(path, index, "frame", f"cannot be read: damaged or truncated gzip ({error})") from error
+
+
+def _next_text(path: Path, index: int, stream: IO[bytes]) -> bytes | None:
+    first = stream.readline()
+    if not first.strip():
+        if rest := next((line for line in stream if line.strip()), None):
+            shown = rest.decode("utf-8", "replace").strip()[:40]
+            raise BrokenFile(path, index, "frame", f"a blank line instead of the number of atoms, then {shown!r}")
+        return None
+    try:
+        atoms = int(first)
+    except ValueError:
+        atoms = -1
+    if atoms < 0:
+        shown = first.decode("utf-8", "replace").strip()[:40]
+        reason = f"expected the number of atoms, found {shown!r}; do the counts of atoms before it fit?"
+        raise BrokenFile(path, index, "frame", reason)
+    lines = list(islice(stream, atoms + 1))
+    if len(lines) < atoms + 1:
+        reason = f"cannot be read: {max(len(lines) - 1, 0)} of {atoms} atoms; is the file truncated?"
+        raise BrokenFile(path, index, "frame", reason)
+    return first + b"".join(lines)
+
+
+def _usual_frame(text: str, rules: FrameRules) -> RawFrame | None:
+    """The frame if it has the form that ASE and the data sets write, or None: then ASE has to read it."""
+    lines = text.split("\n")
+    n = int(lines[0])
+    values = _header(lines[1].strip())
+    if values is None or "\r" in text:
+        return None
+    layout = _layout(values.get("Properties", "species:S:1:pos:R:3"))
+    if layout is None:
+        return None
+    width, columns = layout
+    header_only = {rules.energy, rules.subset, rules.split_key}
+    if header_only & columns.keys() or rules.forces in values or len({*header_only, rules.forces}) < 4:
+        return None
+    cell, pbc = _cell(values)
+    energy = _number(values.get(rules.energy))
+    subset, split = (_name(values.get(key)) for key in (rules.subset, rules.split_key))
+    if cell is None or pbc is None or energy is ... or subset is ... or split is ...:
+        return None
+    cells: list[str] = []
+    for line in lines[2 : n + 2]:
+        entries = line.split()
+        if len(entries) != width:
+            return None
+        cells += entries
+    try:
+        arrays = {name: _column(cells, width, n, *place) for name, place in columns.items()}
+        numbers = np.array([_atomic_numbers()[symbol] for symbol in arrays["species"]], dtype=np.int64)
+    except (ValueError, KeyError):
+        return None
+    names = (*values, *columns)
+    return RawFrame(
+        numbers, arrays["pos"], cell, pbc, energy, arrays.get(rules.forces), subset, split,
+        tuple(name for name in names if name not in ("Lattice", "pbc", "Properties", "species", "pos")),
+    )  # fmt: skip
+
+
+def _header(line: str) -> dict[str, str] | None:
+    """The comment line's keys and values as text, or None if any part of it is unusual."""
+    values: dict[str, str] = {}
+    place = 0
+    while place < len(line):
+        match = _PAIR.match(line, place)
+        if match is None:
+            return None
+        key, quoted, bare = match.groups()
+        values[key] = bare if quoted is None else quoted
+        place = match.end()
+        if key in ("stress", "virial") or values[key].startswith("_JSON"):
+            return None
+    return values
+
+
+@functools.lru_cache(maxsize=64)
+def _layout(properties: str) -> tuple[int, dict[str, tuple[str, int, int]]] | None:
+    """Columns in all, and (type, first column, columns) of each property; None if any of them is unusual."""
+    fields = properties.split(":")
+    columns: dict[str, tuple[str, int, int]] = {}
+    width = 0
+    if len(fields) % 3:
+        return None
+    for name, kind, count in zip(fields[::3], fields[1::3], fields[2::3], strict=True):
+        if kind not in "RS" or not count.isascii() or not count.isdigit() or int(count) < 1:
+            return None
+        if not _NAME.fullmatch(name) or name in columns or name in _SPECIAL_COLUMNS:
+            return None
+        columns[name] = (kind, width, int(count))
+        width += int(count)
+    usual = columns.get("species", ("", 0, 0))[::2] == ("S", 1) and columns.get("pos", ("", 0, 0))[::2] == ("R", 3)
+    return (width, columns) if usual else None
+
+
+def _column(cells: list[str], width: int, n: int, kind: str, first: int, count: int) -> Any:
+    """One property of all atoms: [n] or [n, count] float64, or a list of [n] strings."""
+    if kind == "S":
+        return cells[first::width] if count == 1 else None
+    if count == 1:
+        return np.fromiter(map(float, cells[first::width]), np.float64, n)
+    values = np.empty((n, count))
+    for k in range(count):
+        values[:, k] = np.fromiter(map(float, cells[first + k :: width]), np.float64, n)
+    return values
+
+
+def _cell(values: dict[str, str]) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """(cell [3, 3], pbc [3]) as ASE reads them: periodic where there is a lattice and nothing else is said."""
+    cell, pbc = np.zeros((3, 3)), np.full(3, "Lattice" in values)
+    if "Lattice" in values:
+        words = values["Lattice"].split()
+        try:
+            cell = np.array([float(word) for word in words]).reshape(3, 3) if "_" not in values["Lattice"] else None
+        except ValueError:
+            cell = None
+    if "pbc" in values:
+        flags = [_BOOLEANS.get(word) for word in values["pbc"].split()]
+        pbc = np.array(flags, dtype=bool) if len(flags) == 3 and None not in flags else None
+    return cell, pbc
+
+
+def _number(text: str | None) -> Any:
+    """A float; None if there is nothing, and an ellipsis for what needs ASE."""
+    if text is None:
+        return None
+    try:
+        return float(text) if "_" not in text else ...
+    except ValueError:
+        return ...
+
+
+def _name(text: str | None) -> Any:
+    """A word that ASE would keep as it is; None if there is nothing, and an ellipsis for what needs ASE."""
+    if text is None:
+        return None
+    return text if _NAME.fullmatch(text) and text.lower() not in _NO_NAME else ...
+
+
+@functools.cache
+def _atomic_numbers() -> dict[str, int]:
+    from ase.data import atomic_numbers
+
+    return atomic_numbers

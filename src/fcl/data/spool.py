@@ -1,0 +1,53 @@
+"""Arrays that grow on disk: a store is put together from them without ever lying in memory as a whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from fcl.data.pack import integer_type
+
+_PIECE_ROWS = 1 << 20
+
+
+class SpooledArray:
+    """An array in a file of raw values, to which rows are appended; slices of rows are read back.
+
+    With ``narrow`` (what the integers are, for messages) it is kept in the narrowest integer type that holds them all.
+    """
+
+    def __init__(self, path: Path, narrow: str | None = None):
+        self._path, self._narrow = path, narrow
+        self._range = (0, 0)
+        self.dtype: np.dtype | None = None
+        self.shape: tuple[int, ...] = (0,)
+
+    def append(self, values: np.ndarray) -> None:
+        """Add the rows of ``values``, whose shape but for the first axis is that of the rows before."""
+        kind = values.dtype
+        if self._narrow:
+            low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
+            self._range = (min(self._range[0], low), max(self._range[1], high))
+            kind = integer_type(*self._range, self._narrow)
+        self.widen(kind)
+        self.shape = (self.shape[0] + len(values), *values.shape[1:])
+        with self._path.open("ab") as stream:
+            np.ascontiguousarray(values, dtype=kind).tofile(stream)
+
+    def widen(self, kind: np.dtype) -> None:
+        """Keep the values as ``kind`` from now on."""
+        if self.dtype not in (None, kind):
+            wider = self._path.with_suffix(".wider")
+            with wider.open("wb") as stream:
+                for first in range(0, self.shape[0], _PIECE_ROWS):
+                    self[first : first + _PIECE_ROWS].astype(kind).tofile(stream)
+            wider.replace(self._path)
+        self.dtype = kind
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        first, end, _ = rows.indices(self.shape[0])
+        width = int(np.prod(self.shape[1:], dtype=np.int64))
+        offset = first * width * self.dtype.itemsize
+        values = np.fromfile(self._path, self.dtype, max(end - first, 0) * width, offset=offset)
+        return values.reshape(-1, *self.shape[1:])
