@@ -43,7 +43,7 @@ def chosen_frames(path: Path, portion: Portion) -> np.ndarray:
 
 
 def frame_arguments(settings: dict[str, Any], num_elements: int, max_force: float | None) -> dict[str, Any]:
-    """Arguments of `fcl.data.build.build_store` from `fcl.dataset.DataManifest.frame_settings` and the study's own limits."""
+    """Arguments of `fcl.data.build.build_store` from `DataManifest.frame_settings` and the limits of the study."""
     keys, split = settings["keys"], settings["split"]
     symbols = settings["elements"] or SYMBOLS
     numbers = {SYMBOLS.index(symbol) + 1 for symbol in symbols}

@@ -138,8 +138,10 @@ def _usual_frame(text: str, rules: FrameRules) -> RawFrame | None:
     if layout is None:
         return None
     width, columns = layout
-    header_only = {rules.energy, rules.subset, rules.split_key}
-    if header_only & columns.keys() or rules.forces in values or len({*header_only, rules.forces}) < 4:
+    named = {rules.energy, rules.subset, rules.split_key}
+    if named & columns.keys() or rules.forces in values or len({*named, rules.forces}) < 4:
+        return None
+    if columns.get(rules.forces, "R")[0] != "R":
         return None
     cell, pbc = _cell(values)
     energy = _number(values.get(rules.energy))
