@@ -80,13 +80,13 @@ def build_store(
 
     source, target = Path(source), Path(target)
     rules = replace(rules or FrameRules(), split=split)
-    count = _Counter(max_frames_per_subset)
+    count = Counter(max_frames_per_subset)
     bad: list[FrameError] = []
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.stem}.", suffix=".part", dir=target.parent) as folder:
         spool = _Spool(Path(folder))
         work = functools.partial(work_on, path=source, rules=rules, r_max=r_max)
-        done = ordered_map(work, _blocks(source, portion, count), workers)
+        done = ordered_map(work, blocks(source, portion, count), workers)
         for outcomes, packed in progress(done, f"{source.name}: blocks of frames"):
             wanted = [_accept(outcome, count, bad, strict) for outcome in outcomes]
             if packed is not None:
@@ -125,7 +125,7 @@ def build_store(
     }
 
 
-class _Counter:
+class Counter:
     """How many frames belonged to the split, and how many of each subset are kept of at most ``limit``."""
 
     def __init__(self, limit: int | None):
@@ -139,7 +139,7 @@ class _Counter:
         return self.limit is not None and self.kept.get(subset, 0) >= self.limit
 
 
-def _accept(outcome: Outcome, count: _Counter, bad: list[FrameError], strict: bool) -> bool:
+def _accept(outcome: Outcome, count: Counter, bad: list[FrameError], strict: bool) -> bool:
     """Whether a frame is kept. What a subset that is full would have got is dropped, be its pairs good or bad, so that
     nothing depends on how far the processes had come."""
     count.seen += 1
@@ -154,7 +154,7 @@ def _accept(outcome: Outcome, count: _Counter, bad: list[FrameError], strict: bo
     return True
 
 
-def _blocks(source: Path, portion: Portion | None, count: _Counter) -> Iterator[Block]:
+def blocks(source: Path, portion: Portion | None, count: Counter) -> Iterator[Block]:
     """Blocks of frames in order; a fault of the file itself stands in the place of the frame where it was met."""
     chosen = None
     group: list[tuple[int, Any]] = []
