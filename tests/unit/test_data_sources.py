@@ -142,6 +142,21 @@ def test_what_ase_writes_is_read_as_ase_reads_it(tmp_path):
             equal(mine, raw_frame(atoms, RULES))
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "H 0 0 0.5 1 2\n3 H 0 0 1.5 1 2 3\n",  # a field on the next line
+        "H 0 0 0.5 1 2 3 H 0 0 1.5 1 2 3\n\n",  # two rows on one line
+        "H 0 0 0.5 1 2 3 4\nH 0 0 1.5 1 2\n",
+        "H 0 0 0.5 1 2 3\n",
+    ],
+)
+def test_rows_are_rows(rows):
+    """Where the number of fields fits and the lines do not, no reading is the right one."""
+    text = f"2\nenergy=1 {PROPERTIES}\n{rows}"
+    assert module._usual_frame(text, RULES) is None
+
+
 def test_own_keys():
     rules = FrameRules(energy="REF_energy", forces="dft_forces", subset="config_type", split_key="part")
     text = (

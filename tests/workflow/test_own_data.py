@@ -25,7 +25,7 @@ def test_the_example_goes_from_one_file_to_errors_of_a_trained_model(folder):
     source = folder / "examples/own-data/structures.xyz"
     with source.open("a") as stream:  # one bad frame, to be left out
         stream.write(BAD_FRAME)
-    done = snakemake(folder, "results/own/metrics/fcl_seed1.csv", *CONFIG)
+    done = snakemake(folder, "results/own/metrics/pretrain.csv", *CONFIG)
     assert done.returncode == 0, done.stdout
     results = folder / "results/own"
     kept = {}
@@ -38,9 +38,9 @@ def test_the_example_goes_from_one_file_to_errors_of_a_trained_model(folder):
     assert kept == {"train": 25, "val": 8, "test": 8}
     rejected = [row for path in results.glob("stores/*.rejected.csv") for row in csv.DictReader(path.open())]
     assert [(row["frame"], row["key"]) for row in rejected] == [("40", "REF_energy")]
-    card = json.loads((results / "models/fcl_seed1.json").read_text())
+    card = json.loads((results / "models/pretrain.json").read_text())
     assert card["reference_energies_ev"] == references and set(references) == {"Au", "Cu"}
-    rows = list(csv.DictReader((results / "metrics/fcl_seed1.csv").open()))
+    rows = list(csv.DictReader((results / "metrics/pretrain.csv").open()))
     assert {row["subset"] for row in rows} >= {"cluster", "crystal"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ import numpy as np
 DUPLICATE_DISTANCE = 0.1
 #: No structure reaches as far (A); beyond it, distances lose the digits that a cutoff needs.
 LARGEST_COORDINATE = 1e6
+
+ALL_ELEMENTS = frozenset(range(1, 119))
 
 
 class FrameError(ValueError):
@@ -118,36 +121,49 @@ def read_frames(path: str | Path, split: str | None = None, rules: FrameRules | 
 def validated(path: str | Path, index: int, raw: RawFrame, rules: FrameRules) -> Frame | None:
     """The frame, if the rules allow it; None where ``rules.select`` leaves it to another split. Raises `FrameError`."""
 
-    def require(condition: bool, key: str, reason: str) -> None:
-        if not condition:
-            raise FrameError(Path(path), index, key, reason)
+    def fault(key: str, reason: str) -> FrameError:
+        return FrameError(Path(path), index, key, reason)
 
     n = len(raw.numbers)
-    require(n > 0, "positions", "the structure has no atoms")
-    split = _split(raw, rules, require)
+    if not n:
+        raise fault("positions", "the structure has no atoms")
+    split, reason = _split(raw, rules)
+    if reason:
+        raise fault(rules.split_key, reason)
     if split is None:
         return None
     for key, value in ((rules.energy, raw.energy), (rules.forces, raw.forces)):
-        require(value is not None, key, f"missing; the frame holds {', '.join(raw.names) or 'no label'}")
+        if value is None:
+            raise fault(key, f"missing; the frame holds {', '.join(raw.names) or 'no label'}")
     energy, forces = _real(raw.energy), _real(raw.forces)
-    require(energy is not None and energy.size == 1, rules.energy, f"is {raw.energy!r}, expected one number (eV)")
-    require(bool(np.isfinite(energy).all()), rules.energy, f"not finite ({energy.item()})")
-    require(forces is not None, rules.forces, "holds values that are not numbers")
-    require(forces.shape == (n, 3), rules.forces, f"shape {forces.shape}, expected {(n, 3)}")
-    for key, values in ((rules.forces, forces), ("positions", raw.positions), ("Lattice", raw.cell)):
-        require(bool(np.isfinite(values).all()), key, "holds values that are not finite")
-    for key, values in (("positions", raw.positions), ("Lattice", raw.cell)):
-        require(bool((np.abs(values) < LARGEST_COORDINATE).all()), key, f"beyond {LARGEST_COORDINATE:g} A")
-    _check_elements(raw.numbers, rules, require)
+    if energy is None or energy.size != 1:
+        raise fault(rules.energy, f"is {raw.energy!r}, expected one number (eV)")
+    if not np.isfinite(energy).all():
+        raise fault(rules.energy, f"not finite ({energy.item()})")
+    if forces is None:
+        raise fault(rules.forces, "holds values that are not numbers")
+    if forces.shape != (n, 3):
+        raise fault(rules.forces, f"shape {forces.shape}, expected {(n, 3)}")
+    for key, values, limit in (
+        (rules.forces, forces, np.inf),
+        ("positions", raw.positions, LARGEST_COORDINATE),
+        ("Lattice", raw.cell, LARGEST_COORDINATE),
+    ):
+        largest = max(values.max(), -values.min())  # NaN if there is any
+        if not np.isfinite(largest):
+            raise fault(key, "holds values that are not finite")
+        if largest >= limit:
+            raise fault(key, f"beyond {limit:g} A")
+    if outside := _other_elements(raw.numbers, rules):
+        raise fault("species", outside)
     if rules.max_force is not None:
         sizes = np.linalg.norm(forces, axis=1)
         worst = int(sizes.argmax())
-        require(
-            sizes[worst] <= rules.max_force, rules.forces,
-            f"{sizes[worst]:.4g} eV/A on atom {worst} exceeds the limit data.max_force = {rules.max_force:g} eV/A",
-        )  # fmt: skip
-    flat = raw.pbc.any() and np.linalg.matrix_rank(raw.cell[raw.pbc]) < raw.pbc.sum()
-    require(not flat, "Lattice", f"no volume along the periodic directions {raw.pbc.tolist()}")
+        if sizes[worst] > rules.max_force:
+            limit = f"the limit data.max_force = {rules.max_force:g} eV/A"
+            raise fault(rules.forces, f"{sizes[worst]:.4g} eV/A on atom {worst} exceeds {limit}")
+    if not has_volume(raw.cell, raw.pbc):
+        raise fault("Lattice", f"no volume along the periodic directions {raw.pbc.tolist()}")
     return Frame(
         numbers=raw.numbers,
         positions=raw.positions,
@@ -160,30 +176,44 @@ def validated(path: str | Path, index: int, raw: RawFrame, rules: FrameRules) ->
     )
 
 
-def _split(raw: RawFrame, rules: FrameRules, require) -> str | None:
-    """The name of the frame's split; None for a frame that another split takes."""
-    named = rules.split if raw.split is None and not rules.select else raw.split
-    if rules.split is None:
-        return "" if named is None else str(named)
+def has_volume(cell: np.ndarray, pbc: np.ndarray) -> bool:
+    """Whether the lattice vectors (rows of ``cell``) along the periodic directions are independent."""
+    if pbc.all():  # the usual case, and a cheap one: the volume against that of a box with the same edges
+        (a, b, c), (d, e, f), (g, h, i) = cell.tolist()
+        volume = abs(a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g))
+        return volume > 1e-13 * math.hypot(a, b, c) * math.hypot(d, e, f) * math.hypot(g, h, i)
+    return not pbc.any() or bool(np.linalg.matrix_rank(cell[pbc]) == pbc.sum())
+
+
+def _split(raw: RawFrame, rules: FrameRules) -> tuple[str | None, str]:
+    """(name of the frame's split, or None for a frame that another split takes; what is wrong with it, or nothing)."""
     if rules.any_split:
-        return rules.split
+        return rules.split, ""
+    named = None if raw.split is None else str(raw.split)
     if rules.select:
         known = f"expected one of {', '.join(rules.splits)}, as the file holds several splits"
-        require(named is not None, rules.split_key, f"missing; {known}")
-        require(str(named) in rules.splits, rules.split_key, f"is {str(named)!r}; {known}")
-        return rules.split if str(named) == rules.split else None
-    require(str(named) == rules.split, rules.split_key, f"is {str(named)!r}, expected {rules.split!r}")
-    return rules.split
+        if named is None:
+            return None, f"missing; {known}"
+        if named not in rules.splits:
+            return None, f"is {named!r}; {known}"
+        return (named if named == rules.split else None), ""
+    if rules.split is None:
+        return named or "", ""
+    if named not in (None, rules.split):
+        return None, f"is {named!r}, expected {rules.split!r}"
+    return rules.split, ""
 
 
-def _check_elements(numbers: np.ndarray, rules: FrameRules, require) -> None:
-    allowed = range(1, 119) if rules.elements is None else rules.elements
-    outside = [int(z) for z in np.unique(numbers) if int(z) not in allowed]
-    if outside:
-        from ase.data import chemical_symbols
+def _other_elements(numbers: np.ndarray, rules: FrameRules) -> str:
+    """Which elements the rules do not allow; empty if there is none."""
+    allowed = ALL_ELEMENTS if rules.elements is None else rules.elements
+    outside = sorted(set(numbers.tolist()) - allowed)
+    if not outside:
+        return ""
+    from ase.data import chemical_symbols
 
-        names = [f"{chemical_symbols[z]} (Z = {z})" if 0 < z < len(chemical_symbols) else f"Z = {z}" for z in outside]
-        require(False, "species", f"{', '.join(names)} not among the {len(allowed)} elements of the model and the data")
+    names = [f"{chemical_symbols[z]} (Z = {z})" if 0 < z < len(chemical_symbols) else f"Z = {z}" for z in outside]
+    return f"{', '.join(names)} not among the {len(allowed)} elements of the model and the data"
 
 
 def _real(value: Any) -> np.ndarray | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from fcl.data.frames import has_volume
+
 #: A list longer than this is the sign of a cell that is none: real structures of 100 000 atoms stay below.
 LARGEST_LIST = 2e8
 
@@ -27,7 +29,7 @@ def half_pairs(
     if len(positions) == 0:
         raise ValueError("a structure without atoms has no neighbour list")
     positions, cell = np.ascontiguousarray(positions, dtype=np.float64), np.asarray(cell, dtype=np.float64)
-    if pbc.any() and np.linalg.matrix_rank(cell[pbc]) < pbc.sum():
+    if not has_volume(cell, pbc):
         raise ValueError(f"Lattice: no volume along the periodic directions {pbc.tolist()}")
     box = _box(cell, pbc)
     _check_size(len(positions), box, pbc, cutoff)

@@ -28,7 +28,7 @@ SUFFIXES = (".xyz", ".extxyz", ".xyz.gz", ".extxyz.gz")
 _PAIR = re.compile(r'([A-Za-z_][A-Za-z0-9_-]*)=(?:"([^"\\]+)"|([^\s"\'{}\[\]\\=,]+))(?:\s+|$)')
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.:/-]*")
 _NO_NAME = {"t", "f", "true", "false", "nan", "inf", "infinity"}  # ASE makes booleans or numbers of these
-_SPECIAL_COLUMNS = {"positions", "numbers", "symbols", "Z", "move_mask", "initial_charges", "masses", "mass", "charge"}
+_SPECIAL_COLUMNS = set("species positions numbers symbols Z move_mask initial_charges masses mass charge".split())
 _BOOLEANS = {"T": True, "F": False}
 
 
@@ -129,9 +129,8 @@ def _next_text(path: Path, index: int, stream: IO[bytes]) -> bytes | None:
 
 def _usual_frame(text: str, rules: FrameRules) -> RawFrame | None:
     """The frame if it has the form that ASE and the data sets write, or None: then ASE has to read it."""
-    lines = text.split("\n")
-    n = int(lines[0])
-    values = _header(lines[1].strip())
+    first, header, *rows = text.split("\n")
+    values = _header(header.strip())
     if values is None or "\r" in text:
         return None
     layout = _layout(values.get("Properties", "species:S:1:pos:R:3"))
@@ -141,29 +140,49 @@ def _usual_frame(text: str, rules: FrameRules) -> RawFrame | None:
     named = {rules.energy, rules.subset, rules.split_key}
     if named & columns.keys() or rules.forces in values or len({*named, rules.forces}) < 4:
         return None
-    if columns.get(rules.forces, "R")[0] != "R":
-        return None
     cell, pbc = _cell(values)
     energy = _number(values.get(rules.energy))
     subset, split = (_name(values.get(key)) for key in (rules.subset, rules.split_key))
     if cell is None or pbc is None or energy is ... or subset is ... or split is ...:
         return None
-    cells: list[str] = []
-    for line in lines[2 : n + 2]:
-        entries = line.split()
-        if len(entries) != width:
-            return None
-        cells += entries
-    try:
-        arrays = {name: _column(cells, width, n, *place) for name, place in columns.items()}
-        numbers = np.array([_atomic_numbers()[symbol] for symbol in arrays["species"]], dtype=np.int64)
-    except (ValueError, KeyError):
+    table = _table(rows, int(first), width)
+    if table is None:
         return None
+    numbers, reals = table
+    forces = columns.get(rules.forces)
     names = (*values, *columns)
     return RawFrame(
-        numbers, arrays["pos"], cell, pbc, energy, arrays.get(rules.forces), subset, split,
+        numbers, _column(reals, columns["pos"]), cell, pbc, energy, _column(reals, forces), subset, split,
         tuple(name for name in names if name not in ("Lattice", "pbc", "Properties", "species", "pos")),
     )  # fmt: skip
+
+
+def _table(rows: list[str], n: int, width: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Atomic numbers [n] and real columns [n, width - 1] of rows that begin with a symbol; None if any is unusual.
+
+    All fields are split at once. That each row has ``width`` of them follows from their number, and from the rows
+    beginning with capitals, which among the fields only symbols do (an infinity or NaN is left to ASE).
+    """
+    initials = "".join([row[:1] for row in rows[:n]])
+    fields = " ".join(rows[:n]).split()
+    if not (len(initials) == n and initials.isalpha() and initials.isupper() and len(fields) == n * width):
+        return None
+    known = _atomic_numbers()
+    try:
+        numbers = np.array([known[symbol] for symbol in fields[::width]], dtype=np.int64)
+        del fields[::width]
+        reals = np.array(list(map(float, fields))).reshape(n, width - 1)
+    except (KeyError, ValueError):
+        return None
+    return (numbers, reals) if np.isfinite(np.vdot(reals, reals)) else None
+
+
+def _column(reals: np.ndarray, place: tuple[int, int] | None) -> np.ndarray | None:
+    """One property of all atoms: [n] or [n, count]; None if there is none."""
+    if place is None:
+        return None
+    first, count = place
+    return reals[:, first] if count == 1 else reals[:, first : first + count]
 
 
 def _header(line: str) -> dict[str, str] | None:
@@ -183,34 +202,23 @@ def _header(line: str) -> dict[str, str] | None:
 
 
 @functools.lru_cache(maxsize=64)
-def _layout(properties: str) -> tuple[int, dict[str, tuple[str, int, int]]] | None:
-    """Columns in all, and (type, first column, columns) of each property; None if any of them is unusual."""
-    fields = properties.split(":")
-    columns: dict[str, tuple[str, int, int]] = {}
+def _layout(properties: str) -> tuple[int, dict[str, tuple[int, int]]] | None:
+    """Fields of a row, and (first, count) of each property among the real ones; None unless symbols, then reals."""
+    if not properties.startswith("species:S:1:"):
+        return None
+    fields = properties.split(":")[3:]
+    columns: dict[str, tuple[int, int]] = {}
     width = 0
     if len(fields) % 3:
         return None
     for name, kind, count in zip(fields[::3], fields[1::3], fields[2::3], strict=True):
-        if kind not in "RS" or not count.isascii() or not count.isdigit() or int(count) < 1:
+        if kind != "R" or not count.isascii() or not count.isdigit() or int(count) < 1:
             return None
         if not _NAME.fullmatch(name) or name in columns or name in _SPECIAL_COLUMNS:
             return None
-        columns[name] = (kind, width, int(count))
+        columns[name] = (width, int(count))
         width += int(count)
-    usual = columns.get("species", ("", 0, 0))[::2] == ("S", 1) and columns.get("pos", ("", 0, 0))[::2] == ("R", 3)
-    return (width, columns) if usual else None
-
-
-def _column(cells: list[str], width: int, n: int, kind: str, first: int, count: int) -> Any:
-    """One property of all atoms: [n] or [n, count] float64, or a list of [n] strings."""
-    if kind == "S":
-        return cells[first::width] if count == 1 else None
-    if count == 1:
-        return np.fromiter(map(float, cells[first::width]), np.float64, n)
-    values = np.empty((n, count))
-    for k in range(count):
-        values[:, k] = np.fromiter(map(float, cells[first + k :: width]), np.float64, n)
-    return values
+    return (width + 1, columns) if columns.get("pos", (0, 0))[1] == 3 else None
 
 
 def _cell(values: dict[str, str]) -> tuple[np.ndarray | None, np.ndarray | None]:
