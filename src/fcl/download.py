@@ -8,11 +8,15 @@ transport: it honours ``HTTPS_PROXY``, ``NO_PROXY`` and ``REQUESTS_CA_BUNDLE``.
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import re
 import shutil
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -94,7 +98,9 @@ def fetch_split(
         if expected["checksum"] is None:
             say("WARNING: taken as it is: neither the manifest nor the archive's listing gives a checksum")
     else:
-        _download(entry, output, expected, timeout=timeout, retries=retries, backoff=backoff, say=say)
+        with _alone(output.with_name(f".{output.name}.lock"), say):
+            if not output.is_file() or _fault(output, expected):  # another process may have got it meanwhile
+                _download(entry, output, expected, timeout=timeout, retries=retries, backoff=backoff, say=say)
 
     record = {
         "file": output.name,
@@ -198,6 +204,10 @@ def _download(
 
     output.parent.mkdir(parents=True, exist_ok=True)
     part = output.with_name(f".{output.name}.part")
+    lacking = (expected["size"] or 0) - (part.stat().st_size if part.exists() else 0)
+    free = shutil.disk_usage(output.parent).free
+    if lacking > free:
+        raise DownloadError(f"{output}: {lacking / 1e6:.0f} MB are to come, but {free / 1e6:.0f} MB are free there")
     fault = "nothing came"
     with _session(retries, backoff) as session:
         for attempt in range(retries + 1):
@@ -209,6 +219,8 @@ def _download(
             except requests.HTTPError as error:
                 raise DownloadError(f"{entry.file}: {error}") from error
             except (requests.RequestException, OSError) as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise DownloadError(f"{part}: no space left ({error}): make room and try again") from error
                 fault = f"the transfer broke ({error})"
                 continue
             fault = _fault(part, expected)
@@ -254,6 +266,27 @@ def _transfer(session: Any, url: str, part: Path, size: int | None, timeout: flo
                 say.advance(len(piece))
 
 
+@contextmanager
+def _alone(lock: Path, say: _Progress) -> Iterator[None]:
+    """Only one process at a time goes on, whichever machine of a shared disk it runs on; the others wait for it."""
+    while True:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another process is getting this file: waiting for it")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if lock.exists() and os.path.samestat(os.fstat(handle), lock.stat()):
+            break
+        os.close(handle)  # the one before has removed this file, and a third process may hold a new one
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+        os.close(handle)
+
+
 def _fault(path: Path, expected: dict[str, Any]) -> str:
     """What is wrong with the file at ``path``; empty if nothing is."""
     size, checksum = path.stat().st_size, expected["checksum"]
@@ -289,4 +322,5 @@ class _Progress:
         self.shown = now
         rate = (self.done - self.first) / max(now - self.started, 1e-9) / 1e6
         share = f" of {self.size / 1e6:.1f} MB ({100 * self.done / self.size:.0f} %)" if self.size else " MB"
-        self(f"{self.done / 1e6:.1f}{share}, {rate:.1f} MB/s")
+        left = f", {(self.size - self.done) / 1e6 / rate:.0f} s left" if self.size and rate > 0 else ""
+        self(f"{self.done / 1e6:.1f}{share}, {rate:.1f} MB/s{left}")

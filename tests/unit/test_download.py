@@ -2,95 +2,12 @@
 
 import hashlib
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-import yaml
 
-from fcl.download import PIECE_BYTES, DownloadError, fetch_split, listing_url, load_data_manifest
-
-CONTENT = bytes(range(256)) * 2000
-SHA256 = "sha256:" + hashlib.sha256(CONTENT).hexdigest()
-MD5 = "md5:" + hashlib.md5(CONTENT).hexdigest()
-FILE_PATH = "/records/abcde-12345/files/train.xyz"
-LISTING_PATH = "/api/records/abcde-12345/files"
-
-
-class Archive(ThreadingHTTPServer):
-    """Serves CONTENT with HTTP Range, and its listing; ``faults`` are used up, one a request."""
-
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.content, self.faults, self.requests, self.ranges = CONTENT, [], [], True
-        self.listing = {"entries": [{"key": "train.xyz", "size": len(CONTENT), "checksum": MD5}]}
-        self.url = f"http://127.0.0.1:{self.server_port}{FILE_PATH}?download=1"
-
-
-class Handler(BaseHTTPRequestHandler):
-    def log_message(self, *arguments):
-        pass
-
-    def do_GET(self):
-        path, server = self.path.partition("?")[0], self.server
-        server.requests.append((path, self.headers.get("Range")))
-        if path == LISTING_PATH and server.listing is not None:
-            self.answer(200, json.dumps(server.listing).encode())
-            return
-        if path != FILE_PATH:
-            self.answer(404, b"")
-            return
-        fault = server.faults.pop(0) if server.faults else None
-        if isinstance(fault, int):
-            self.answer(fault, b"")
-            return
-        start = 0
-        if server.ranges and self.headers.get("Range"):
-            start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
-            if start >= len(server.content):
-                self.answer(416, b"")
-                return
-        body = server.content[start:]
-        sent = body[: len(body) // 2] if fault == "break" else body
-        size = len(server.content)
-        headers = {"Content-Range": f"bytes {start}-{size - 1}/{size}"} if start else {}
-        self.answer(206 if start else 200, sent, length=len(body), **headers)
-
-    def answer(self, status, body, length=None, **headers):
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body) if length is None else length))
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-
-@pytest.fixture
-def archive(monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with Archive() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-def manifest(folder, *, file="train.xyz", **entry):
-    path = folder / "manifest.yaml"
-    data = {"name": "toy", "title": "Toy set", "licence": "CC0", "citation": "none", "version": "1"}
-    path.write_text(yaml.safe_dump({**data, "splits": {"train": {"file": file, **entry}}}))
-    return path
-
-
-def fetch(path, output, **options):
-    return fetch_split(path, "train", output, **{"timeout": 5.0, "retries": 2, "backoff": 0.01, **options})
-
-
-def files_of(folder):
-    return sorted(entry.name for entry in folder.iterdir()) if folder.exists() else []
+from archive import CONTENT, FILE_PATH, LISTING_PATH, MD5, SHA256, fetch, files_of, manifest
+from fcl.dataset import load_data_manifest
+from fcl.download import PIECE_BYTES, DownloadError, fetch_split, listing_url
 
 
 def test_a_pinned_file_is_fetched_verified_and_recorded(tmp_path, archive, capsys):
