@@ -58,11 +58,17 @@ def differences(path: Path) -> int:
     return different
 
 
-def timed(function, *arguments) -> tuple[float, int]:
-    """(seconds, result)."""
-    started = time.perf_counter()
+def timed(function, *arguments):
+    """(wall seconds, CPU seconds of all processes, result)."""
+    started, used = time.perf_counter(), cpu_seconds()
     result = function(*arguments)
-    return time.perf_counter() - started, result
+    return time.perf_counter() - started, cpu_seconds() - used, result
+
+
+def cpu_seconds() -> float:
+    """CPU time of this process and its children that have ended."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def peak_megabytes() -> tuple[float, float]:
@@ -85,28 +91,33 @@ def main() -> None:
     # the store first: the peak of memory of this process is then its own
     with tempfile.TemporaryDirectory() as folder:
         part = write(Path(folder) / "part.xyz", arguments.store_frames, seed=1)
-        seconds, summary = timed(
+        seconds, cpu, summary = timed(
             lambda: build_store(part, Path(folder) / "s.h5", r_max=7.0, split="train", workers=arguments.workers)
         )
         bytes_ = (Path(folder) / "s.h5").stat().st_size
     main_peak, child_peak = peak_megabytes()
     scale = MAD_TRAIN_FRAMES / arguments.store_frames
     print(f"store of {summary['structures']} frames, {summary['atoms']} atoms, {summary['pairs']} half pairs at 7 A:")
-    print(f"  {seconds:.1f} s, {bytes_ / 1e6:.1f} MB, {summary['bytes_per_pair']:.2f} bytes a pair;", end=" ")
+    print(
+        f"  {seconds:.1f} s ({cpu:.1f} s of CPU), {bytes_ / 1e6:.1f} MB, {summary['bytes_per_pair']:.2f} bytes a pair;",
+        end=" ",
+    )
     print(f"peak memory {main_peak:.0f} MB + {child_peak:.0f} MB for each of {arguments.workers} processes")
     print(f"  extrapolated to {MAD_TRAIN_FRAMES} frames: {seconds * scale / 60:.1f} min, {bytes_ * scale / 1e9:.2f} GB")
 
     print(f"reading {path}, {path.stat().st_size / 1e6:.1f} MB, paired rounds:")
     ratios = []
     for _ in range(arguments.rounds):
-        ase, count = timed(theirs, path)
-        one, same = timed(ours, path, 1)
-        many, also = timed(ours, path, arguments.workers)
+        ase, ase_cpu, count = timed(theirs, path)
+        one, one_cpu, same = timed(ours, path, 1)
+        many, _, also = timed(ours, path, arguments.workers)
         assert count == same == also
-        ratios.append((ase / one, ase / many))
+        ratios.append((ase / one, ase / many, ase_cpu / one_cpu))
         print(f"  ase.io.read {ase:.1f} s; ours {one:.1f} s, with {arguments.workers} processes {many:.1f} s")
-    one, many = np.median(ratios, axis=0)
-    print(f"  median ratio to ASE: {one:.1f} with one process, {many:.1f} with {arguments.workers}")
+    one, many, cpu = np.median(ratios, axis=0)
+    print(
+        f"  median ratio to ASE: {one:.1f} with one process, {many:.1f} with {arguments.workers}; of CPU time {cpu:.1f}"
+    )
     print(f"  frames read differently: {differences(path)} of {count}")
 
 

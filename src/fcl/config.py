@@ -379,7 +379,10 @@ def load_config(source: str | Path | Mapping[str, Any]) -> Config:
     """
     where = "config" if isinstance(source, Mapping) else str(source)
     if not isinstance(source, Mapping):
-        source = yaml.safe_load(Path(source).read_text(encoding="utf-8"))
+        try:
+            source = yaml.safe_load(Path(source).read_text(encoding="utf-8"))
+        except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date that is none
+            raise ConfigError(f"{where}: not valid YAML: {error}") from None
         if not isinstance(source, Mapping):
             raise ConfigError(f"{where}: expected keys and values, found {type(source).__name__}")
     try:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from fcl.config import SPLITS, Study, load_config
 from fcl.dataset import DataManifest, load_data_manifest
@@ -185,7 +186,7 @@ def measure(study: Study, manifest: DataManifest) -> Throughput:
 
     dtype, device = _compute(study)
     batch = max(study.pretrain.batch_size, study.fcl.batch_size, study.static.batch_size)
-    frames, origin = sample_frames(study, manifest, SAMPLE_BATCHES * max(batch, EVALUATION_BATCH_SIZE))
+    frames, origin = sample_frames(study, manifest, int(SAMPLE_BATCHES * max(batch, EVALUATION_BATCH_SIZE)))
     arrays, store_seconds = _timed(arrays_from_frames, frames, study.cutoffs.r_max)
     count = len(arrays)
     with tempfile.TemporaryDirectory() as folder:
@@ -260,10 +261,11 @@ def describe(source: str | Path | Mapping[str, Any], names: list[str] | None = N
 def main(arguments: list[str] | None = None) -> None:
     """Command line: print the plans."""
     parser = argparse.ArgumentParser(prog="python -m fcl.plan", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="YAML or JSON")
+    parser.add_argument("--config", default="config.yaml", help="a YAML or JSON file, or - for standard input")
     parser.add_argument("--study", action="append", help="only this study (may be given several times)")
     options = parser.parse_args(arguments)
-    sys.stdout.write(describe(options.config, options.study))
+    source = yaml.safe_load(sys.stdin) if options.config == "-" else options.config
+    sys.stdout.write(describe(source, options.study))
 
 
 if __name__ == "__main__":

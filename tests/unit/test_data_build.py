@@ -12,7 +12,7 @@ from fcl.data.frames import FrameError, read_frames
 from fcl.data.parallel import ordered_map
 from fcl.data.selection import Portion, chosen_frames, frame_arguments
 from fcl.data.spool import SpooledArray
-from fcl.data.store import arrays_from_frames, content_hash, read_reference_energies, read_store
+from fcl.data.store import arrays_from_frames, content_hash, read_reference_energies, read_store, write_store
 
 ROOT = Path(__file__).parents[2]
 EMBEDDED = ROOT / "resources/embedded"
@@ -205,3 +205,14 @@ def test_all_kinds_of_structures_come_back(tmp_path):
     summary = build_store(tmp_path / "all.xyz", tmp_path / "s.h5", r_max=7.0)
     assert summary["content_sha256"] == content_hash(arrays_from_frames(list(read_frames(tmp_path / "all.xyz")), 7.0))
     assert summary["structures"] == len(frames)
+
+
+def test_a_store_of_mads_size_is_below_a_gigabyte(tmp_path):
+    """Structures of MAD's mean size and of a crystal's density, 76 476 times."""
+    from fcl.plan import SYNTHETIC_ATOMS, synthetic_frame
+
+    arrays = arrays_from_frames([synthetic_frame(seed, SYNTHETIC_ATOMS) for seed in range(60)], 7.0)
+    write_store(arrays, tmp_path / "s.h5", {})
+    pairs = int(arrays.pair_ptr[-1])
+    assert pairs / 60 > 1000  # about as many as in MAD: 1.2e8 half pairs in 76 476 structures
+    assert (tmp_path / "s.h5").stat().st_size / 60 * 76476 < 1e9

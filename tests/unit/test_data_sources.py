@@ -190,7 +190,7 @@ TEXTS = st.one_of(
 
 
 @settings(
-    max_examples=int(os.environ.get("FCL_FUZZ_EXAMPLES", "150")),
+    max_examples=int(os.environ.get("FCL_FUZZ_EXAMPLES", "100")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -209,7 +209,7 @@ def test_no_text_crashes_the_reader(tmp_path_factory, texts, name, compressed):
             assert re.match(rf".*{re.escape(name)}: frame \d+: \w+: .", str(error))
 
 
-@settings(max_examples=int(os.environ.get("FCL_FUZZ_EXAMPLES", "150")), deadline=None)
+@settings(max_examples=int(os.environ.get("FCL_FUZZ_EXAMPLES", "100")), deadline=None)
 @given(st.lists(WORDS, max_size=6), st.lists(st.lists(FIELDS, min_size=4, max_size=8), min_size=1, max_size=2))
 def test_what_is_parsed_without_ase_is_parsed_as_ase_does(header, rows):
     text = f"{len(rows)}\n{' '.join(header)}\n" + "".join(f"{' '.join(row)}\n" for row in rows)

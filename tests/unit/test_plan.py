@@ -1,0 +1,78 @@
+"""The plan of a study's cost: counts of the protocol, and that it can be measured at all."""
+
+from pathlib import Path
+
+import pytest
+
+from examples import SMALL_MODEL
+from fcl.config import load_config
+from fcl.dataset import load_data_manifest
+from fcl.plan import Throughput, describe, frame_counts, measure, plan, table
+
+ROOT = Path(__file__).parents[2]
+#: A second a structure for everything, a kilobyte each in the store, a gigabyte for the process.
+UNIT = Throughput(1.0, 1.0, 1.0, 1.0, 1.0, store_bytes=1e3, array_bytes=1e3, base_bytes=1e9, model_bytes=1e6, sample="")
+
+
+def studied(name):
+    study = load_config(ROOT / "config.yaml").resolve(name)
+    return study, load_data_manifest(ROOT / study.data.manifest)
+
+
+def test_the_papers_plan_counts_its_epochs_and_jobs():
+    study, manifest = studied("paper")
+    counts, assumed = frame_counts(study, manifest)
+    assert counts["train"] == 76476 and counts["val"] == 76476 // 8 and len(assumed) == 2
+    stages = {stage.name: stage for stage in plan(study, manifest, UNIT)}
+    assert {name: stage.jobs for name, stage in stages.items()} == {
+        "download_mad": 3,
+        "build_store": 3,
+        "pretrain": 1,
+        "train_fcl": 3,
+        "train_static": 12,
+        "evaluate_cutoffs": 16,
+        "calibrate_cutoffs": 20,
+    }
+    train, val, test = counts.values()
+    assert stages["pretrain"].hours == pytest.approx(200 * (train + val) / 3600)
+    assert stages["train_fcl"].hours == pytest.approx(3 * 500 * (train + 3 * val) / 3600)
+    assert stages["train_static"].hours == pytest.approx(12 * 500 * (train + val) / 3600)
+    assert stages["evaluate_cutoffs"].hours == pytest.approx((3 * 36 + 13) * test / 3600)
+    assert stages["build_store"].disk == pytest.approx((train + val + test) * 1e3 / 1e9)
+    assert stages["pretrain"].memory == pytest.approx(1 + (train + val) * 1e3 / 1e9)
+
+
+def test_limits_and_known_subsets_are_counted():
+    study, manifest = studied("smoke")
+    assert frame_counts(study, manifest) == ({"train": 48, "val": 12, "test": 12}, [])
+    study, manifest = studied("mini")
+    assert frame_counts(study, manifest) == ({"train": 384, "val": 48, "test": 48}, [])
+
+
+def test_the_table_adds_up():
+    study, manifest = studied("mini")
+    stages = plan(study, manifest, UNIT)
+    text = table(study, stages, ["a note"])
+    assert f"| **all** | {sum(s.jobs for s in stages)} | {sum(s.hours for s in stages):.3g} |" in text
+    assert text.count("\n| ") == len(stages) + 3 and text.endswith("- a note\n")
+
+
+@pytest.mark.parametrize("source", ["the embedded data", "synthetic"])
+def test_a_measurement_is_made_of_positive_numbers(monkeypatch, source):
+    monkeypatch.chdir(ROOT)
+    study, manifest = studied("smoke")
+    study = study.narrowed(model=SMALL_MODEL, data={} if source != "synthetic" else {"manifest": "nowhere/m.yaml"})
+    monkeypatch.setattr("fcl.plan.SAMPLE_BATCHES", 0.4)  # 20 structures
+    speed = measure(study, manifest)
+    assert all(value > 0 for value in vars(speed).values() if isinstance(value, float | int))
+    assert speed.sample == (
+        "20 frames of train.xyz.gz" if source != "synthetic" else "synthetic structures of 27 atoms"
+    )
+
+
+def test_the_page_has_each_study_the_chosen_one_first(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("fcl.plan.measure", lambda study, manifest: UNIT)
+    page = describe("config.yaml")
+    assert [line[3:] for line in page.splitlines() if line.startswith("## ")] == ["mini", "smoke", "paper"]
+    assert "assumed: val: 9559 structures" in page
