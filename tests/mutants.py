@@ -124,7 +124,8 @@ FURTHER = (
     ),
     Mutation(
         "cost as a mean over atoms", "src/fcl/cutoffs.py",
-        "return (total / _count(structure, n_structures).to(cutoffs.dtype)).mean()", "return (cutoffs**3).mean()", (CUTOFFS,),
+        "return (total / _count(structure, n_structures).to(cutoffs.dtype)).mean()", "return (cutoffs**3).mean()",
+        (CUTOFFS,),
     ),
     Mutation(
         "pairs counted once", "src/fcl/cutoffs.py",

@@ -54,9 +54,13 @@ class DataSettings(Section):
     manifest: str = Field(description="data manifest (YAML) with the splits, their files, checksums and licence")
     local_dir: str | None = Field(None, description="directory that already holds the downloadable files")
     max_frames_per_subset: FrameLimits | None = Field(None, description="structures of each subset; null takes all")
-
     max_force: Positive | None = Field(None, description="largest force on an atom (eV/A); null accepts all")
     strict: bool = Field(True, description="a bad frame is an error; false leaves it out and lists it")
+
+    @property
+    def takes_every_frame(self) -> bool:
+        """Whether no frame is left out, neither by a limit nor as a bad one."""
+        return self.max_frames_per_subset is None and self.strict
 
     def frame_limit(self, split: Split) -> int | None:
         """At most so many structures of each subset of ``split``; None means all."""

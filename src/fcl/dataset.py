@@ -125,6 +125,11 @@ class DataManifest(BaseModel):
             "reference_energies": self.reference_energies,
         }
 
+    @property
+    def as_published(self) -> bool:
+        """Whether splits and energies are taken as the files have them."""
+        return self.reference_energies is None and all(entry.fraction is None for entry in self.splits.values())
+
     def fits_references(self) -> bool:
         """Whether reference energies come from a fit to the training split."""
         return self.reference_energies == "fit"

@@ -23,6 +23,7 @@ from fcl import stages
 from fcl.config import load_config
 from fcl.data.batch import GraphData
 from fcl.data.store import read_store
+from fcl.dataset import load_data_manifest
 from fcl.files import write_json
 from fcl.model.files import load
 
@@ -64,9 +65,12 @@ def read_rows(path: Path) -> list[dict]:
 
 def build_stores(folder: Path, splits=tuple(FRAMES)) -> None:
     """``folder/{split}.h5`` from the shipped frames."""
+    study, embedded = golden_study(), ROOT / "resources" / "embedded"
+    manifest = load_data_manifest(embedded / "manifest.yaml")
     for split in splits:
-        source = ROOT / "resources" / "embedded" / f"{split}.xyz.gz"
-        stages.build_store(golden_study(), source, split, folder / f"{split}.h5", folder / f"{split}.manifest.json")
+        outputs = (folder / f"{split}{ending}" for ending in (".h5", ".rejected.csv", ".manifest.json"))
+        source, frames = embedded / manifest.splits[split].file, manifest.frame_settings(split)
+        stages.build_store(study, source, frames, study.model.num_elements, 1, None, *outputs)
 
 
 def train(folder: Path, backend: str = "auto") -> dict[str, list[dict]]:

@@ -37,7 +37,7 @@ rule claims_table:
     params:
         dataset=lambda w: data_manifest(w).name,
         title=lambda w: data_manifest(w).title,
-        whole=lambda w: study_of(w).data.max_frames_per_subset is None,
+        whole=whole_data,
         code=source_digest("fcl.claims:write_claims"),
     message:
         "Setting the paper's claims beside {wildcards.study}"

@@ -87,6 +87,11 @@ def data_manifest(wildcards):
     return read_data_manifest(study_of(wildcards).data.manifest)
 
 
+def whole_data(wildcards):
+    """Whether a study has all of its data set as it was published."""
+    return study_of(wildcards).data.takes_every_frame and data_manifest(wildcards).as_published
+
+
 def study_of_dataset(wildcards):
     """A study whose manifest describes the data set of a download; the chosen study is asked first."""
     for study in (STUDY, *map(resolve, CONFIG.studies)):

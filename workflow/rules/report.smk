@@ -25,7 +25,7 @@ rule report_page:
         folder=lambda w: f"results/{w.study}",
         dataset=lambda w: data_manifest(w).name,
         title=lambda w: data_manifest(w).title,
-        whole=lambda w: study_of(w).data.max_frames_per_subset is None,
+        whole=whole_data,
         code=source_digest("fcl.report:write_report"),
     message:
         "Writing the report of {wildcards.study}"
