@@ -76,7 +76,7 @@ class ModelSettings(Section):
     num_bessel: Count = Field(description="Bessel functions of the radial basis")
     polynomial_order: Count = Field(description="order p of the polynomial taper")
     correlation: Count = Field(description="body order of a layer minus one")
-    max_ell: Annotated[int, Field(ge=0)] = Field(description="largest l of the spherical harmonics")
+    max_ell: Count = Field(description="largest l of the spherical harmonics")
     num_interactions: Count = Field(description="message-passing layers")
     radial_mlp: tuple[Count, ...] = Field(min_length=1, description="hidden widths of mace's radial network")
     fcl_avg_num_neighbors: Positive = Field(description="normalisation of messages in FCL models")

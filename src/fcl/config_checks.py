@@ -129,9 +129,23 @@ def _check_names(study: Protocol) -> None:
         raise ValueError(f"calibration.seeds: no FCL model is trained with seed {missing[0]} (fcl.seeds)")
 
 
+def _check_irreps(study: Protocol) -> None:
+    """mace-torch builds other combinations, or fails while building them, and stops in the middle of a job."""
+    hidden = [part.strip().split("x") for part in study.model.hidden_irreps.split("+")]
+    _distinct("model.hidden_irreps", [irrep for _, irrep in hidden])
+    if "0e" not in [irrep for _, irrep in hidden]:
+        raise ValueError("model.hidden_irreps: holds no scalars (0e), from which energies are read")
+    if len({int(multiplicity) for multiplicity, _ in hidden}) > 1:
+        raise ValueError(f"model.hidden_irreps: {study.model.hidden_irreps}: all irreps need the same multiplicity")
+    for part in study.model.mlp_irreps.split("+"):
+        if not part.strip().endswith("x0e"):
+            raise ValueError(f"model.mlp_irreps: {part.strip()}: the readout has a hidden layer of scalars (0e) only")
+
+
 def check_physics(study: Protocol) -> None:
     """Raise ValueError, with the dotted key, for settings that contradict each other or physics."""
     _check_cutoffs(study)
     _check_pairs(study)
     _check_schedules(study)
     _check_names(study)
+    _check_irreps(study)

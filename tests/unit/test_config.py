@@ -118,6 +118,11 @@ def test_an_unknown_key_is_an_error_at_every_level_and_the_nearest_one_is_named(
     [
         ("study", "minni", "did you mean 'mini'"),
         ("protocol.fcl.seeds", ..., "protocol.fcl.seeds: is missing"),
+        ("protocol.model.hidden_irreps", "8x0e + 4x1o", "model.hidden_irreps: 8x0e + 4x1o: all irreps need the same"),
+        ("protocol.model.hidden_irreps", "8x1o", "model.hidden_irreps: holds no scalars"),
+        ("protocol.model.hidden_irreps", "8x0e + 8x0e", "model.hidden_irreps: '0e' occurs twice"),
+        ("protocol.model.mlp_irreps", "8x0e + 8x1o", "model.mlp_irreps: 8x1o: the readout"),
+        ("protocol.model.max_ell", 0, "protocol.model.max_ell"),
         ("protocol.cutoffs.r_min", -1.0, "protocol.cutoffs.r_min"),
         ("protocol.cutoffs.r_min", 7.0, "cutoffs.r_min: 7 A is not below cutoffs.r_max"),
         ("protocol.cutoffs.r_max", float("inf"), "protocol.cutoffs.r_max"),

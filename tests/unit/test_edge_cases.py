@@ -254,7 +254,6 @@ def test_evaluation_of_some_structures(base, contract_graphs):
     )
 
 
-@pytest.mark.xfail(strict=True, raises=IndexError, reason="'index out of range in self' names no element")
 def test_an_element_beyond_the_model_is_named(small_settings, graphs):
     """A model of Z = 1-10 and structures with silicon: a sentence, not an index."""
     model = build_model("fcl", small_settings.model_copy(update={"num_elements": 10}), 7.0, dtype=torch.float64)

@@ -59,6 +59,16 @@ class StaticMACE(ScaleShiftMACE):
         if abs(cutoff - self.cutoff_limit) > 1e-9:
             raise ValueError(f"a static model of cutoff {self.cutoff_limit} A cannot be evaluated at {cutoff} A")
 
+    def _check_elements(self, numbers: torch.Tensor) -> None:
+        """Raise `ValueError` for an atomic number outside 1 .. the model's number of elements."""
+        known = len(self.atomic_numbers)
+        if len(numbers) and not (1 <= int(numbers.min()) and int(numbers.max()) <= known):
+            from ase.data import chemical_symbols
+
+            unknown = sorted({z for z in numbers.tolist() if not 1 <= z <= known})
+            names = ", ".join(chemical_symbols[z] if 0 <= z < len(chemical_symbols) else str(z) for z in unknown)
+            raise ValueError(f"the model knows elements 1 to {known}, but not {names}")
+
     # -- what differs between the static and the flexible model --------------------------------------------------------
 
     def initial_node_features(self, numbers: torch.Tensor, cutoffs: torch.Tensor | None) -> torch.Tensor:
@@ -138,10 +148,13 @@ class StaticMACE(ScaleShiftMACE):
         ``training`` the results stay differentiable, also with respect to ``cutoffs`` and ``batch.positions``.
         Returns energy [n_structures] eV, node_energy [n_atoms] eV, forces [n_atoms, 3] eV/A, stress [n_structures, 3,
         3] eV/A^3. Forces and stress both follow from one gradient g = dE/dr_ij: F_i = sum g, F_j = -sum g,
-        stress = sum r_ij (x) g / V, symmetrised.
+        stress = sum r_ij (x) g / V, symmetrised. Raises `ValueError` when no pairs have been selected and, on the CPU,
+        for an element that the model does not know.
         """
         if batch.pair_index is None:
             raise ValueError("the batch has no pairs: call GraphData.select_pairs first")
+        if batch.numbers.device.type == "cpu":  # on a GPU the host would have to wait for the answer
+            self._check_elements(batch.numbers)
         i, j = batch.pair_index
         with torch.set_grad_enabled(training or forces or stress):
             positions = batch.positions
