@@ -2,8 +2,8 @@
 
 A source is the text of one frame of an extended XYZ file, or an ASE ``Atoms`` from any other file. The usual form of
 extended XYZ is parsed here; whatever is unusual in any respect goes to ASE, so that both readings agree
-(the libraries extxyz 0.4.6 and chemfiles 0.10.4 are as fast, but refuse or read differently what ASE accepts: NaN,
-braces, further columns, symbols in capitals, compressed files).
+(the library extxyz 0.4.6 is as fast, but refuses or reads differently what ASE accepts: NaN, braces, further columns,
+the periodicity of a structure without a lattice).
 """
 
 from __future__ import annotations
