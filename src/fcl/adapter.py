@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fcl.manifest import write_product_manifest
 
 if TYPE_CHECKING:
-    from fcl.config import Study
+    from fcl.config import ComputeSettings, Study
 
 
 def export_source_path(basedir: str | os.PathLike[str]) -> None:
@@ -35,9 +35,14 @@ def redirect_to_log(log: str | os.PathLike[str]) -> None:
 def library_function(snakemake: Any, name: str) -> Any:
     """The function ``module:function`` for the job that ``snakemake`` describes.
 
-    Output goes to the job's log from before the import on, so that a fault of the import is found there too.
+    Output goes to the job's log from before the import on, so that a fault of the import is found there too. A job
+    with the tag ``gpu`` takes a device of its own, before anything imports torch.
     """
     redirect_to_log(snakemake.log[0])
+    if snakemake.resources.get("gpu") and _compute_of(snakemake).device in ("auto", "cuda"):
+        from fcl.devices import claim_device
+
+        claim_device()
     module, _, function = name.partition(":")
     return getattr(importlib.import_module(module), function)
 
@@ -75,7 +80,12 @@ def settings_of(snakemake: Any) -> Study:
     ``compute`` comes from the configuration: device, backend and threads determine no result, and a change
     of them must not run a job again. The ``dtype`` (with ``tf32``) does, and is a parameter of each rule by itself.
     """
-    from fcl.config import Study, load_config
+    from fcl.config import Study
 
-    compute = load_config(snakemake.config).resolve(snakemake.wildcards.study).compute
-    return Study.restore({**snakemake.params.settings, "compute": compute.model_dump()})
+    return Study.restore({**snakemake.params.settings, "compute": _compute_of(snakemake).model_dump()})
+
+
+def _compute_of(snakemake: Any) -> ComputeSettings:
+    from fcl.config import load_config
+
+    return load_config(snakemake.config).resolve(snakemake.wildcards.study).compute

@@ -27,6 +27,7 @@ NEUTRAL = frozenset(
         "config_errors",
         "config_table",
         "dataset",
+        "devices",
         "download",
         "manifest",
         "progress",
@@ -36,12 +37,22 @@ NEUTRAL = frozenset(
 
 
 def source_digest(*entry_points: str, root: Path = ROOT) -> str:
-    """SHA-256 (hex) of the code that ``entry_points`` reach.
+    """SHA-256 (hex) of the code that ``entry_points`` reach; arguments and errors as for :func:`sources`."""
+    parts = sources(*entry_points, root=root)
+    digest = hashlib.sha256()
+    for name in sorted(parts):
+        digest.update(f"{name}\n{parts[name]}\n".encode())
+    return digest.hexdigest()
+
+
+def sources(*entry_points: str, root: Path = ROOT, without: frozenset[str] = NEUTRAL) -> dict[str, str]:
+    """The code that ``entry_points`` reach, by entry point and module, without comments and docstrings.
 
     Args:
         entry_points: ``package.module`` (the whole module) or ``package.module:function`` (that function,
             what it uses of its own module, and the modules that these import).
         root: folder of the package; for tests.
+        without: modules that are left out, with what only they import.
 
     Raises:
         FileNotFoundError: a module named here does not exist.
@@ -56,13 +67,10 @@ def source_digest(*entry_points: str, root: Path = ROOT) -> str:
         pending += imported
     while pending:
         module = pending.pop()
-        if module not in parts and module not in NEUTRAL:
+        if module not in parts and module not in without:
             parts[module], imported = _module(module, root)
             pending += imported
-    digest = hashlib.sha256()
-    for name in sorted(parts):
-        digest.update(f"{name}\n{parts[name]}\n".encode())
-    return digest.hexdigest()
+    return parts
 
 
 def adapter_digest(entry_point: str, scripts: Path, root: Path = ROOT) -> str:
