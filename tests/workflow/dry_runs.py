@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -115,6 +116,7 @@ splits:
 
 def copy_workflow(target):
     """The parts of the repository that the workflow needs, in ``target``."""
+    target.mkdir(parents=True, exist_ok=True)
     for part in PARTS:
         source = ROOT / part
         if source.is_dir():
@@ -139,18 +141,30 @@ def put_stubs(folder):
         (folder / f"resources/embedded/{split}.xyz.gz").write_text(split)
 
 
-def snakemake(folder, *arguments, cores=2):
-    """Run Snakemake in ``folder`` as a user would; stdout and stderr come back together in ``stdout``."""
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+def put_into_jobs(folder, code):
+    """Let the script of every job of a copy run ``code`` first; ``library_function`` there may be replaced.
+
+    Jobs find ``sitecustomize`` in src/, which the Snakefile exports; the product knows nothing of it.
+    """
+    guard = "import sys\nif '/.snakemake/scripts/' in sys.orig_argv[-1]:\n"
+    (folder / "src/sitecustomize.py").write_text(guard + textwrap.indent(textwrap.dedent(code), "    "))
+
+
+def snakemake(folder, *arguments, cores=2, timeout=300, **variables):
+    """Run Snakemake in ``folder`` as a user would; stdout and stderr come back together in ``stdout``.
+
+    ``cores=None`` leaves that to the profile; further keywords are environment variables.
+    """
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | variables
     environment["XDG_CACHE_HOME"] = str(folder / ".cache")
     return subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", str(cores), *arguments],
+        [sys.executable, "-m", "snakemake", *(() if cores is None else ("--cores", str(cores))), *arguments],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=300,
+        timeout=timeout,
         check=False,
     )
 

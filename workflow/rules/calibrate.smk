@@ -36,7 +36,7 @@ rule calibrate_cutoffs:
         dtype=dtype_of,
         code=source_digest("fcl.stages:calibrate_cutoffs"),
     message:
-        "Optimising the cutoffs for {wildcards.subset} at lambda {wildcards.lam}, seed {wildcards.seed}"
+        "Optimising the cutoffs for {wildcards.subset} at lambda {wildcards.lam}, seed {wildcards.seed} [gpu={resources.gpu}]"
     script:
         "../scripts/calibrate_cutoffs.py"
 

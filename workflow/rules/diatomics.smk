@@ -24,7 +24,7 @@ rule diatomic_curves:
         dtype=dtype_of,
         code=source_digest("fcl.stages:diatomic_curves"),
     message:
-        "Diatomic curves of the FCL model of seed {wildcards.seed}"
+        "Diatomic curves of the FCL model of seed {wildcards.seed} [gpu={resources.gpu}]"
     script:
         "../scripts/diatomic_curves.py"
 

@@ -26,7 +26,7 @@ rule evaluate_cutoffs:
         dtype=dtype_of,
         code=source_digest("fcl.stages:evaluate_uniform"),
     message:
-        "Evaluating {wildcards.model} on the test split"
+        "Evaluating {wildcards.model} on the test split [gpu={resources.gpu}]"
     script:
         "../scripts/evaluate_cutoffs.py"
 

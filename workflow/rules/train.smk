@@ -26,7 +26,7 @@ rule pretrain:
         dtype=dtype_of,
         code=source_digest("fcl.stages:pretrain"),
     message:
-        "Pre-training a static model"
+        "Pre-training a static model [gpu={resources.gpu}]"
     script:
         "../scripts/pretrain.py"
 
@@ -58,7 +58,7 @@ rule train_fcl:
         dtype=dtype_of,
         code=source_digest("fcl.stages:train_fcl"),
     message:
-        "Flexible cutoff learning, seed {wildcards.seed}"
+        "Flexible cutoff learning, seed {wildcards.seed} [gpu={resources.gpu}]"
     script:
         "../scripts/train_fcl.py"
 
@@ -93,7 +93,7 @@ rule train_static:
         dtype=dtype_of,
         code=source_digest("fcl.stages:train_static"),
     message:
-        "Training a static model at {wildcards.cutoff} A, seed {wildcards.seed}"
+        "Training a static model at {wildcards.cutoff} A, seed {wildcards.seed} [gpu={resources.gpu}]"
     script:
         "../scripts/train_static.py"
 

@@ -1,0 +1,178 @@
+"""Clusters and GPUs without either: what the Slurm profile asks for, one device a job, and jobs that fail once."""
+
+import json
+import os
+import re
+from collections import Counter
+
+import pytest
+import yaml
+from dry_runs import ROOT, copy_workflow, put_into_jobs, put_stubs, snakemake
+from test_dag import SMALL
+from test_rules import GPU_RULES, RULES
+
+PROFILE = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
+
+
+@pytest.fixture(scope="module")
+def slurm_plan(tree):
+    done = snakemake(tree, "-n", "--workflow-profile", "profiles/slurm", "--config", "study=paper", cores=None)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def rule_of(message):
+    """The rule that a line of a plan belongs to, by its message."""
+    for name, directives in RULES.items():
+        words = re.split(r"{[^}]*}", directives["message"].strip().strip('"'))
+        if re.fullmatch(".*".join(map(re.escape, words)), message):
+            return name
+    raise AssertionError(f"no rule has the message {message!r}")
+
+
+def test_the_plan_shows_a_gpu_on_each_job_that_needs_one_and_on_no_other(slurm_plan):
+    messages = re.findall(r"^\s*Job \d+: (.*)$", slurm_plan, flags=re.MULTILINE)
+    tagged = Counter(rule_of(message) for message in messages if message.endswith(" [gpu=1]"))
+    others = Counter(rule_of(message) for message in messages if "gpu" not in message)
+    assert set(tagged) == GPU_RULES
+    assert not GPU_RULES & set(others)
+    assert sum(tagged.values()) + sum(others.values()) == len(messages)
+    assert (tagged["train_static"], tagged["calibrate_cutoffs"], others["build_store"]) == (12, 20, 3)
+
+
+def test_the_profile_sends_the_jobs_with_a_gpu_to_their_partition_and_no_other():
+    assert set(PROFILE["set-resources"]) == GPU_RULES
+    assert all(resources == {"slurm_partition": "gpu"} for resources in PROFILE["set-resources"].values())
+    assert PROFILE["default-resources"] == {"slurm_partition": "cpu"}
+
+
+def test_groups_share_a_gpu_and_hold_all_short_jobs_but_no_training(slurm_plan):
+    groups = dict(entry.split("=") for entry in PROFILE["groups"])
+    assert set(groups) <= set(RULES)
+    short = {rule for rule in RULES if rule.startswith(("figure", "table", "claims"))}
+    assert {rule for rule, group in groups.items() if group == "figures"} == short
+    assert {rule for rule, group in groups.items() if group == "evaluations"} == {"evaluate_cutoffs", "diatomic_curves"}
+    assert set(groups.values()) == {entry.split("=")[0] for entry in PROFILE["group-components"]}
+    # One GPU a group, whatever its size; as a limit of each allocation it does not limit how many run at a time.
+    assert PROFILE["resources"] == {"gpu": 1} and PROFILE["set-resource-scopes"] == ["gpu=local"]
+    assert slurm_plan.count("Group job evaluations") == 5  # 16 + 3 jobs, four at a time
+    assert slurm_plan.count("Group job figures") == 1
+
+
+WATCH = """
+import atexit, json, os, time
+from pathlib import Path
+from fcl import adapter
+
+job = {"begin": time.monotonic()}
+original = adapter.library_function
+
+def library_function(snakemake, name):
+    function = original(snakemake, name)
+    if snakemake.resources.get("gpu"):
+        job.update(device=os.environ["CUDA_VISIBLE_DEVICES"], claimed=time.monotonic())
+        atexit.register(lambda: write(Path("jobs") / Path(snakemake.log[0]).as_posix().replace("/", "_")))
+        time.sleep(0.3)
+    return function
+
+def write(path):
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({**job, "end": time.monotonic()}))
+
+adapter.library_function = library_function
+"""
+
+
+def most_at_a_time(spans):
+    events = sorted([(begin, 1) for begin, _ in spans] + [(end, -1) for _, end in spans])
+    running = most = 0
+    for _, change in events:
+        running += change
+        most = max(most, running)
+    return most
+
+
+def test_two_gpus_run_two_jobs_at_a_time_each_on_its_own(tmp_path):
+    folder = copy_workflow(tmp_path / "study")
+    put_stubs(folder)
+    put_into_jobs(folder, WATCH)
+    done = snakemake(
+        folder, "diatomics_all", "--resources", "gpu=2", "--config", "study=smoke",
+        cores=4, CUDA_VISIBLE_DEVICES="0,1", TMPDIR=str(tmp_path),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    jobs = [json.loads(path.read_text()) for path in (folder / "jobs").iterdir()]
+    assert len(jobs) == 1 + 3 + 3  # pre-training, FCL, diatomic curves
+    assert most_at_a_time([(job["begin"], job["end"]) for job in jobs]) == 2
+    assert {job["device"] for job in jobs} == {"0", "1"}
+    for device in "01":
+        assert most_at_a_time([(job["claimed"], job["end"]) for job in jobs if job["device"] == device]) == 1
+
+
+FAIL_ONCE = """
+import os, random, signal
+from pathlib import Path
+from fcl import adapter
+
+original = adapter.library_function
+
+def library_function(snakemake, name):
+    function = original(snakemake, name)
+    output = Path(snakemake.output[0])
+    mark = Path("failed") / output.as_posix().replace("/", "_")
+    if mark.exists():
+        return function
+    mark.parent.mkdir(exist_ok=True)
+    way = random.Random(str(output)).choice(["raises", "killed with half a file", "killed at the end"])
+    mark.write_text(way)
+
+    def failing(*arguments, **keywords):
+        if way == "raises":
+            raise RuntimeError("a failure made for a test")
+        if way == "killed at the end":
+            function(*arguments, **keywords)
+        else:
+            output.write_text("half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    return failing
+
+adapter.library_function = library_function
+"""
+
+
+def results_of(folder):
+    """Contents of everything that a study computed, by file; manifests and logs tell times and are left out."""
+    study = folder / "results/smoke"
+    kinds = {".csv", ".json", ".safetensors", ".png", ".h5"}
+    paths = [path for path in study.rglob("*") if path.suffix in kinds and not path.name.endswith(".manifest.json")]
+    return {path.relative_to(study).as_posix(): path.read_bytes() for path in paths}
+
+
+def run_with_failures(folder, **options):
+    put_into_jobs(folder, FAIL_ONCE)
+    done = snakemake(folder, "--retries", "1", "--config", "study=smoke", **options)
+    assert done.returncode == 0, done.stdout
+    ways = [path.read_text() for path in (folder / "failed").iterdir()]
+    jobs = sum(SMALL.values()) - SMALL["all"]
+    assert len(ways) == jobs
+    assert len(set(ways)) == 3
+    assert done.stdout.count("Trying to restart job") == jobs
+
+
+def test_a_study_whose_jobs_all_fail_once_ends_as_one_that_was_never_broken(finished, tmp_path):
+    folder = copy_workflow(tmp_path / "study")
+    put_stubs(folder)
+    run_with_failures(folder)
+    assert results_of(folder) == results_of(finished)
+
+
+@pytest.mark.skipif("FCL_LONG_TESTS" not in os.environ, reason="set FCL_LONG_TESTS=1: the smoke study, three times")
+def test_the_same_with_real_training(tmp_path):
+    whole, broken = (copy_workflow(tmp_path / name) for name in ("whole", "broken"))
+    done = snakemake(whole, "--config", "study=smoke", timeout=3600)
+    assert done.returncode == 0, done.stdout
+    run_with_failures(broken, timeout=3600)
+    expected, found = results_of(whole), results_of(broken)
+    assert found.keys() == expected.keys()
+    assert [name for name in expected if found[name] != expected[name]] == []
