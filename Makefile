@@ -13,7 +13,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help venv mini smoke test lint bench mutants embedded-data clean
+.PHONY: help venv mini smoke test test-slurm lint bench mutants embedded-data clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -29,6 +29,9 @@ smoke: $(STAMP) ## run the smoke study: every rule once, a few minutes, numbers 
 
 test: $(STAMP) ## run the tests; line coverage of the library below 95% fails (part of the tests: python -m pytest PATH)
 	$(RUN) python -m pytest --cov=fcl --cov-report=term-missing:skip-covered --cov-fail-under=95
+
+test-slurm: $(STAMP) ## run the smoke study through a real Slurm set up for it: root, Debian, about 10 minutes
+	$(RUN) python tests/slurm/smoke.py
 
 lint: $(STAMP) ## check style: ruff, snakefmt and snakemake --lint
 	$(RUN) ruff check .
