@@ -18,6 +18,7 @@ from dry_runs import copy_workflow
 GPU_JOBS = {"pretrain": 1, "train_fcl": 3, "train_static": 2, "calibrate_cutoffs": 4, "evaluations": 3}
 OTHER_JOBS = {"build_store": 3, "figures": 1}
 VICTIM = "train_fcl"
+LIMIT_SECONDS = 2400  # a job that the cluster never starts would be waited for without end
 COMMAND = (
     "snakemake", "--workflow-profile", "profiles/slurm", "--config", "study=smoke",
     "--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "10",
@@ -33,6 +34,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an end from outside cleans up too
     started = time.monotonic()
     with Cluster() as cluster:
+        print(f"Slurm is up after {time.monotonic() - started:.0f} s", flush=True)
         folder = cluster.work / "study"
         folder.mkdir()
         copy_workflow(folder)
@@ -52,18 +54,16 @@ def main():
 
 def run_study(cluster, folder):
     """Run Snakemake to its end; meanwhile cancel the first training of `VICTIM`. Its exit code, and the job's id."""
-    environment = {
-        name: value for name, value in os.environ.items() if name != "PYTHONPATH"
-    }  # the Snakefile exports it
+    # Without PYTHONPATH, which jobs are to get from the Snakefile.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment["XDG_CACHE_HOME"] = str(folder / ".cache")
     study = subprocess.Popen([sys.executable, "-m", *COMMAND], cwd=folder, env=environment)
-    cancelled = None
+    cancelled, end = None, time.monotonic() + LIMIT_SECONDS
     try:
-        while study.poll() is None:
-            time.sleep(1)
+        while study.poll() is None and time.monotonic() < end:
+            time.sleep(0.5)
             running = [job for job in cluster.jobs() if rule_of(job) == VICTIM and job["JobState"] == "RUNNING"]
-            if cancelled is None and running:
-                time.sleep(3)  # in the middle of it
+            if cancelled is None and running and log_of(folder, running[0]).exists():  # its script has begun
                 cancelled = running[0]["JobId"]
                 print(f"scancel {cancelled}: {running[0]['Comment']}", flush=True)
                 subprocess.run(["scancel", cancelled], check=True)
@@ -78,6 +78,11 @@ def rule_of(job):
     """Rule, or group of rules, of a Slurm job: the plugin writes it into the comment."""
     name = job.get("Comment", "").removeprefix("rule_").removeprefix("group_")
     return next((known for known in (*GPU_JOBS, *OTHER_JOBS) if name.startswith(known)), name)
+
+
+def log_of(folder, job):
+    """Log of a job of `VICTIM`; the comment ends with study and seed."""
+    return folder / f"results/smoke/logs/{VICTIM}/seed{job['Comment'].rpartition('_')[2]}.log"
 
 
 def gpus_of(job):

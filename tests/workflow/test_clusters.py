@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 from collections import Counter
 
 import pytest
@@ -176,3 +177,18 @@ def test_the_same_with_real_training(tmp_path):
     expected, found = results_of(whole), results_of(broken)
     assert found.keys() == expected.keys()
     assert [name for name in expected if found[name] != expected[name]] == []
+
+
+def test_the_guide_names_options_and_files_that_exist():
+    from snakemake.cli import get_argument_parser
+
+    guide = (ROOT / "docs/clusters.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^snakemake .*$", guide, flags=re.MULTILINE)
+    assert len(commands) == 3
+    for command in commands:
+        get_argument_parser().parse_args(shlex.split(command)[1:])
+    for link in re.findall(r"\]\(([^)]+)\)", guide):
+        assert (ROOT / "docs" / link).exists(), link
+    assert set(re.findall(r"`make ([\w-]+)`", guide)) <= set(
+        re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    )
