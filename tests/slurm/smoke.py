@@ -16,7 +16,7 @@ from cluster import Cluster, Refused, check_machine
 from dry_runs import copy_workflow
 
 GPU_JOBS = {"pretrain": 1, "train_fcl": 3, "train_static": 2, "calibrate_cutoffs": 4, "evaluations": 3}
-OTHER_JOBS = {"build_store": 3, "figures": 1}
+OTHER_JOBS = {"build_store": 3, "describe_data": 1, "figures": 1}
 VICTIM = "train_fcl"
 LIMIT_SECONDS = 2400  # a job that the cluster never starts would be waited for without end
 COMMAND = (
@@ -125,8 +125,10 @@ def faults_of_retry(jobs, cancelled):
 
 
 def faults_of_results(folder):
-    figures = [f"figures/fig{number}.{kind}" for number in ("03", "04", "05") for kind in ("png", "pdf", "csv")]
-    return [f"results/smoke/{name} is missing" for name in figures if not (folder / "results/smoke" / name).is_file()]
+    """Every figure and table, the claims and the report are there."""
+    wanted = [f"figures/fig{number:02d}.{kind}" for number in range(1, 11) for kind in ("png", "pdf")]
+    wanted += [f"tables/table{number:02d}.csv" for number in range(1, 5)] + ["claims.csv", "report.md"]
+    return [f"results/smoke/{name} is missing" for name in wanted if not (folder / "results/smoke" / name).is_file()]
 
 
 if __name__ == "__main__":

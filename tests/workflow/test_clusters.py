@@ -51,7 +51,7 @@ def test_the_profile_sends_the_jobs_with_a_gpu_to_their_partition_and_no_other()
 def test_groups_share_a_gpu_and_hold_all_short_jobs_but_no_training(slurm_plan):
     groups = dict(entry.split("=") for entry in PROFILE["groups"])
     assert set(groups) <= set(RULES)
-    short = {rule for rule in RULES if rule.startswith(("figure", "table", "claims"))}
+    short = {rule for rule in RULES if rule.startswith(("figure", "table", "claims", "report"))}
     assert {rule for rule, group in groups.items() if group == "figures"} == short
     assert {rule for rule, group in groups.items() if group == "evaluations"} == {"evaluate_cutoffs", "diatomic_curves"}
     assert set(groups.values()) == {entry.split("=")[0] for entry in PROFILE["group-components"]}

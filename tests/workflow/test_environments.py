@@ -17,8 +17,8 @@ from fcl.provenance import sources
 
 # package -> module, where they differ
 MODULES = {"mace-torch": "mace", "pyyaml": "yaml"}
-# Not imported here, but what ASE and mace-torch compute with.
-INDIRECT = {"e3nn", "pip", "python", "scipy"}
+# Not imported here, but what ASE and mace-torch compute with, and what pandas writes tables with.
+INDIRECT = {"e3nn", "jinja2", "pip", "python", "scipy", "tabulate"}
 
 
 def imports(source):
