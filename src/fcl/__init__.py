@@ -10,7 +10,7 @@ try:
 except metadata.PackageNotFoundError:  # a source tree that is not installed
     __version__ = "0+unknown"
 
-__all__ = ["FlexibleMACE", "StaticMACE", "calibrate", "load"]
+__all__ = ["FCLCalculator", "FlexibleMACE", "StaticMACE", "calibrate", "load"]
 
 
 def __getattr__(name: str):
@@ -27,4 +27,8 @@ def __getattr__(name: str):
         from fcl.calibration import calibrate
 
         return calibrate
+    if name == "FCLCalculator":
+        from fcl.calculator import FCLCalculator
+
+        return FCLCalculator
     raise AttributeError(f"module 'fcl' has no attribute {name!r}")
