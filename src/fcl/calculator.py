@@ -12,9 +12,8 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from fcl.cutoff_choice import CutoffChoice, Cutoffs
 from fcl.data.verlet import VerletList
+from fcl.compute import torch_device, torch_dtype
 from fcl.model.files import build_model, load
-
-_DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 class FCLCalculator(Calculator):
@@ -22,18 +21,18 @@ class FCLCalculator(Calculator):
 
     Args:
         model: a model, or the path of a model file.
-        cutoffs: angstroms, as a number for all atoms, a dict by chemical symbol, an array with one value an atom, or the
-            path of a cutoffs file; None is 6.0 (a static model: its own cutoff). See `fcl.cutoff_choice`.
+        cutoffs: angstroms, as a number for all atoms, a dict by chemical symbol, an array with one value an atom, or
+            the path of a cutoffs file; None is 6.0 (a static model: its own cutoff). See `fcl.cutoff_choice`.
         device: ``"cpu"``, ``"cuda"``, ...; None keeps that of a model, and takes a GPU where there is one for a file.
         dtype: ``"float64"`` (default) or ``"float32"``, by name or as torch's; a model of another precision is copied.
-        skin: thickness (A) of the shell beyond the cutoffs that the neighbour list holds. It decides how often the list is
-            built and nothing else: energies and forces do not depend on it. 0 builds it at every step.
+        skin: thickness (A) of the shell beyond the cutoffs that the neighbour list holds. It decides how often the list
+            is built and nothing else: energies and forces do not depend on it. 0 builds it at every step.
         backend: evaluation path, see `StaticMACE`; None keeps that of a model.
 
     Results: ``energy`` and ``free_energy`` (eV, equal; isolated-atom energies removed, as in the training data),
-    ``energies`` [n] of the atoms (eV), ``forces`` [n, 3] (eV/A) and, where the cell has a volume, ``stress`` [6] (eV/A^3,
-    Voigt order). ``pairs_per_atom`` is the number of directed pairs an atom at the last step (the measure of cost of
-    Fig. 5), ``rebuilds`` how many neighbour lists were built so far. Assigning to ``cutoffs`` changes them.
+    ``energies`` [n] of the atoms (eV), ``forces`` [n, 3] (eV/A) and, where the cell has a volume, ``stress`` [6]
+    (eV/A^3, Voigt order). ``pairs_per_atom`` is the number of directed pairs an atom at the last step (the measure of
+    cost of Fig. 5), ``rebuilds`` how many neighbour lists were built so far. Assigning to ``cutoffs`` changes them.
 
     Raises `ValueError` for cutoffs that the model or the structure does not allow, for elements that the model does not
     have and for positions that are not finite.
@@ -52,7 +51,7 @@ class FCLCalculator(Calculator):
         backend: str | None = None,
     ):
         super().__init__()
-        self.model = _prepared(model, _torch_dtype(dtype), device, backend)
+        self.model = _prepared(model, torch_dtype(dtype), device, backend)
         parameter = next(self.model.parameters())
         self._neighbors = VerletList(self.model.mixing, skin, parameter.dtype, parameter.device)
         self._choice = CutoffChoice(self.model, cutoffs)
@@ -108,24 +107,6 @@ class FCLCalculator(Calculator):
 
 def _array(values: torch.Tensor) -> np.ndarray:
     return values.double().cpu().numpy()
-
-
-def _torch_dtype(dtype: str | torch.dtype) -> torch.dtype:
-    if dtype in _DTYPES.values():
-        return dtype
-    if dtype not in _DTYPES:
-        raise ValueError(f"dtype {dtype!r} is unknown; known are {', '.join(_DTYPES)}")
-    return _DTYPES[dtype]
-
-
-def torch_device(device: str | torch.device | None) -> torch.device:
-    """The device of that name; None or "auto" takes a GPU where there is one. `ValueError` if it is not there."""
-    if device is None or device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.empty(0, device=device).device  # with its index: "cuda" is then "cuda:0"
-    except (RuntimeError, AssertionError) as error:  # an unknown name; a build of torch without CUDA
-        raise ValueError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from None
 
 
 def _prepared(model, dtype: torch.dtype, device, backend: str | None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 
@@ -44,14 +45,23 @@ def objective(
 
 
 def calibrate(
-    model, data: GraphData, settings, loss, lam: float, *, seed: int, indices: torch.Tensor | None = None
+    model,
+    data: GraphData,
+    settings,
+    loss,
+    lam: float,
+    *,
+    seed: int,
+    indices: torch.Tensor | None = None,
+    start: Mapping[str, float] | None = None,
 ) -> Calibration:
     """Minimise Eq. 11 over the cutoffs of the elements that occur (Eq. 12).
 
     ``settings`` is `CalibrationSettings` (epochs, learning_rate, batch_size, initial_cutoff and bounds in A, cost);
-    weights stay as they are; after each Adam step the cutoffs are clamped to the bounds. ``lam`` > 0 is loss per A^3.
-    Raises `ValueError` for a lam that is not positive and finite, no structures, a static model, or an upper bound
-    beyond the model's range; `FloatingPointError` when the objective is not finite.
+    weights stay as they are; after each Adam step the cutoffs are clamped to the bounds. ``start`` holds cutoffs (A) by
+    symbol to begin with; an element that it does not hold begins at ``settings.initial_cutoff``. ``lam`` > 0 is loss
+    per A^3. Raises `ValueError` for a lam that is not positive and finite, no structures, a static model, or an upper
+    bound beyond the model's range; `FloatingPointError` when the objective is not finite.
     """
     from ase.data import chemical_symbols
 
@@ -69,7 +79,8 @@ def calibrate(
     frozen = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     for parameter, _ in frozen:
         parameter.requires_grad_(False)
-    values = torch.full((len(elements),), settings.initial_cutoff, dtype=data.dtype, device=data.device)
+    first = [(start or {}).get(symbol, settings.initial_cutoff) for symbol in symbols]
+    values = torch.tensor(first, dtype=data.dtype, device=data.device)
     values.requires_grad_(True)
     blank = torch.full((119,), float("nan"), dtype=data.dtype, device=data.device)
     optimizer = torch.optim.Adam([values], lr=settings.learning_rate)

@@ -87,8 +87,8 @@ def write_cutoffs(path: str | Path, cutoffs: Mapping[str, float], provenance: Ma
 class CutoffChoice:
     """Cutoffs that have been checked against a model; assigns them to atoms.
 
-    ``model`` is a `StaticMACE` or `FlexibleMACE`. ``cutoffs`` (A): a number for all atoms, a mapping by chemical symbol,
-    an array with one value an atom, the path of a cutoffs file, or None for 6.0 A (a static model: its own cutoff).
+    ``model`` is a `StaticMACE` or `FlexibleMACE`. ``cutoffs`` (A): a number for all atoms, a mapping by chemical
+    symbol, an array with one value an atom, the path of a cutoffs file, or None for 6.0 A (a static model: its own).
     Raises `ValueError` for cutoffs that are not positive and finite, that exceed the model's r_max, or that are not the
     one cutoff of a static model. Cutoffs below the interval that the model was trained on, and a file that was made for
     another model, give a `CutoffWarning`.

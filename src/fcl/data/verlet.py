@@ -1,4 +1,4 @@
-"""One structure after another of a simulation as a `Batch`: a neighbour list with a skin, rebuilt only when it must be."""
+"""The structures of a simulation as batches: a neighbour list with a skin, rebuilt only when it must be."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ class VerletList:
     """Candidate pairs within m_ij + ``skin`` (A), pruned to r_ij <= m_ij at every step.
 
     Candidates are kept until an atom may have come within its pair cutoff unseen. ``rebuilds`` counts how often they
-    were computed. The pruned pairs are the same, in the same order, as those of a fresh list, so that energies and forces
-    do not depend on the skin, to the last bit. ``mixing`` is the model's rule; tensors are made in ``dtype`` on ``device``.
+    were computed. The pruned pairs are the same, in the same order, as those of a fresh list, so that energies and
+    forces do not depend on the skin, to the last bit. ``mixing`` is the model's rule; tensors are made in ``dtype`` on
+    ``device``.
     """
 
     def __init__(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import warnings
 
@@ -15,7 +17,8 @@ with torch.serialization.safe_globals([slice]):
 _SAFE_LOADING = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 _before = os.environ.get(_SAFE_LOADING)
 
-with warnings.catch_warnings():
+# Importing mace also prints which optional packages it lacks: standard output belongs to whoever imports this module.
+with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
     warnings.simplefilter("ignore")  # deprecations inside mace-torch's imports
     from mace.modules.blocks import RealAgnosticInteractionBlock, RealAgnosticResidualInteractionBlock
     from mace.modules.models import ScaleShiftMACE

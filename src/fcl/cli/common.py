@@ -1,0 +1,87 @@
+"""What the commands share: their arguments, how cutoffs are written, tables and JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+Model = Annotated[Path, typer.Argument(help="Model file (.safetensors), with its card (.json) beside it.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, ...; auto takes a GPU where there is one.")]
+Precision = Annotated[Literal["float32", "float64"], typer.Option("--dtype", help="Precision of the computation.")]
+AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON, with all digits, instead of a table.")]
+CutoffText = Annotated[
+    str | None, typer.Option("--cutoffs", help="6.0, or H=3.9,C=4.6, or a cutoffs file. [default: 6.0]")
+]
+Skin = Annotated[float, typer.Option(help="Skin of the neighbour list (A); no result depends on it.", min=0.0)]
+
+
+def parse_cutoffs(text: str | None) -> float | dict[str, float] | Path | None:
+    """``6.0``, ``H=3.9,C=4.6`` or the path of a cutoffs file; a malformed list is a usage error."""
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    if "=" not in text or Path(text).exists():
+        return Path(text)
+    cutoffs = {}
+    for part in text.split(","):
+        symbol, _, value = part.partition("=")
+        try:
+            cutoffs[symbol.strip()] = float(value)
+        except ValueError:
+            raise typer.BadParameter(
+                f"{part.strip()!r} is not of the form ELEMENT=ANGSTROMS", param_hint="--cutoffs"
+            ) from None
+    return cutoffs
+
+
+def print_json(result: Any) -> None:
+    """``result`` on standard output; a number that is not finite becomes null."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {str(key): plain(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [plain(item) for item in value]
+        if isinstance(value, float) and not math.isfinite(value):
+            return None
+        return str(value) if isinstance(value, Path) else value
+
+    typer.echo(json.dumps(plain(result), indent=2, ensure_ascii=False))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
+    """A table on standard output: the first column to the left, the others to the right; as wide as it has to be."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, name in enumerate(columns):
+        table.add_column(name, justify="right" if index else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    console = Console()
+    console.print(table, width=console.measure(table).maximum, crop=False, overflow="ignore", no_wrap=True)
+
+
+def print_facts(facts: Iterable[tuple[str, str]], title: str | None = None) -> None:
+    """Names and values, one a line."""
+    facts = list(facts)
+    if title:
+        typer.echo(title)
+    width = max(len(name) for name, _ in facts)
+    for name, value in facts:
+        typer.echo(f"  {name:<{width}}  {value}")
+
+
+def cutoff_line(cutoffs: dict[str, float]) -> str:
+    """Cutoffs by element on one line: ``H 3.90  C 4.60``."""
+    return "  ".join(f"{symbol} {value:.2f}" for symbol, value in cutoffs.items())

@@ -1,0 +1,111 @@
+"""``fcl info`` and ``fcl evaluate``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fcl.cli.common import AsJSON, Device, Model, Precision, parse_cutoffs, print_facts, print_json, print_table
+
+
+def info(model: Model, as_json: AsJSON = False) -> None:
+    """Say what a model is: kind, cutoffs that it allows, elements, how it was trained.
+
+    The weights are compared with the card (SHA-256).
+    """
+    from fcl.files import sha256_file
+    from fcl.model.files import read_card
+
+    if not model.is_file():
+        raise FileNotFoundError(f"{model}: no such model file")
+    card = read_card(model)
+    if sha256_file(model) != card["weights_sha256"]:
+        raise ValueError(f"{model}: the weights are not those of its card (SHA-256 differs)")
+    if as_json:
+        print_json(card)
+        return
+    r_min, r_max = card.get("r_min_angstrom"), card["r_max_angstrom"]
+    if card["kind"] == "static":
+        reach = f"{r_max} A, fixed"
+    else:
+        reach = f"up to {r_max} A" + (f", trained from {r_min} A" if r_min else "")
+    settings = card["model"]
+    facts = [
+        ("kind", {"fcl": "flexible cutoffs", "static": "static cutoff"}[card["kind"]]),
+        ("cutoffs", reach),
+        ("elements", f"Z = 1-{settings['num_elements']}"),
+        ("parameters", f"{card['parameters']:,}".replace(",", " ")),
+        ("features", f"{settings['hidden_irreps']}, {settings['num_interactions']} layers"),
+        ("mixing rule", settings["mixing_rule"]),
+        ("weights", f"{card['weights_sha256'][:16]}... (verified)"),
+    ]
+    facts += [(name, str(card[name])) for name in ("study", "stage", "seed", "best_epoch", "epochs") if name in card]
+    print_facts(facts, str(model))
+
+
+def evaluate(
+    model: Model,
+    data: Annotated[Path, typer.Argument(help="Extended XYZ with energy and forces (also .gz).")],
+    cutoffs: Annotated[
+        list[str] | None,
+        typer.Option(help="6.0, or H=3.9,C=4.6, or a cutoffs file; repeat it to compare. [default: 6.0]"),
+    ] = None,
+    subset: Annotated[str | None, typer.Option(help="Only the frames of this subset.")] = None,
+    device: Device = "auto",
+    dtype: Precision = "float32",
+    as_json: AsJSON = False,
+) -> None:
+    """Errors, pairs per atom and time of a model on labelled structures, at one choice of cutoffs or several.
+
+    Energies are compared as the model was trained: with isolated-atom energies removed.
+    """
+    import numpy as np
+    import torch
+
+    from fcl.cutoff_choice import CutoffChoice
+    from fcl.data.batch import GraphData
+    from fcl.data.store import arrays_from_frames
+    from fcl.data.structures import frames_of
+    from fcl.compute import torch_device, torch_dtype
+    from fcl.evaluation import EVALUATION_BATCH_SIZE, rows_by_subset
+    from fcl.evaluation import evaluate as errors_of
+    from fcl.model.files import load
+
+    potential = load(model, dtype=torch_dtype(dtype), device=torch_device(device)).requires_grad_(False)
+    choices = [CutoffChoice(potential, parse_cutoffs(text)) for text in cutoffs or [None]]
+    frames = frames_of(data, subset=subset, num_elements=potential.settings.num_elements)
+    graphs = GraphData(arrays_from_frames(frames, potential.cutoff_limit), torch_dtype(dtype), torch_device(device))
+    rows = []
+    for text, choice in zip(cutoffs or [f"{choices[0].per_atom:g}"], choices, strict=True):
+
+        def rule(batch, choice=choice):
+            values = choice.of(batch.numbers.cpu().numpy())
+            return torch.as_tensor(np.array(values), dtype=graphs.dtype, device=graphs.device)
+
+        errors_of(potential, graphs, rule, EVALUATION_BATCH_SIZE, torch.arange(min(8, len(graphs))))  # not timed
+        started = time.perf_counter()
+        errors = errors_of(potential, graphs, rule, EVALUATION_BATCH_SIZE)
+        seconds = time.perf_counter() - started
+        overall, *parts = rows_by_subset(errors, graphs, cutoffs=text)
+        overall["microseconds_per_atom"] = 1e6 * seconds / int(errors.atoms.sum())
+        rows += [overall, *(parts if len(parts) > 1 else ())]
+    if as_json:
+        print_json({"model": str(model), "data": str(data), "results": rows})
+        return
+    columns = ("cutoffs", "subset", "structures", "force RMSE", "force MAE", "energy RMSE", "energy MAE")
+    columns = (*columns, "pairs/atom", "us/atom")
+    table = [
+        (
+            Path(row["cutoffs"]).name, row["subset"], str(row["structures"]),
+            *(f"{1000 * row[key]:.1f}" for key in ("force_rmse_ev_per_angstrom", "force_mae_ev_per_angstrom")),
+            *(f"{1000 * row[key]:.1f}" for key in ("energy_rmse_ev_per_atom", "energy_mae_ev_per_atom")),
+            f"{row['pairs_per_atom']:.1f}",
+            f"{row['microseconds_per_atom']:.0f}" if "microseconds_per_atom" in row else "",
+        )
+        for row in rows
+    ]  # fmt: skip
+    print_table(columns, table)
+    typer.echo("forces in meV/A, energies in meV/atom; time of energy and forces, on this machine")

@@ -1,0 +1,26 @@
+"""Where and in which precision to compute, by name."""
+
+from __future__ import annotations
+
+import torch
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def torch_dtype(dtype: str | torch.dtype) -> torch.dtype:
+    """``"float32"`` or ``"float64"``, by name or as torch's; `ValueError` for another one."""
+    if dtype in DTYPES.values():
+        return dtype
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype {dtype!r} is unknown; known are {', '.join(DTYPES)}")
+    return DTYPES[dtype]
+
+
+def torch_device(device: str | torch.device | None) -> torch.device:
+    """The device of that name; None or "auto" takes a GPU where there is one. `ValueError` if it is not there."""
+    if device is None or device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.empty(0, device=device).device  # with its index: "cuda" is then "cuda:0"
+    except (RuntimeError, AssertionError) as error:  # an unknown name; a build of torch without CUDA
+        raise ValueError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from None

@@ -1,0 +1,119 @@
+"""Relaxation and molecular dynamics with any ASE calculator, as the command line runs them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from ase import units
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """Whether the forces came below the limit, steps taken, energies (eV) before and after, largest force (eV/A)."""
+
+    converged: bool
+    steps: int
+    energy_before: float
+    energy_after: float
+    max_force: float
+
+
+@dataclass(frozen=True)
+class Dynamics:
+    """Of every step, the first included: times [n] ps, total_energy [n] eV, temperature [n] K; atoms; wall time."""
+
+    times: np.ndarray
+    total_energy: np.ndarray
+    temperature: np.ndarray
+    atoms: int
+    seconds: float
+
+    @property
+    def drift(self) -> float:
+        """Slope of the total energy by least squares (meV/atom/ps); NaN for fewer than two steps."""
+        return energy_drift(self.times, self.total_energy, self.atoms)
+
+    @property
+    def microseconds_per_atom_step(self) -> float:
+        """Wall time of a step and an atom."""
+        return 1e6 * self.seconds / (max(len(self.times) - 1, 1) * self.atoms)
+
+
+def energy_drift(times: np.ndarray, energies: np.ndarray, atoms: int) -> float:
+    """Slope of ``energies`` [n] (eV) against ``times`` [n] (ps) by least squares, in meV/atom/ps."""
+    if len(times) < 3:
+        return float("nan")
+    return 1000.0 * float(np.polyfit(times - times[0], energies - energies[0], 1)[0]) / atoms
+
+
+def relax(atoms, *, fmax: float = 0.01, steps: int = 500, cell: bool = False) -> Relaxation:
+    """Minimise the energy of ``atoms`` (in place) by LBFGS until no force exceeds ``fmax`` (eV/A).
+
+    With ``cell`` the lattice relaxes too, and its generalised forces count. Raises `ValueError` where there is no
+    lattice to relax.
+    """
+    from ase.filters import FrechetCellFilter
+    from ase.optimize import LBFGS
+
+    if cell and not (atoms.cell.rank == 3 and atoms.pbc.any()):
+        raise ValueError("there is no cell to relax: the structure is not periodic or its cell has no volume")
+    before = atoms.get_potential_energy()
+    target = FrechetCellFilter(atoms) if cell else atoms
+    with LBFGS(target, logfile=None) as optimizer:
+        converged = bool(optimizer.run(fmax=fmax, steps=steps))
+        taken = optimizer.get_number_of_steps()
+    largest = float(np.linalg.norm(target.get_forces(), axis=1).max())
+    return Relaxation(converged, taken, before, atoms.get_potential_energy(), largest)
+
+
+def molecular_dynamics(
+    atoms,
+    *,
+    temperature: float,
+    timestep: float = 0.5,
+    steps: int = 1000,
+    thermostat: bool = False,
+    friction: float = 0.01,
+    seed: int = 0,
+    interval: int = 10,
+    on_frame: Callable[[object], None] = lambda atoms: None,
+) -> Dynamics:
+    """Run ``steps`` of ``timestep`` (fs) from velocities drawn at ``temperature`` (K) without total momentum, in place.
+
+    Velocity Verlet (NVE), or Langevin dynamics with ``friction`` (1/fs) under ``thermostat``. ``on_frame`` is called
+    with the atoms at the start and every ``interval`` steps. Raises `FloatingPointError` when the energy is not finite.
+    """
+    from ase.md.langevin import Langevin
+    from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
+    from ase.md.verlet import VelocityVerlet
+
+    random = np.random.RandomState(seed)  # what ASE's programs take
+    MaxwellBoltzmannDistribution(atoms, temperature_K=temperature, rng=random)
+    if len(atoms) > 1:
+        Stationary(atoms)
+    if thermostat:
+        program = Langevin(
+            atoms, timestep * units.fs, temperature_K=temperature, friction=friction / units.fs, rng=random
+        )
+    else:
+        program = VelocityVerlet(atoms, timestep * units.fs)
+    rows = []
+
+    def observe() -> None:
+        potential, kinetic = atoms.get_potential_energy(), atoms.get_kinetic_energy()
+        if not np.isfinite(potential + kinetic):
+            raise FloatingPointError(f"the energy is not finite after {len(rows)} steps; is the time step too long?")
+        rows.append((len(rows) * timestep / 1000.0, potential + kinetic, atoms.get_temperature()))
+        if (len(rows) - 1) % interval == 0:
+            on_frame(atoms)
+
+    atoms.get_forces()  # the first evaluation prepares what later ones reuse; it is not timed
+    program.attach(observe, interval=1)
+    started = time.perf_counter()
+    program.run(steps)
+    seconds = time.perf_counter() - started
+    times, energies, temperatures = (np.array(column) for column in zip(*rows, strict=True))
+    return Dynamics(times, energies, temperatures, len(atoms), seconds)
