@@ -1,8 +1,12 @@
 """Fixtures shared by all tests: float64, one thread, fixed seeds."""
 
+from pathlib import Path
+
 import pytest
 
 from examples import SMALL_MODEL, embedded_frames, labelled, random_structures, structures
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +66,45 @@ def model_settings():
         correlation=1, max_ell=1, num_interactions=2, radial_mlp=[64, 64, 64], fcl_avg_num_neighbors=50.0,
         radial_embedding_hidden=128, cutoff_embedding_hidden=64, cutoff_embedding="released", mixing_rule="arithmetic",
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def crystals():
+    """Path of the embedded test frames: 48 labelled structures, 12 of them molecular crystals."""
+    return ROOT / "resources" / "embedded" / "test.xyz.gz"
+
+
+@pytest.fixture(scope="session")
+def trained_model(small_settings, tmp_path_factory):
+    """File of a small FCL model that was trained for seconds on the embedded molecular crystals."""
+    from types import SimpleNamespace
+
+    import torch
+
+    from fcl.data.batch import GraphData
+    from fcl.data.frames import read_frames
+    from fcl.data.store import arrays_from_frames
+    from fcl.model.files import build_model, save_model
+    from fcl.tolerance import LOSS
+    from fcl.training import fcl_plan, fit
+
+    def data(split):
+        frames = read_frames(ROOT / "resources" / "embedded" / f"{split}.xyz.gz")
+        return GraphData(arrays_from_frames([frame for frame in frames if "molcrys" in frame.subset], 7.0))
+
+    settings = SimpleNamespace(
+        epochs=8, batch_size=8, learning_rate=0.02, weight_decay=0.0, gradient_clip_norm=10.0, plateau_factor=0.5,
+        plateau_patience=5, min_learning_rate=1e-4, early_stopping_patience=8, validation_cutoffs=(5.0,),
+    )  # fmt: skip
+    torch.manual_seed(1)
+    model = build_model("fcl", small_settings, 7.0, dtype=torch.float32)
+    plan = fcl_plan(
+        "tests", settings, SimpleNamespace(r_min=3.5, r_max=7.0), torch.Generator().manual_seed(2), torch.float32
+    )
+    fit(model, data("train"), data("val"), settings, LOSS, plan, order_seed=3)
+    path = tmp_path_factory.mktemp("model") / "small.safetensors"
+    save_model(model, path, {"stage": "train_fcl", "seed": 1, "r_min_angstrom": 3.5})
+    return path
 
 
 @pytest.fixture(scope="session")

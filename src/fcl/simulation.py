@@ -87,16 +87,21 @@ def molecular_dynamics(
     with the atoms at the start and every ``interval`` steps. Raises `FloatingPointError` when the energy is not finite.
     """
     from ase.md.langevin import Langevin
-    from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
+    from ase.md.velocitydistribution import Stationary, thermalize_momenta
     from ase.md.verlet import VelocityVerlet
 
     random = np.random.RandomState(seed)  # what ASE's programs take
-    MaxwellBoltzmannDistribution(atoms, temperature_K=temperature, rng=random)
+    thermalize_momenta(atoms, temperature, rng=random)
     if len(atoms) > 1:
         Stationary(atoms)
     if thermostat:
         program = Langevin(
-            atoms, timestep * units.fs, temperature_K=temperature, friction=friction / units.fs, rng=random
+            atoms,
+            timestep * units.fs,
+            temperature_K=temperature,
+            friction=friction / units.fs,
+            fixcm=False,  # ASE's correction of the total momentum does not sample NVT
+            rng=random,
         )
     else:
         program = VelocityVerlet(atoms, timestep * units.fs)

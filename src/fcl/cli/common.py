@@ -68,8 +68,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: st
         table.add_column(name, justify="right" if index else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    console = Console()
-    console.print(table, width=console.measure(table).maximum, crop=False, overflow="ignore", no_wrap=True)
+    Console(width=1000).print(table)  # the width of the terminal would cut columns off
 
 
 def print_facts(facts: Iterable[tuple[str, str]], title: str | None = None) -> None:

@@ -1,0 +1,191 @@
+"""Cutoffs for a tolerance: a problem with a known answer, and a trained model with held-out structures."""
+
+import math
+
+import pytest
+import torch
+
+from fcl.data.batch import GraphData
+from fcl.data.store import arrays_from_frames
+from fcl.data.structures import frames_of
+from fcl.model.files import load
+from fcl.own_system import Goal, calibrate_own
+from fcl.tolerance import (
+    CalibrationPlan,
+    cheapest_within,
+    errors_at,
+    force_rmse,
+    labelled_by,
+    random_split,
+    relative_increase,
+)
+
+
+@pytest.fixture(scope="module")
+def data(crystals):
+    return GraphData(arrays_from_frames(frames_of(crystals, subset="SHIFTML-molcrys"), 7.0), torch.float32)
+
+
+@pytest.fixture(scope="module")
+def training(crystals):
+    path = crystals.with_name("train.xyz.gz")
+    return GraphData(arrays_from_frames(frames_of(path, subset="SHIFTML-molcrys"), 7.0), torch.float32)
+
+
+@pytest.fixture
+def model(trained_model):
+    return load(trained_model)
+
+
+class Shrinking(torch.nn.Module):
+    """A model whose error in every force component is b (7 - mean cutoff of the structure)."""
+
+    needs_cutoffs, cutoff_limit, card = True, 7.0, {"r_min_angstrom": 3.5}
+
+    def __init__(self, slope):
+        super().__init__()
+        self.slope = slope
+        self.mixing = lambda a, b: 0.5 * (a + b)
+
+    def forward(self, batch, cutoffs, **_):
+        mean = cutoffs.new_zeros(batch.n_structures).index_add(0, batch.structure, cutoffs) / batch.atoms_per_structure
+        offset = self.slope * (7.0 - mean.index_select(0, batch.structure))
+        return {"energy": batch.energy, "forces": batch.forces + offset[:, None]}
+
+
+def plan(**values):
+    return CalibrationPlan.for_structures(4, **({"lower_bound": 3.5, "upper_bound": 7.0, "batch_size": 4} | values))
+
+
+def test_bisection_finds_the_cutoff_of_a_known_problem(data):
+    """One cutoff a for all: error b (7 - a) <= limit at a = 7 - limit / b, the rest is resolution of lambda."""
+    slope, allowed = 1.0, 1.5
+    # Adam's steps are small against the resolution; elements move together since the error sees their mean only
+    best, trials = cheapest_within(
+        Shrinking(slope), data, plan(learning_rate=0.02), allowed, fit=torch.arange(4), validation=torch.arange(4, 12),
+        seed=0, steps=7,
+    )  # fmt: skip
+    assert len(trials) == 9
+    assert best.force_rmse <= allowed
+    passing = [trial for trial in trials if trial.force_rmse <= allowed]
+    assert best.pairs_per_atom == min(trial.pairs_per_atom for trial in passing)
+    assert best.pairs_per_atom < trials[0].pairs_per_atom
+    failing = [trial.lam for trial in trials[2:] if trial.force_rmse > allowed]
+    assert failing and min(failing) > best.lam
+    assert min(failing) / best.lam < 10 ** (5 / 2**5)  # the bracket has closed
+
+
+def test_when_the_lower_bound_is_good_enough_nothing_is_optimised(data):
+    best, trials = cheapest_within(
+        Shrinking(0.1), data, plan(), 1.0, fit=torch.arange(4), validation=torch.arange(4, 12), seed=0
+    )
+    assert set(best.cutoffs.values()) == {3.5} and len(trials) == 2
+
+
+def test_a_limit_that_the_start_exceeds_is_an_error(data):
+    with pytest.raises(ValueError, match=r"force RMSE at 6 A is 1 eV/A already, above the limit of 0.5"):
+        cheapest_within(Shrinking(1.0), data, plan(), 0.5, fit=torch.arange(4), validation=torch.arange(4), seed=0)
+
+
+def test_warm_start(model, data):
+    """A second optimisation goes on from the cutoffs that it is given."""
+    from fcl.calibration import calibrate
+    from fcl.tolerance import LOSS
+
+    start = {"H": 4.2, "C": 5.1}
+    short = CalibrationPlan(epochs=1, lower_bound=3.5, upper_bound=7.0, batch_size=12)
+    row = calibrate(model, data, short, LOSS, 1e-3, seed=0, start=start).history[0]
+    assert (row["cutoff_H"], row["cutoff_C"], row["cutoff_O"]) == (pytest.approx(4.2), pytest.approx(5.1), 6.0)
+
+
+def test_cutoffs_within_a_tolerance_are_checked_on_new_structures(model, data, training):
+    trials = []
+    found = calibrate_own(model, training, Goal(max_increase=0.1), held_out=data, epochs=6, on_trial=trials.append)
+    limit = 1.1 * trials[0].force_rmse
+    chosen = next(trial for trial in trials if trial.cutoffs == found.cutoffs)
+    assert chosen.force_rmse <= limit and any(trial.force_rmse > limit for trial in trials)
+    assert found.saving > 0.2
+    assert found.sizes == {"calibration": 64, "validation": 32, "held_out": 12}
+    rise, uncertainty = found.increase()
+    assert math.isfinite(rise) and 0.0 < uncertainty < 0.5
+    facts = found.facts()
+    assert facts["force_rmse_increase"] == rise and facts["labels"] == "of the data"
+    assert facts["pairs_per_atom"] < facts["reference_pairs_per_atom"]
+
+
+def test_without_labels_the_added_error_is_bounded(model, data):
+    """Labels that are there do not matter; by the triangle inequality the true RMSE rises by no more than is said."""
+    blind = GraphData(arrays_from_frames(frames_of_without_labels(data), 7.0), torch.float32)
+    goal = Goal(lam=1e-4)
+    found = calibrate_own(model, blind, goal, labels=False, reference_cutoff=6.5, epochs=4)
+    same = calibrate_own(model, data, goal, labels=False, reference_cutoff=6.5, epochs=4)
+    assert found.cutoffs == same.cutoffs
+    assert found.increase() is None and "added_force_rmse_ev_per_angstrom" in found.facts()
+    assert force_rmse(found.reference) < 1e-5  # rounding in float32
+    held_out = random_split(len(data), (3, 1), 0)[1]
+    before, after = (force_rmse(errors_at(model, data, cutoffs, held_out)) for cutoffs in (6.5, found.cutoffs))
+    assert after - before <= found.facts()["added_force_rmse_ev_per_angstrom"] + 1e-6
+
+
+def frames_of_without_labels(data):
+    """The structures of `data` with labels that are zero."""
+    from fcl.data.frames import Frame
+
+    frames = []
+    for k in range(len(data)):
+        batch = data.batch(torch.tensor([k]))
+        zero = torch.zeros(batch.n_atoms, 3).numpy()
+        cell = batch.cells[0].double().numpy()
+        periodic = torch.ones(3, dtype=torch.bool).numpy()
+        numbers, positions = batch.numbers.numpy(), batch.positions.double().numpy()
+        frames.append(Frame(numbers, positions, cell, periodic, 0.0, zero, "default", ""))
+    return frames
+
+
+def test_own_labels_are_the_models(model, data):
+    own = labelled_by(model, data, 6.0)
+    assert force_rmse(errors_at(model, own, 6.0)) < 1e-5
+    assert force_rmse(errors_at(model, own, 4.5)) > 0.0
+    assert force_rmse(errors_at(model, data, 6.0)) > 0.1  # the data are not touched
+
+
+def test_a_separate_file_of_held_out_structures(model, data):
+    found = calibrate_own(model, data, Goal(lam=1e-3), held_out=data, epochs=1)
+    assert found.sizes == {"calibration": 12, "held_out": 12}
+    reference = errors_at(model, data, 6.0)
+    assert relative_increase(found.reference, found.chosen)[0] == pytest.approx(
+        force_rmse(found.chosen) / force_rmse(reference) - 1.0
+    )
+
+
+def test_split():
+    parts = random_split(13, (2, 1, 1), 5)
+    assert sorted(torch.cat(parts).tolist()) == list(range(13))
+    assert [len(part) for part in parts] == [6, 4, 3]
+    assert all(torch.equal(a, b) for a, b in zip(parts, random_split(13, (2, 1, 1), 5), strict=True))
+    assert not torch.equal(parts[0], random_split(13, (2, 1, 1), 6)[0])
+    assert [len(part) for part in random_split(3, (2, 1, 1), 0)] == [1, 1, 1]
+    assert [len(part) for part in random_split(4, (98, 1, 1), 0)] == [2, 1, 1]
+    with pytest.raises(ValueError, match="2 structures cannot be split into 3 parts"):
+        random_split(2, (2, 1, 1), 0)
+
+
+def test_goals_and_bounds(model, data, small_settings):
+    from fcl.model.files import build_model
+
+    with pytest.raises(ValueError, match="one goal is needed"):
+        Goal()
+    with pytest.raises(ValueError, match="one goal is needed"):
+        Goal(lam=1e-3, max_increase=0.01)
+    with pytest.raises(ValueError, match="max_increase must be positive"):
+        Goal(max_increase=-0.01)
+    with pytest.raises(ValueError, match="a percentage of it has no meaning"):
+        calibrate_own(model, data, Goal(max_increase=0.01), labels=False)
+    with pytest.raises(ValueError, match="for structures without labels"):
+        calibrate_own(model, data, Goal(max_added=0.01))
+    with pytest.raises(ValueError, match=r"initial cutoff of 7.5 A is not within \[3.5, 7.0\] A"):
+        calibrate_own(model, data, Goal(lam=1e-3), reference_cutoff=7.5)
+    with pytest.raises(ValueError, match="a static model has one cutoff, 5.0 A"):
+        calibrate_own(build_model("static", small_settings, 5.0, 20.0), data, Goal(lam=1e-3))
+    with pytest.raises(ValueError, match="give a lower bound"):
+        calibrate_own(build_model("fcl", small_settings, 7.0), data, Goal(lam=1e-3))
