@@ -24,7 +24,7 @@ from fcl.tolerance import (
 
 @dataclass(frozen=True)
 class Goal:
-    """What is asked for; exactly one of the three.
+    """What is asked for; exactly one of the three. The two limits are kept with one standard error to spare.
 
     ``lam``: this lambda of Eq. 11. ``max_increase``: the force RMSE in validation rises by this fraction at most.
     ``max_added``: smaller cutoffs change the model's own forces by this RMS at most (eV/A); for structures without
@@ -146,11 +146,12 @@ def calibrate_own(
         lam = goal.lam
         cutoffs = calibrate(model, data, plan, LOSS, lam, seed=seed, indices=fit).cutoffs
     else:
-        limit = goal.max_added
+        limit, reference = goal.max_added, None
         if limit is None:
-            limit = (1.0 + goal.max_increase) * force_rmse(errors_at(model, data, reference_cutoff, parts[1]))
+            reference = errors_at(model, data, reference_cutoff, parts[1])
+            limit = (1.0 + goal.max_increase) * force_rmse(reference)
         best, trials = cheapest_within(
-            model, data, plan, limit, fit=fit, validation=parts[1], seed=seed, on_trial=on_trial
+            model, data, plan, limit, fit=fit, validation=parts[1], seed=seed, reference=reference, on_trial=on_trial
         )
         lam, cutoffs = best.lam, best.cutoffs
     everywhere = dict.fromkeys([*symbols_of(data), *symbols_of(check, members)], reference_cutoff)

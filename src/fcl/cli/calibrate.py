@@ -61,8 +61,9 @@ def calibrate(
     """Optimise the cutoffs of each element for your system, and write a cutoffs file.
 
     Either at one trade-off between error and cost (`--lambda`), or for a tolerance (`--max-error-increase`, or
-    `--max-added-error` for structures without labels): then lambda is found by bisection. The answer is checked on
-    structures that took no part. The model itself does not change.
+    `--max-added-error` for structures without labels): then lambda is found by bisection, and the limit is kept with
+    one standard error to spare, so few structures give cautious cutoffs. The answer is checked on structures that took
+    no part. The model itself does not change.
     """
     goals = {"--lambda": lam, "--max-error-increase": max_error_increase, "--max-added-error": max_added_error}
     if sum(value is not None for value in goals.values()) != 1:
@@ -94,7 +95,8 @@ def calibrate(
     def report(trial) -> None:
         at = "uniform" if trial.lam is None else f"lambda {trial.lam:.2g}"
         what = "added force error" if no_labels else "force RMSE"
-        say(f"{at}: {what} {1000 * trial.force_rmse:.1f} meV/A, {trial.pairs_per_atom:.1f} pairs/atom (validation)")
+        error = f"{1000 * trial.force_rmse:.1f} + {1000 * (trial.bound - trial.force_rmse):.1f} meV/A"
+        say(f"{at}: {what} {error}, {trial.pairs_per_atom:.1f} pairs/atom (validation)")
 
     found = calibrate_own(
         potential, graphs(data), goal, held_out=None if held_out is None else graphs(held_out), labels=not no_labels,
