@@ -171,6 +171,8 @@ def md(
     from fcl.simulation import molecular_dynamics
 
     calculator, frames = _prepare(model, structure, cutoffs, device, dtype, skin)
+    if any(n > 1 and not periodic for n, periodic in zip(repeat, frames[-1].pbc, strict=True)):
+        raise ValueError(f"{structure}: cannot be repeated along a direction without periodicity")
     atoms = frames[-1].repeat(repeat)
     atoms.calc = calculator
     pairs = []
