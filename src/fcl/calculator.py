@@ -10,9 +10,9 @@ import torch
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from fcl.compute import torch_device, torch_dtype
 from fcl.cutoff_choice import CutoffChoice, Cutoffs
 from fcl.data.verlet import VerletList
-from fcl.compute import torch_device, torch_dtype
 from fcl.model.files import build_model, load
 
 

@@ -94,7 +94,7 @@ def calibrate(
                 total, parts = objective(model, data, chunk, table, loss, lam, settings.cost)
                 steps.append(torch.cat([torch.stack(list(parts.values())), values.detach().double()]))
                 if data.device.type == "cpu":  # a GPU would have to be waited for: there, at the end of the epoch
-                    _check_finite(float(total), len(history) + len(steps))
+                    _check_finite(float(total.detach()), len(history) + len(steps))
                 (values.grad,) = torch.autograd.grad(total, values)
                 optimizer.step()
                 with torch.no_grad():

@@ -38,6 +38,7 @@ class CalibrationPlan:
     initial_cutoff: float = 6.0
     learning_rate: float = 0.03
     batch_size: int = 8
+    cost: str = "structures"
 
     @classmethod
     def for_structures(cls, n_structures: int, **values) -> CalibrationPlan:

@@ -75,11 +75,11 @@ def calibrate(
         raise typer.BadParameter("is for structures without labels: add --no-labels", param_hint="--max-added-error")
     fraction = _fraction(max_error_increase)
 
+    from fcl.compute import torch_device, torch_dtype
     from fcl.cutoff_choice import write_cutoffs
     from fcl.data.batch import GraphData
     from fcl.data.store import arrays_from_frames
     from fcl.data.structures import frames_of
-    from fcl.compute import torch_device, torch_dtype
     from fcl.files import sha256_file
     from fcl.model.files import load
     from fcl.own_system import Goal, calibrate_own

@@ -65,11 +65,11 @@ def evaluate(
     import numpy as np
     import torch
 
+    from fcl.compute import torch_device, torch_dtype
     from fcl.cutoff_choice import CutoffChoice
     from fcl.data.batch import GraphData
     from fcl.data.store import arrays_from_frames
     from fcl.data.structures import frames_of
-    from fcl.compute import torch_device, torch_dtype
     from fcl.evaluation import EVALUATION_BATCH_SIZE, rows_by_subset
     from fcl.evaluation import evaluate as errors_of
     from fcl.model.files import load

@@ -75,6 +75,7 @@ class VerletList:
             cells=lattice[None],
             energy=empty,
             forces=empty.expand(n, 3),
+            n_candidates=self._pair_index.shape[1],
             pair_index=self._pair_index.index_select(1, keep),
             pair_shifts=shifts,
         )
