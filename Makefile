@@ -28,7 +28,7 @@ smoke: $(STAMP) ## run the smoke study: every rule once, a few minutes, numbers 
 	$(RUN) snakemake --cores $(CORES) --config study=smoke
 
 test: $(STAMP) ## run the tests; line coverage of the library below 95% fails (part of the tests: python -m pytest PATH)
-	$(RUN) python -m pytest --cov=fcl --cov-report=term-missing:skip-covered --cov-fail-under=95
+	$(RUN) python -m pytest -n auto --dist loadfile --cov=fcl --cov-report=term-missing:skip-covered --cov-fail-under=95
 
 test-slurm: $(STAMP) ## run the smoke study through a real Slurm set up for it: root, Debian, about 10 minutes
 	$(RUN) python tests/slurm/smoke.py
