@@ -16,6 +16,7 @@ rule pretrain:
         "results/{study}/benchmarks/pretrain.tsv"
     conda:
         "../../envs/fcl.yaml"
+    priority: 2  # all FCL trainings wait for it
     threads: threads_of
     resources:
         gpu=1,
@@ -48,6 +49,7 @@ rule train_fcl:
         "results/{study}/benchmarks/train_fcl/seed{seed}.tsv"
     conda:
         "../../envs/fcl.yaml"
+    priority: 1  # diatomics and calibrations wait for these, nothing for the static models
     threads: threads_of
     resources:
         gpu=1,
