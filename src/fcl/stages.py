@@ -237,6 +237,7 @@ def evaluate_uniform(study, store: Path, model: Path, cutoffs: list[float], outp
         ("evaluation",),
         inputs,
         started,
+        seed=potential.card.get("seed"),
         extra={"cutoffs_angstrom": list(cutoffs)},
     )
     say(f"{output}: {len(cutoffs)} cutoffs on {len(data)} structures, {time.time() - started:.0f} s")
@@ -264,7 +265,8 @@ def diatomic_curves(study, model: Path, output: Path, manifest: Path) -> None:
             columns = zip(distances.tolist(), energy.tolist(), force.tolist(), strict=True)
             rows += [{**labels, **dict(zip(DIATOMIC_COLUMNS[3:], values, strict=True))} for values in columns]
     write_csv(output, rows, DIATOMIC_COLUMNS)
-    _record(manifest, "diatomic_curves", study, ("diatomics",), {"model": model}, started)
+    seed = potential.card.get("seed")
+    _record(manifest, "diatomic_curves", study, ("diatomics",), {"model": model}, started, seed=seed)
     say(f"{output}: {len(settings.pairs)} pairs at {len(settings.cutoffs)} cutoffs")
 
 

@@ -125,6 +125,8 @@ def test_manifests_say_from_what(done):
     assert set(record["inputs"]) == {"train", "val", "pretrained"} and record["seed"] == 1
     assert record["extra"]["best_epoch"] in (1, 2) and record["extra"]["backend"] == "fast"
     assert set(record["settings"]) == {"model", "cutoffs", "loss", "fcl"}
+    for name in ("fcl_metrics", "diatomics", "cal"):  # what a model of one seed was used for has its seed
+        assert json.loads((done / f"{name}.manifest.json").read_text())["seed"] == 1
 
 
 def test_a_subset_that_is_not_there(done, study, tmp_path):

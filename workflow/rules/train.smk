@@ -14,9 +14,9 @@ rule pretrain:
         "results/{study}/logs/pretrain.log",
     benchmark:
         "results/{study}/benchmarks/pretrain.tsv"
+    priority: 2  # all FCL trainings wait for it
     conda:
         "../../envs/fcl.yaml"
-    priority: 2  # all FCL trainings wait for it
     threads: threads_of
     resources:
         gpu=1,
@@ -47,9 +47,9 @@ rule train_fcl:
         "results/{study}/logs/train_fcl/seed{seed}.log",
     benchmark:
         "results/{study}/benchmarks/train_fcl/seed{seed}.tsv"
+    priority: 1  # diatomics and calibrations wait for these, nothing for the static models
     conda:
         "../../envs/fcl.yaml"
-    priority: 1  # diatomics and calibrations wait for these, nothing for the static models
     threads: threads_of
     resources:
         gpu=1,
