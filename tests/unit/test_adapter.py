@@ -35,7 +35,7 @@ def test_jobs_import_the_library_of_their_checkout(monkeypatch, tmp_path):
 
 def test_the_function_of_a_job_and_its_log(streams, tmp_path):
     log = tmp_path / "logs" / "job.log"
-    function = library_function(SimpleNamespace(log=[str(log)]), "fcl.cutoffs:geometric_mean")
+    function = library_function(SimpleNamespace(log=[str(log)], resources={}), "fcl.cutoffs:geometric_mean")
     assert function is sys.modules["fcl.cutoffs"].geometric_mean
     print("a word on the way")
     print("a fault", file=sys.stderr)
@@ -45,10 +45,10 @@ def test_the_function_of_a_job_and_its_log(streams, tmp_path):
 def test_a_fault_of_the_import_comes_after_the_log_is_open(streams, tmp_path):
     log = tmp_path / "job.log"
     with pytest.raises(ModuleNotFoundError, match="nothing"):
-        library_function(SimpleNamespace(log=[str(log)]), "fcl.nothing:at_all")
+        library_function(SimpleNamespace(log=[str(log)], resources={}), "fcl.nothing:at_all")
     assert log.is_file()
     with pytest.raises(AttributeError, match="at_all"):
-        library_function(SimpleNamespace(log=[str(log)]), "fcl.cutoffs:at_all")
+        library_function(SimpleNamespace(log=[str(log)], resources={}), "fcl.cutoffs:at_all")
 
 
 def test_settings_are_those_of_the_rule_with_compute_from_the_configuration():

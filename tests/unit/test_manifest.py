@@ -85,6 +85,7 @@ def job(folder, rule="figure_05", **params):
     (folder / "a.csv").write_text("x\n")
     return SimpleNamespace(
         rule=rule,
+        resources={},
         log=[str(folder / "job.log")],
         input=[str(folder / "a.csv")],
         output=SimpleNamespace(manifest=str(folder / "fig05.manifest.json")),
