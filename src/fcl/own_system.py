@@ -63,6 +63,11 @@ class OwnCutoffs:
     chosen: Errors
 
     @property
+    def kept_reference(self) -> bool:
+        """Whether no other cutoffs that were tried met the goal, so that these are still the uniform reference ones."""
+        return all(cutoff == self.reference_cutoff for cutoff in self.cutoffs.values())
+
+    @property
     def saving(self) -> float:
         """Fraction of the pairs per atom that is saved."""
         return 1.0 - float(self.chosen.pairs.mean() / self.reference.pairs.mean())

@@ -1,6 +1,8 @@
 """Cutoffs for a tolerance: a problem with a known answer, and a trained model with held-out structures."""
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -102,7 +104,9 @@ def test_warm_start(model, data):
     assert (row["cutoff_H"], row["cutoff_C"], row["cutoff_O"]) == (pytest.approx(4.2), pytest.approx(5.1), 6.0)
 
 
-def test_cutoffs_within_a_tolerance_are_checked_on_new_structures(model, data, training):
+def test_cutoffs_within_a_tolerance_are_checked_on_new_structures(model, data, training, capsys):
+    from fcl.cli.calibrate import print_answer
+
     trials = []
     calibrate_own(model, training, Goal(max_increase=10.0), held_out=data, epochs=1, on_trial=trials.append)
     worst = trials[1].bound / trials[0].force_rmse - 1.0  # at the lower bound: a tolerance between makes work
@@ -118,6 +122,10 @@ def test_cutoffs_within_a_tolerance_are_checked_on_new_structures(model, data, t
     assert found.sizes == {"calibration": 64, "validation": 32, "held_out": 12}
     rise, uncertainty = found.increase()
     assert math.isfinite(rise) and 0.0 < uncertainty < 0.5
+    unchanged = replace(found, cutoffs=dict.fromkeys(found.cutoffs, 6.0), chosen=found.reference)
+    assert unchanged.kept_reference and not found.kept_reference
+    print_answer(unchanged, Path("own.json"))  # "0% fewer" alone could be taken for a result
+    assert f"no smaller cutoffs met the goal in {len(found.trials)} trials" in capsys.readouterr().out
     facts = found.facts()
     assert facts["force_rmse_increase"] == rise and facts["labels"] == "of the data"
     assert facts["pairs_per_atom"] < facts["reference_pairs_per_atom"]

@@ -115,12 +115,14 @@ def calibrate(
     if as_json:
         print_json({"output": str(output), "cutoffs": found.cutoffs, "provenance": provenance})
     else:
-        _print(found, output)
+        print_answer(found, output)
 
 
-def _print(found, output: Path) -> None:
+def print_answer(found, output: Path) -> None:
     """The answer in words."""
     facts = [("cutoffs (A)", cutoff_line(found.cutoffs))]
+    if found.kept_reference:
+        facts.append(("nothing saved", f"no smaller cutoffs met the goal in {len(found.trials)} trials"))
     if found.not_calibrated:
         facts.append(("not calibrated", ", ".join(found.not_calibrated) + f": kept at {found.reference_cutoff:g} A"))
     before, after = found.reference.metrics(), found.chosen.metrics()
