@@ -97,12 +97,7 @@ class FCLCalculator(Calculator):
             raise ValueError("a structure without atoms has no energy")
         if not (np.isfinite(positions).all() and np.isfinite(cell).all()):
             raise ValueError("positions or cell hold values that are not finite")
-        last = self.model.settings.num_elements
-        if numbers.min() < 1 or numbers.max() > last:
-            from ase.data import chemical_symbols
-
-            outside = sorted({chemical_symbols[z] for z in numbers[(numbers < 1) | (numbers > last)]})
-            raise ValueError(f"the model has the elements Z = 1-{last}, not {', '.join(outside)}")
+        self.model.check_elements(torch.as_tensor(numbers))
 
 
 def _array(values: torch.Tensor) -> np.ndarray:

@@ -50,12 +50,11 @@ def _compute(study):
     """(dtype, device) of the study; also sets the number of threads and the precision of float32 products."""
     import torch
 
+    from fcl.compute import torch_device, torch_dtype
+
     torch.set_num_threads(study.compute.threads)
     torch.set_float32_matmul_precision("high" if study.compute.tf32 else "highest")
-    name = study.compute.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return {"float32": torch.float32, "float64": torch.float64}[study.compute.dtype], torch.device(name)
+    return torch_dtype(study.compute.dtype), torch_device(study.compute.device)
 
 
 def _data(study, path: Path):

@@ -31,7 +31,7 @@ def half_pairs(
     positions, cell = np.ascontiguousarray(positions, dtype=np.float64), np.asarray(cell, dtype=np.float64)
     if not has_volume(cell, pbc):
         raise ValueError(f"Lattice: no volume along the periodic directions {pbc.tolist()}")
-    box = _box(cell, pbc)
+    box = complete_box(cell, pbc)
     _check_size(len(positions), box, pbc, cutoff)
     library = NeighborList(cutoff=float(cutoff), full_list=False)
     i, j, shifts, distances = library.compute(
@@ -47,7 +47,7 @@ def half_pairs(
     return np.stack([i, j])[:, order], shifts[order], distances[order]
 
 
-def _box(cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
+def complete_box(cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
     """The cell with regular vectors along directions without periodicity, where it may hold zeros or anything."""
     if pbc.all():
         return cell

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fcl.data.frames import Frame, FrameError, read_frames
+from fcl.data.frames import Frame, FrameError, has_volume, read_frames
 
 
 def read_structures(path: str | Path, num_elements: int = 118) -> list:
@@ -34,7 +34,7 @@ def read_structures(path: str | Path, num_elements: int = 118) -> list:
             if not np.isfinite(values).all():
                 raise FrameError(path, index, key, "holds values that are not finite")
         pbc = np.asarray(atoms.pbc)
-        if pbc.any() and np.linalg.matrix_rank(atoms.cell.array[pbc]) < pbc.sum():
+        if not has_volume(atoms.cell.array, pbc):
             raise FrameError(path, index, "Lattice", f"no volume along the periodic directions {pbc.tolist()}")
         _check_elements(path, index, atoms.numbers, num_elements)
         atoms.calc = None

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from fcl.data.batch import Batch
-from fcl.data.neighbors import half_pairs
+from fcl.data.neighbors import complete_box, half_pairs
 
 #: Added to every search radius (A), so that pairs at r_ij = m_ij are decided here and not by the library's rounding.
 _MARGIN = 1e-6
@@ -56,7 +56,7 @@ class VerletList:
         numbers [n]; positions [n, 3] A; cell [3, 3] A (rows; zero where there is none); pbc [3]; cutoffs [n] A. The
         labels of the batch are empty.
         """
-        box = _complete(cell, pbc)
+        box = complete_box(cell, pbc)
         if not self._still_good(numbers, positions, box, pbc, cutoffs):
             self._build(numbers, positions, box, pbc, cutoffs)
         x, lattice = self._exact(positions), self._exact(cell)
@@ -124,12 +124,3 @@ class VerletList:
     def _exact(self, values: np.ndarray) -> torch.Tensor:
         """``values`` on the device in float64: pairs are chosen in double precision whatever the model computes in."""
         return torch.tensor(np.asarray(values), dtype=torch.float64, device=self.device)
-
-
-def _complete(cell: np.ndarray, pbc: np.ndarray) -> np.ndarray:
-    """The lattice with unit vectors along directions without periodicity, where a cell may hold zeros or anything."""
-    if pbc.all():
-        return cell
-    from ase.geometry import complete_cell
-
-    return complete_cell(np.where(pbc[:, None], cell, 0.0))

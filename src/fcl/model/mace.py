@@ -59,7 +59,7 @@ class StaticMACE(ScaleShiftMACE):
         if abs(cutoff - self.cutoff_limit) > 1e-9:
             raise ValueError(f"a static model of cutoff {self.cutoff_limit} A cannot be evaluated at {cutoff} A")
 
-    def _check_elements(self, numbers: torch.Tensor) -> None:
+    def check_elements(self, numbers: torch.Tensor) -> None:
         """Raise `ValueError` for an atomic number outside 1 .. the model's number of elements."""
         known = len(self.atomic_numbers)
         if len(numbers) and not (1 <= int(numbers.min()) and int(numbers.max()) <= known):
@@ -67,7 +67,7 @@ class StaticMACE(ScaleShiftMACE):
 
             unknown = sorted({z for z in numbers.tolist() if not 1 <= z <= known})
             names = ", ".join(chemical_symbols[z] if 0 <= z < len(chemical_symbols) else str(z) for z in unknown)
-            raise ValueError(f"the model knows elements 1 to {known}, but not {names}")
+            raise ValueError(f"the model has the elements Z = 1-{known}, not {names}")
 
     # -- what differs between the static and the flexible model --------------------------------------------------------
 
@@ -154,7 +154,7 @@ class StaticMACE(ScaleShiftMACE):
         if batch.pair_index is None:
             raise ValueError("the batch has no pairs: call GraphData.select_pairs first")
         if batch.numbers.device.type == "cpu":  # on a GPU the host would have to wait for the answer
-            self._check_elements(batch.numbers)
+            self.check_elements(batch.numbers)
         i, j = batch.pair_index
         with torch.set_grad_enabled(training or forces or stress):
             positions = batch.positions
