@@ -17,6 +17,9 @@ SYMBOLS = (
     "Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og"
 ).split()
 
+#: Each step is an evaluation of a whole split.
+LARGEST_GRID = 1000
+
 
 def lambda_label(lam: float) -> str:
     """How a trade-off parameter is written in a file name: ``1e-04``."""
@@ -29,10 +32,12 @@ def cutoff_label(cutoff: float) -> str:
 
 
 def check_grid(start: float, stop: float, step: float) -> None:
-    """The grid goes upwards and ends at ``stop``."""
+    """The grid goes upwards, ends at ``stop`` and has at most `LARGEST_GRID` steps."""
     if stop < start:
         raise ValueError(f"stop = {stop:g} is below start = {start:g}")
     steps = (stop - start) / step
+    if steps > LARGEST_GRID:  # infinite for a step of 1e-308
+        raise ValueError(f"step = {step:g} makes {steps:g} steps, more than {LARGEST_GRID}")
     if abs(steps - round(steps)) > 1e-6:
         raise ValueError(f"step = {step:g} does not divide stop - start = {stop - start:g}")
 

@@ -135,6 +135,8 @@ def test_an_unknown_key_is_an_error_at_every_level_and_the_nearest_one_is_named(
         ("protocol.pretrain.epochs", 50, "pretrain.milestones: 100 is never reached"),
         ("protocol.evaluation.uniform_cutoffs.stop", 8.0, "evaluation.uniform_cutoffs: 8 A"),
         ("protocol.evaluation.uniform_cutoffs.step", 0.3, "step = 0.3 does not divide"),
+        ("protocol.evaluation.uniform_cutoffs.step", 1e-308, "step = 1e-308 makes inf steps, more than 1000"),
+        ("protocol.evaluation.uniform_cutoffs.step", 1e-6, "step = 1e-06 makes 3.5e+06 steps"),
         ("protocol.evaluation.uniform_cutoffs.start", 8.0, "stop = 7 is below start = 8"),
         ("protocol.diatomics.pairs", ["H-Xx"], "diatomics.pairs: 'H-Xx' is not a pair"),
         ("protocol.diatomics.pairs", ["HO"], "diatomics.pairs: 'HO' is not a pair"),
