@@ -19,6 +19,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fcl import config_checks as checks
+from fcl.config_bases import inherited
 from fcl.config_errors import ConfigError, deep_merge, explain, nearest
 
 SPLITS = ("train", "val", "test")
@@ -93,6 +94,7 @@ class CutoffSettings(Section):
 
     r_min: Positive = Field(description="lower end of the sampled interval")
     r_max: Positive = Field(description="upper end; also the cutoff of the graph store and of FCL's Bessel functions")
+    sampling: Literal["atoms", "structures"] = Field(description="a cutoff drawn for each atom, or for each structure")
 
 
 class LossSettings(Section):
@@ -366,10 +368,10 @@ class Config(Section):
         return self
 
     def resolve(self, name: str) -> Study:
-        """The study ``name``: the protocol with the study's own values put over it, leaf by leaf."""
+        """The study ``name``: the protocol with the values of its bases and its own put over it, leaf by leaf."""
         if name not in self.studies:
             raise ConfigError(f"there is no study {name!r}{nearest(name, self.studies)}")
-        merged = deep_merge(self.protocol.model_dump(), self.studies[name])
+        merged = deep_merge(self.protocol.model_dump(), inherited(self.studies, name))
         try:
             return Study.model_validate({**merged, "name": name})
         except ValidationError as error:

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel
 
 from fcl.config import SECTION_MODELS, Config, RuleResources, load_config
+from fcl.config_bases import changes
 from fcl.config_errors import _models_of
 
 HEAD = """# Configuration
@@ -29,6 +30,12 @@ energies in eV.
 
 A blank cell means that the study keeps the protocol's value.
 """
+BASED = """## Studies with a base
+
+A study with `base` takes over the values of that study; only what it changes is listed here. Results that do not depend
+on the change are those of the base: graph stores, the pre-trained model and static models are not made again. `purpose`
+says what it is compared for.
+"""
 RESOURCES = """## `resources`
 
 What a job of each rule asks of a scheduler: memory (MB) and time (minutes), multiplied by the attempt, and cores where
@@ -38,7 +45,8 @@ they are not `compute.threads`; no result depends on it.
 
 def configuration_page(config: Config) -> str:
     """The page as Markdown: one table a section, one row a setting, one column a study that overrides any."""
-    studies = [name for name, overrides in config.studies.items() if overrides]
+    based = [name for name, overrides in config.studies.items() if "base" in overrides]
+    studies = [name for name, overrides in config.studies.items() if overrides and name not in based]
     lines = [HEAD.format(default=config.study)]
     for section, model in SECTION_MODELS.items():
         lines += [f"## `{section}`\n", f"{(model.__doc__ or '').splitlines()[0]}\n"]
@@ -49,6 +57,13 @@ def configuration_page(config: Config) -> str:
             cells = [_text(value), *("" if override is ... else _text(override) for override in overrides)]
             lines.append(_row([f"`{section}.{'.'.join(path)}`", *cells, description]))
         lines.append("")
+    lines += [BASED, *_table(["study", "base", "purpose", "setting", "base's value", "value"])] if based else []
+    for name in based:
+        labels = [f"`{name}`", *(f"`{config.studies[name].get(key, '')}`" for key in ("base", "purpose"))]
+        for dotted, (before, after) in changes(config, name).items():
+            lines.append(_row([*labels, f"`{dotted}`", _text(before), _text(after)]))
+            labels = ["", "", ""]
+    lines += [""] if based else []
     lines += [RESOURCES, *_table(["rule", *RuleResources.model_fields])]
     for rule, resources in config.resources.model_dump().items():
         lines.append(_row([f"`{rule}`", *(_text(value) for value in resources.values())]))

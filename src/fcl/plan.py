@@ -1,6 +1,6 @@
 """What a study would take on this machine: hours, memory and disk of each stage, from a few seconds of measurement.
 
-python -m fcl.plan                     every study of config.yaml
+python -m fcl.plan                     every study of config.yaml that has no base
 python -m fcl.plan --study paper       one of them
 
 Steps of training, evaluation and calibration with the study's own model and batch sizes are timed on structures of the
@@ -239,12 +239,13 @@ def _timed(function, *arguments, **options) -> tuple[Any, float]:
 
 
 def describe(source: str | Path | Mapping[str, Any], names: list[str] | None = None) -> str:
-    """The plans of the studies ``names`` of a configuration (all of them by default) as Markdown."""
+    """The plans of the studies ``names`` of a configuration as Markdown; by default of all that have no base."""
     from fcl.manifest import device_name
 
     config = load_config(source)
     pages = []
-    for name in names or sorted(config.studies, key=lambda name: name != config.study):
+    own = [name for name, overrides in config.studies.items() if "base" not in overrides]
+    for name in names or sorted(own, key=lambda name: name != config.study):
         study = config.resolve(name)
         manifest = load_data_manifest(study.data.manifest)
         speed = measure(study, manifest)

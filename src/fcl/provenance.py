@@ -23,6 +23,7 @@ NEUTRAL = frozenset(
     for name in (
         "adapter",
         "config",
+        "config_bases",
         "config_checks",
         "config_errors",
         "config_table",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from fcl.cutoffs import sample_cutoffs
+from fcl.cutoffs import cutoff_sampler
 from fcl.data.batch import Batch, GraphData
 from fcl.data.loader import selected_batches, split_order
 from fcl.evaluation import EVALUATION_BATCH_SIZE, CutoffRule, Errors, evaluate, uniform_rule
@@ -111,7 +111,7 @@ def fcl_plan(name: str, settings, cutoffs, generator: torch.Generator, dtype: to
     """Algorithm 1: cutoffs of all atoms anew at each step from U(r_min, r_max); plateau schedule, early stopping."""
     return Plan(
         name,
-        lambda batch: sample_cutoffs(batch.n_atoms, cutoffs.r_min, cutoffs.r_max, generator, dtype),
+        cutoff_sampler(cutoffs, generator, dtype),
         tuple(settings.validation_cutoffs),
         plateau_scheduler,
         settings.early_stopping_patience,

@@ -13,7 +13,7 @@ from fcl.config import SECTION_MODELS, SECTIONS, Config, Protocol, Study, Unifor
 from fcl.config_errors import ConfigError, _models_of, deep_merge, nearest
 
 ROOT = Path(__file__).resolve().parents[2]
-STUDIES = ("smoke", "mini", "paper")
+STUDIES = ("smoke", "mini", "embedded", "paper")
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +42,8 @@ def changed(raw, dotted, value):
 
 def test_the_shipped_studies_are_valid_and_mini_is_the_default(config):
     assert config.study == "mini"
-    assert set(config.studies) == set(STUDIES)
-    for name in STUDIES:
+    assert {name for name, overrides in config.studies.items() if "base" not in overrides} == set(STUDIES)
+    for name in config.studies:
         assert config.resolve(name).name == name
 
 
@@ -85,7 +85,18 @@ def test_the_paper_study_holds_the_numbers_of_the_paper(config, key, value):
     assert getattr(getattr(config.resolve("paper"), section), leaf) == value
 
 
-@pytest.mark.parametrize("name", ["smoke", "mini"])
+def test_embedded_keeps_the_schedule_of_the_paper(config):
+    """Only what scales with the data differs: batch sizes, and how long and for which models is calibrated."""
+    paper, embedded = config.resolve("paper"), config.resolve("embedded")
+    allowed = {"batch_size"}
+    for section in ("model", "cutoffs", "loss", "pretrain", "fcl", "static", "evaluation", "diatomics"):
+        own, papers = getattr(embedded, section).model_dump(), getattr(paper, section).model_dump()
+        assert {key for key in own if own[key] != papers[key]} <= allowed, section
+    assert embedded.calibration.learning_rate == paper.calibration.learning_rate
+    assert embedded.calibration.seeds == embedded.fcl.seeds == (1, 2, 3)
+
+
+@pytest.mark.parametrize("name", ["smoke", "mini", "embedded"])
 def test_small_studies_run_offline_and_their_calibration_can_cross_the_interval(config, name):
     study = config.resolve(name)
     assert study.data.manifest == "resources/embedded/manifest.yaml"

@@ -59,7 +59,7 @@ def test_batches_carry_their_pairs_and_cutoffs(graphs):
 
 def test_history_tells_the_mean_cutoff_and_batching_is_checked(small_settings, frames):
     data = GraphData(arrays_from_frames(frames, 7.0), torch.float64)
-    interval = SimpleNamespace(r_min=4.0, r_max=5.0)
+    interval = SimpleNamespace(r_min=4.0, r_max=5.0, sampling="atoms")
 
     def run(**options):
         torch.manual_seed(0)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from fcl.cutoffs import sample_cutoffs
+from fcl.cutoffs import SAMPLINGS, cutoff_sampler, sample_cutoffs
 from fcl.data.batch import GraphData
 from fcl.data.store import arrays_from_frames
 from fcl.evaluation import evaluate, uniform_rule
@@ -22,7 +22,7 @@ SETTINGS = SimpleNamespace(
     plateau_patience=2, min_learning_rate=1e-5, early_stopping_patience=5, validation_cutoffs=(4.0, 5.0),
     milestones=(2,), gamma=0.5,
 )  # fmt: skip
-INTERVAL = SimpleNamespace(r_min=3.5, r_max=7.0)
+INTERVAL = SimpleNamespace(r_min=3.5, r_max=7.0, sampling="atoms")
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +53,27 @@ def test_atoms_and_steps_are_independent():
     for a, b in ((steps[:, :-1], steps[:, 1:]), (steps[:-1], steps[1:])):
         assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < CORRELATION
     assert len(np.unique(steps)) == steps.size
+
+
+def test_a_cutoff_is_drawn_for_each_atom_or_for_each_structure(data):
+    batch = data.batch(torch.arange(len(data)))
+    shares = {}
+    for sampling in SAMPLINGS:
+        settings = SimpleNamespace(**{**vars(INTERVAL), "sampling": sampling})
+        draw = cutoff_sampler(settings, torch.Generator().manual_seed(4), torch.float64)
+        cutoffs, again = draw(batch), draw(batch)
+        assert cutoffs.shape == batch.numbers.shape and not torch.equal(cutoffs, again)
+        assert 3.5 <= float(cutoffs.min()) < float(cutoffs.max()) <= 7.0
+        shares[sampling] = [len(part.unique()) / len(part) for part in cutoffs.split(batch.atoms_per_structure.tolist())]
+        assert len(cutoffs.unique()) == {"atoms": batch.n_atoms, "structures": batch.n_structures}[sampling]
+    assert set(shares["atoms"]) == {1.0}
+    assert shares["structures"] == [1 / n for n in batch.atoms_per_structure.tolist()]
+
+
+def test_an_unknown_sampling_is_an_error():
+    settings = SimpleNamespace(r_min=3.5, r_max=7.0, sampling="elements")
+    with pytest.raises(ValueError, match="sampling 'elements' is unknown; known are atoms, structures"):
+        cutoff_sampler(settings, torch.Generator(), torch.float64)
 
 
 def test_sampling_follows_its_generator_only():
