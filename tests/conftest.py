@@ -99,7 +99,11 @@ def trained_model(small_settings, tmp_path_factory):
     torch.manual_seed(1)
     model = build_model("fcl", small_settings, 7.0, dtype=torch.float32)
     plan = fcl_plan(
-        "tests", settings, SimpleNamespace(r_min=3.5, r_max=7.0, sampling="atoms"), torch.Generator().manual_seed(2), torch.float32
+        "tests",
+        settings,
+        SimpleNamespace(r_min=3.5, r_max=7.0, sampling="atoms"),
+        torch.Generator().manual_seed(2),
+        torch.float32,
     )
     fit(model, data("train"), data("val"), settings, LOSS, plan, order_seed=3)
     path = tmp_path_factory.mktemp("model") / "small.safetensors"

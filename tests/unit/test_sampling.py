@@ -64,7 +64,9 @@ def test_a_cutoff_is_drawn_for_each_atom_or_for_each_structure(data):
         cutoffs, again = draw(batch), draw(batch)
         assert cutoffs.shape == batch.numbers.shape and not torch.equal(cutoffs, again)
         assert 3.5 <= float(cutoffs.min()) < float(cutoffs.max()) <= 7.0
-        shares[sampling] = [len(part.unique()) / len(part) for part in cutoffs.split(batch.atoms_per_structure.tolist())]
+        shares[sampling] = [
+            len(part.unique()) / len(part) for part in cutoffs.split(batch.atoms_per_structure.tolist())
+        ]
         assert len(cutoffs.unique()) == {"atoms": batch.n_atoms, "structures": batch.n_structures}[sampling]
     assert set(shares["atoms"]) == {1.0}
     assert shares["structures"] == [1 / n for n in batch.atoms_per_structure.tolist()]

@@ -3,8 +3,8 @@
 
 rule calibrate_cutoffs:
     input:
-        train=lambda w: f"results/{w.study}/stores/{study_of(w).calibration.split}.h5",
-        test="results/{study}/stores/test.h5",
+        train=lambda w: store_file(w.study, study_of(w).calibration.split),
+        test=stored("test"),
         model="results/{study}/models/fcl_seed{seed}.safetensors",
         card="results/{study}/models/fcl_seed{seed}.json",
     output:

@@ -3,11 +3,7 @@
 
 rule claims_table:
     input:
-        metrics=lambda w: results(
-            study_of(w),
-            "metrics/{model}.csv",
-            model=[*fcl_models(study_of(w)), *static_models(study_of(w))],
-        ),
+        metrics=uniform_metrics,
         histories=lambda w: results(study_of(w), "metrics/history/{model}.csv", model=fcl_models(study_of(w))),
         diatomics=lambda w: results(study_of(w), "diatomics/{model}.csv", model=fcl_models(study_of(w))),
         cutoffs=lambda w: calibrated(study_of(w), ".json"),

@@ -2,15 +2,21 @@
 import functools
 
 from fcl.adapter import export_source_path
+from fcl.config_bases import owner_of_pretrained, owner_of_static, owner_of_store
 from fcl.config_checks import cutoff_label, lambda_label
 from fcl.dataset import load_data_manifest
 from fcl.provenance import adapter_digest
+from fcl.record import settle_times, without_records
 from fcl.selection import nearest_lambda, shown_subset, smallest_lambdas
 from snakemake.logging import logger
 
 export_source_path(workflow.basedir)  # jobs import the library of this checkout, in a conda environment too
 
 STUDY = CONFIG.resolve(CONFIG.study)  # the study that the targets belong to
+
+if workflow.is_main_process and without_records(Path()):  # a fresh clone: times mean nothing, checksums decide
+    for name in CONFIG.studies:
+        settle_times(Path("results") / name)
 
 
 wildcard_constraints:
@@ -48,9 +54,9 @@ def settings(wildcards, *sections, **narrowed):
 
 def store_settings(wildcards):
     """What a graph store depends on: the data, and the range of its pairs, but neither where files were got from nor
-    the lower end of the sampled cutoffs."""
-    r_max = study_of(wildcards).cutoffs.r_max
-    return settings(wildcards, data={"local_dir": None}, cutoffs={"r_min": r_max})
+    how cutoffs are sampled."""
+    reach = {"r_min": study_of(wildcards).cutoffs.r_max, "sampling": "atoms"}
+    return settings(wildcards, data={"local_dir": None}, cutoffs=reach)
 
 
 def dtype_of(wildcards):
@@ -128,7 +134,44 @@ def fitted_references(wildcards):
     """The store whose fitted reference energies hold for the other splits too: that of the training split."""
     if wildcards.split == "train" or not data_manifest(wildcards).fits_references():
         return []
-    return f"results/{wildcards.study}/stores/train.h5"
+    return store_file(wildcards.study, "train")
+
+
+@functools.cache
+def store_file(study, split):
+    """The graph store of a split: that of the study's base where it is the same."""
+    return f"results/{owner_of_store(CONFIG, study)}/stores/{split}.h5"
+
+
+def stored(split):
+    """Input function of a rule that needs the graph store of ``split``."""
+    return lambda wildcards: store_file(wildcards.study, split)
+
+
+@functools.cache
+def owner_of_model(study, model):
+    """The study that trains (and evaluates) a model of ``study``: its base, where the training is the same."""
+    if model == "pretrain":
+        return owner_of_pretrained(CONFIG, study)
+    if not model.startswith("static_r"):
+        return study
+    cutoff, seed = model.removeprefix("static_r").split("_seed")
+    return owner_of_static(CONFIG, study, float(cutoff), int(seed))
+
+
+def model_file(suffix, model=None):
+    """Input function of a rule that needs weights or card of ``model``, by default of that of its wildcards."""
+
+    def path(wildcards):
+        name = model or wildcards.model
+        return f"results/{owner_of_model(wildcards.study, name)}/models/{name}.{suffix}"
+
+    return path
+
+
+def metrics_files(study, models):
+    """Errors of models at uniform cutoffs; those of a model that is the base's are the base's too."""
+    return [f"results/{owner_of_model(study.name, model)}/metrics/{model}.csv" for model in models]
 
 
 def evaluated_cutoffs(wildcards):
@@ -205,7 +248,7 @@ def figure_files(number, title, numbers=True):
 def uniform_metrics(wildcards):
     """Errors of the FCL models and of the static ones at uniform cutoffs."""
     study = study_of(wildcards)
-    return results(study, "metrics/{model}.csv", model=[*fcl_models(study), *static_models(study)])
+    return metrics_files(study, [*fcl_models(study), *static_models(study)])
 
 
 def diatomic_tables(wildcards):

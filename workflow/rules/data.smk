@@ -56,8 +56,8 @@ rule build_store:
 
 rule describe_data:
     input:
-        train="results/{study}/stores/train.h5",
-        test="results/{study}/stores/test.h5",
+        train=stored("train"),
+        test=stored("test"),
     output:
         neighbors="results/{study}/data/neighbors.csv",
         elements="results/{study}/data/elements.csv",

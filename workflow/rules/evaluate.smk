@@ -3,9 +3,9 @@
 
 rule evaluate_cutoffs:
     input:
-        store="results/{study}/stores/test.h5",
-        model="results/{study}/models/{model}.safetensors",
-        card="results/{study}/models/{model}.json",
+        store=stored("test"),
+        model=model_file("safetensors"),
+        card=model_file("json"),
     output:
         metrics="results/{study}/metrics/{model}.csv",
         manifest="results/{study}/metrics/{model}.manifest.json",
@@ -33,8 +33,4 @@ rule evaluate_cutoffs:
 
 rule evaluate_all:
     input:
-        results(
-            STUDY,
-            "metrics/{model}.csv",
-            model=["pretrain", *fcl_models(STUDY), *static_models(STUDY)],
-        ),
+        metrics_files(STUDY, ["pretrain", *fcl_models(STUDY), *static_models(STUDY)]),

@@ -3,8 +3,8 @@
 
 rule pretrain:
     input:
-        train="results/{study}/stores/train.h5",
-        val="results/{study}/stores/val.h5",
+        train=stored("train"),
+        val=stored("val"),
     output:
         model="results/{study}/models/pretrain.safetensors",
         card="results/{study}/models/pretrain.json",
@@ -34,10 +34,10 @@ rule pretrain:
 
 rule train_fcl:
     input:
-        train="results/{study}/stores/train.h5",
-        val="results/{study}/stores/val.h5",
-        pretrained="results/{study}/models/pretrain.safetensors",
-        card="results/{study}/models/pretrain.json",
+        train=stored("train"),
+        val=stored("val"),
+        pretrained=model_file("safetensors", "pretrain"),
+        card=model_file("json", "pretrain"),
     output:
         model="results/{study}/models/fcl_seed{seed}.safetensors",
         card="results/{study}/models/fcl_seed{seed}.json",
@@ -67,8 +67,8 @@ rule train_fcl:
 
 rule train_static:
     input:
-        train="results/{study}/stores/train.h5",
-        val="results/{study}/stores/val.h5",
+        train=stored("train"),
+        val=stored("val"),
     output:
         model="results/{study}/models/static_r{cutoff}_seed{seed}.safetensors",
         card="results/{study}/models/static_r{cutoff}_seed{seed}.json",
@@ -102,8 +102,7 @@ rule train_static:
 
 rule train_all:
     input:
-        results(
-            STUDY,
-            "models/{model}.safetensors",
-            model=["pretrain", *fcl_models(STUDY), *static_models(STUDY)],
-        ),
+        [
+            f"results/{owner_of_model(STUDY.name, model)}/models/{model}.safetensors"
+            for model in ["pretrain", *fcl_models(STUDY), *static_models(STUDY)]
+        ],
