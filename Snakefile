@@ -43,7 +43,8 @@ include: "workflow/rules/plan.smk"
 rule all:
     default_target: True
     input:
-        rules.evaluate_all.input,  # of every model; weights by themselves are not asked for, so a clone need not have them
+        # every model is evaluated; weights are not asked for by themselves, as a clone need not have them
+        rules.evaluate_all.input,
         rules.diatomics_all.input,
         rules.calibrate_all.input,
         rules.figures.input,

@@ -14,7 +14,9 @@ export_source_path(workflow.basedir)  # jobs import the library of this checkout
 
 STUDY = CONFIG.resolve(CONFIG.study)  # the study that the targets belong to
 
-if workflow.is_main_process and without_records(Path()):  # a fresh clone: times mean nothing, checksums decide
+if workflow.is_main_process and without_records(
+    Path()
+):  # a fresh clone: times mean nothing, checksums decide
     for name in CONFIG.studies:
         settle_times(Path("results") / name)
 
