@@ -2,7 +2,7 @@
 import functools
 
 from fcl.adapter import export_source_path
-from fcl.config_bases import owner_of_pretrained, owner_of_static, owner_of_store
+from fcl.config_bases import changes, derived, owner_of_pretrained, owner_of_static, owner_of_store
 from fcl.config_checks import cutoff_label, lambda_label
 from fcl.dataset import load_data_manifest
 from fcl.provenance import adapter_digest

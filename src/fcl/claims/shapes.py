@@ -60,6 +60,16 @@ def _curves(results: Results, cutoffs: Sequence[float]) -> dict[tuple[str, float
     return found
 
 
+def turns_by_seed(results: Results, cutoff: float | None = None) -> dict[int, float]:
+    """Turning points of a curve between 3 A and ``cutoff`` (A), the largest one of the curves where it is None: means
+    over the pairs of atoms, by seed."""
+    cutoff = float(results.curves["cutoff_angstrom"].max()) if cutoff is None else cutoff
+    turns: dict[int, list[int]] = {}
+    for (_, _, seed), (distances, energy) in _curves(results, (cutoff,)).items():
+        turns.setdefault(seed, []).append(turning_points(energy[distances <= cutoff + 1e-9]))
+    return {seed: float(np.mean(values)) for seed, values in turns.items()}
+
+
 def oscillation(results: Results) -> Measured:
     """Curves turn at least twice between 3 A and the cutoff at 7 A, and at most once at 4, 5 and 6 A.
 

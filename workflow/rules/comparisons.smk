@@ -1,0 +1,108 @@
+# A study beside those that are based on it: the ablation table, the learning curve, a training once more.
+
+REPEATED = derived(CONFIG.studies, STUDY.name, "repeat")
+
+
+def made_for(wildcards, purpose):
+    """The studies that are based on that of a job for ``purpose``."""
+    names = derived(CONFIG.studies, wildcards.study, purpose)
+    if not names:
+        raise WorkflowError(f"no study of config.yaml has base: {wildcards.study} and purpose: {purpose}")
+    return [resolve(name) for name in names]
+
+
+def compared(wildcards):
+    """What the ablation table reads of the FCL models of a study and of its ablations."""
+    studies = [study_of(wildcards), *made_for(wildcards, "ablation")]
+    return [
+        file
+        for study in studies
+        for folder in ("metrics", "diatomics")
+        for file in results(study, f"{folder}/{{model}}.csv", model=fcl_models(study))
+    ]
+
+
+def learning_cutoff(wildcards):
+    """The cutoff of the static models of the learning curve."""
+    return made_for(wildcards, "learning_curve")[0].static.cutoffs[0]
+
+
+def learning_models(wildcards):
+    """(study, static model) of each model of the learning curve."""
+    return [
+        (study, f"static_r{cutoff_label(learning_cutoff(wildcards))}_seed{seed}")
+        for study in [*made_for(wildcards, "learning_curve"), study_of(wildcards)]
+        for seed in study.static.seeds
+    ]
+
+
+rule ablations_table:
+    input:
+        compared,
+    output:
+        csv="results/{study}/ablations.csv",
+        markdown="results/{study}/ablations.md",
+        manifest="results/{study}/ablations.manifest.json",
+    log:
+        "results/{study}/logs/ablations.log",
+    conda:
+        "../../envs/plot.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("tables"),
+        runtime=minutes("tables"),
+    params:
+        base=lambda w: f"results/{w.study}",
+        ablations=lambda w: {study.name: f"results/{study.name}" for study in made_for(w, "ablation")},
+        changes=lambda w: {study.name: changes(CONFIG, study.name) for study in made_for(w, "ablation")},
+        title=lambda w: data_manifest(w).title,
+        code=source_digest("fcl.comparisons:write_ablations"),
+    message:
+        "Setting the ablations of {wildcards.study} beside it"
+    script:
+        "../scripts/ablations_table.py"
+
+
+rule learning_curve_figure:
+    input:
+        metrics=lambda w: [metrics_files(study, [model])[0] for study, model in learning_models(w)],
+        stores=lambda w: [
+            store_file(study.name, "train").replace(".h5", ".manifest.json")
+            for study, _ in learning_models(w)
+        ],
+    output:
+        png="results/{study}/figures/learning_curve.png",
+        pdf="results/{study}/figures/learning_curve.pdf",
+        numbers="results/{study}/figures/learning_curve.csv",
+        manifest="results/{study}/figures/learning_curve.manifest.json",
+    log:
+        "results/{study}/logs/figures/learning_curve.log",
+    conda:
+        "../../envs/plot.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("figures"),
+        runtime=minutes("figures"),
+    params:
+        title=lambda w: data_manifest(w).title,
+        cutoff=learning_cutoff,
+        code=source_digest("fcl.comparisons:learning_curve"),
+    message:
+        "Drawing the learning curve"
+    script:
+        "../scripts/learning_curve.py"
+
+
+rule ablations:
+    input:
+        results(STUDY, "ablations.{suffix}", suffix=["csv", "md", "manifest.json"]),
+
+
+rule learning_curve:
+    input:
+        results(STUDY, "figures/learning_curve.{suffix}", suffix=["png", "pdf", "csv", "manifest.json"]),
+
+
+rule repeat:
+    input:
+        [file for name in REPEATED for file in metrics_files(resolve(name), fcl_models(resolve(name)))],

@@ -1,0 +1,15 @@
+"""The ablations of a study beside it."""
+
+from pathlib import Path
+
+from fcl.adapter import recorded_function
+
+write_ablations = recorded_function(snakemake, "fcl.comparisons:write_ablations")
+write_ablations(
+    snakemake.params.base,
+    snakemake.params.ablations,
+    snakemake.params.changes,
+    csv=Path(snakemake.output.csv),
+    markdown=Path(snakemake.output.markdown),
+    title=snakemake.params.title,
+)
