@@ -122,17 +122,22 @@ class Results:
             raise NotEvaluated(f"{subset} was not calibrated at lambda {lam:g}" if lam else f"{subset}: no initial row")
         return _by_seed(rows, quantity)
 
-    def element_cutoffs(self, subset: str, lam: float) -> dict[str, float]:
-        """Optimised cutoffs (A) by symbol, means over the calibrated seeds."""
-        tables = [
-            table
+    def element_cutoffs_by_seed(self, subset: str, lam: float) -> dict[str, dict[int, float]]:
+        """Optimised cutoffs (A) by symbol and seed, of the elements that were calibrated with every seed."""
+        tables = {
+            int(provenance["seed"]): table
             for provenance, table in self._tables
             if provenance["subset"] == subset and np.isclose(provenance["lambda"], lam)
-        ]
+        }
         if not tables:
             raise NotEvaluated(f"{subset} was not calibrated at lambda {lam:g}")
-        common = [symbol for symbol in tables[0] if all(symbol in table for table in tables)]
-        return {symbol: float(np.mean([table[symbol] for table in tables])) for symbol in common}
+        common = [symbol for symbol in next(iter(tables.values())) if all(symbol in table for table in tables.values())]
+        return {symbol: {seed: table[symbol] for seed, table in tables.items()} for symbol in common}
+
+    def element_cutoffs(self, subset: str, lam: float) -> dict[str, float]:
+        """Optimised cutoffs (A) by symbol, means over the calibrated seeds."""
+        by_seed = self.element_cutoffs_by_seed(subset, lam)
+        return {symbol: float(np.mean(list(values.values()))) for symbol, values in by_seed.items()}
 
     def calibrated_subsets(self, lam: float) -> list[str]:
         """Subsets with cutoffs at ``lam``, in the order of the files."""

@@ -63,10 +63,10 @@ def penalty(results: Results, subset: str, lam: float) -> Measured:
 
 def element_cutoff(results: Results, subset: str, element: str, lam: float) -> Measured:
     """Optimised cutoff (A) of one element."""
-    table = results.element_cutoffs(subset, lam)
+    table = results.element_cutoffs_by_seed(subset, lam)
     if element not in table:
         raise NotEvaluated(f"the calibration structures of {subset} hold no {element}")
-    return Measured(table[element])
+    return over_seeds(table[element])
 
 
 FUNCTIONS: dict[str, Callable[[Results], Measured]] = {

@@ -18,6 +18,8 @@ from fcl.files import write_csv, write_text
 from fcl.tables.common import Column, markdown, shown
 
 PathLike = str | os.PathLike[str]
+#: Sections that say at which points a trained model is looked at.
+OBSERVATION = ("evaluation", "diatomics")
 HIGHER, LOWER, ALIKE = "higher", "lower", "no difference"
 COLUMNS = (
     "study", "change", "quantity", "unit", "base", "base_std", "value", "value_std", "difference", "half_width",
@@ -110,8 +112,9 @@ def _unit(row: Any) -> str:
 
 
 def change_text(changes: Mapping[str, tuple[Any, Any]]) -> str:
-    """``fcl.epochs 500 -> 125``; several separated by semicolons."""
-    return "; ".join(f"{dotted} {before} -> {after}" for dotted, (before, after) in changes.items())
+    """``fcl.epochs 500 -> 125``; several separated by semicolons. How results are looked at is no change."""
+    made = {dotted: values for dotted, values in changes.items() if dotted.split(".")[0] not in OBSERVATION}
+    return "; ".join(f"{dotted} {before} -> {after}" for dotted, (before, after) in made.items())
 
 
 def write_ablations(

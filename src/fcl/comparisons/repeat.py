@@ -20,7 +20,7 @@ def history_digest(path: PathLike) -> str:
     path = Path(path)
     if not path.is_file():
         raise NotEvaluated(f"{path.name} is missing")
-    table = pd.read_csv(path, dtype=str, keep_default_na=False).drop(columns="seconds")
+    table = pd.read_csv(path, dtype=str, keep_default_na=False).drop(columns="seconds", errors="ignore")
     return hashlib.sha256(table.to_csv(index=False, lineterminator="\n").encode()).hexdigest()
 
 
@@ -36,6 +36,9 @@ def repeated_digests(first: PathLike, second: PathLike, seed: int) -> dict[str, 
     """Digests of history and weights of the FCL model of ``seed`` in the folders of two studies."""
     model = MODEL.format(seed=seed)
     folders = (Path(first), Path(second))
+    for folder in folders:
+        if not folder.is_dir():
+            raise NotEvaluated(f"the study {folder.name} has not been run")
     return {
         "validation history": tuple(history_digest(folder / f"metrics/history/{model}.csv") for folder in folders),
         "weights": tuple(weights_digest(folder / f"models/{model}.manifest.json") for folder in folders),
