@@ -13,7 +13,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help venv mini smoke test test-slurm lint bench mutants embedded-data clean
+.PHONY: help venv mini smoke embedded test test-slurm lint bench mutants embedded-data clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -26,6 +26,9 @@ mini: $(STAMP) ## run the mini study: a small, real one, offline, about 15 minut
 
 smoke: $(STAMP) ## run the smoke study: every rule once, a few minutes, numbers without meaning
 	$(RUN) snakemake --cores $(CORES) --config study=smoke
+
+embedded: $(STAMP) ## run the embedded study, the paper's schedule on the data of mini: hours on 2 cores
+	$(RUN) snakemake --cores $(CORES) --config study=embedded
 
 test: $(STAMP) ## run the tests; line coverage of the library below 95% fails (part of the tests: python -m pytest PATH)
 	$(RUN) python -m pytest -n auto --dist loadfile --cov=fcl --cov-report=term-missing:skip-covered --cov-fail-under=95

@@ -6,7 +6,7 @@ import shutil
 import time
 
 import pytest
-from dry_runs import planned, snakemake
+from dry_runs import ROOT, copy_workflow, planned, snakemake
 
 SUBSETS = ("MC3D", "SHIFTML-molfrags")  # of the smoke study
 FIGURES = {f"figure_{number:02d}": 1 for number in range(1, 11)}
@@ -46,6 +46,33 @@ def test_the_paper_plans_the_whole_protocol(tree):
 
 def test_mini_is_the_default_and_needs_no_download(tree):
     assert planned(tree) == WHOLE
+
+
+def test_embedded_plans_the_whole_protocol_with_three_seeds_calibrated(tree):
+    assert planned(tree, "--config", "study=embedded") == WHOLE | {"calibrate_cutoffs": 60}
+
+
+@pytest.mark.parametrize(
+    ("target", "jobs"),
+    [
+        # three seeds of the study and of five ablations; one of them reaches farther and has stores of its own
+        (
+            "ablations",
+            {"build_store": 6, "pretrain": 1, "train_fcl": 18, "evaluate_cutoffs": 18, "diatomic_curves": 18},
+        ),
+        ("learning_curve", {"build_store": 9, "train_static": 9, "evaluate_cutoffs": 9}),
+        ("repeat", {"build_store": 3, "pretrain": 1, "train_fcl": 1, "evaluate_cutoffs": 1}),
+    ],
+)
+def test_studies_with_a_base_share_what_does_not_depend_on_their_change(tree, target, jobs):
+    own = {"ablations": {"ablations_table": 1}, "learning_curve": {"learning_curve_figure": 1}, "repeat": {}}[target]
+    assert planned(tree, target, "--config", "study=embedded") == jobs | own | {target: 1}
+
+
+def test_a_study_without_ablations_says_so(tree):
+    done = snakemake(tree, "ablations", "--dry-run", "--config", "study=smoke")
+    assert done.returncode != 0
+    assert "no study of config.yaml has base: smoke and purpose: ablation" in done.stdout
 
 
 def test_smoke_is_small(tree):
@@ -222,6 +249,21 @@ def test_nothing_is_run_for_results_that_came_with_a_clone(finished, tmp_path):
     jobs = planned(folder, "figures", "tables", "claims", "--config", "study=smoke")
     # made again, as the captions, claims and sources that they show are newer; no job of these needs a model or data
     assert set(jobs) <= {"table_01", "table_02", "table_03", "table_04", "claims_table", "tables", "claims"}
+
+
+def test_a_clone_has_nothing_to_do_for_the_study_of_record(tmp_path):
+    """Results as git writes them, in an order of times that means nothing: checksums decide until a job has run."""
+    folder = copy_workflow(tmp_path / "clone")
+    left_out = shutil.ignore_patterns("*.h5", "*.rejected.csv", "*.safetensors", "logs", "benchmarks")
+    shutil.copytree(ROOT / "results/mini", folder / "results/mini", ignore=left_out)
+    files = sorted(path for path in (folder / "results").rglob("*") if path.is_file())
+    for age, path in enumerate(files):
+        os.utime(path, (time.time() - 7 * age % 1000,) * 2)
+    assert planned(folder) == {}
+    with (folder / "results/mini/metrics/fcl_seed1.csv").open("a") as stream:
+        stream.write("\n")
+    jobs = planned(folder)
+    assert {"figure_03", "figure_08", "claims_table"} <= set(jobs) <= {*FIGURES, "claims_table", "report_page", "all"}
 
 
 def test_an_edit_of_a_script_counts_by_its_content(finished):

@@ -139,7 +139,7 @@ def _panel(axes: Axes, table: pd.DataFrame, error: str, *, color: str) -> None:
 
 
 def _label_points(figure: Figure, table: pd.DataFrame, error: str, panels: dict[str, Axes]) -> None:
-    """Write lambda beside each point, on the side where it is farthest from the curve, markers and other labels."""
+    """Write lambda beside each point, where it is farthest from the curve, markers, error bars and other labels."""
     figure.draw_without_rendering()  # the layout decides which side of a point is free
     angles = np.deg2rad(np.arange(0.0, 360.0, 22.5))
     directions = LABEL_DISTANCE * np.stack([1.25 * np.cos(angles), np.sin(angles)], axis=1)  # labels are wide
@@ -151,6 +151,11 @@ def _label_points(figure: Figure, table: pd.DataFrame, error: str, panels: dict[
         steps = np.linspace(0.0, 1.0, 50)[:, None]
         curve = positions[optimised]
         taken = [positions, *(a + steps * (b - a) for a, b in zip(curve[:-1], curve[1:], strict=True))]
+        for axis, name in enumerate((f"{PAIRS}_std", f"{error}_std")):  # none for a single seed
+            reach = np.zeros_like(points)
+            reach[:, axis] = rows[name].fillna(0.0)
+            ends = (axes.transData.transform(points + sign * reach) * 72.0 / figure.dpi for sign in (-1.0, 1.0))
+            taken += [a + steps * (b - a) for a, b in zip(*ends, strict=True)]
         for value, data, point in zip(rows.loc[optimised, "lambda"], points[optimised], curve, strict=True):
             obstacles = np.concatenate(taken)
             distances = np.linalg.norm((point + directions)[:, None] - obstacles, axis=2).min(axis=1)
