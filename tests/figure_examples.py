@@ -67,6 +67,28 @@ def write_diatomics(folder, seeds=(1, 2)):
     return files
 
 
+HISTORIES = ("pretrain", "fcl_seed1", "fcl_seed2", "static_r4.0_seed1", "static_r4.0_seed2", "static_r5.0_seed1")
+
+
+def write_histories(folder, names=HISTORIES):
+    """Five epochs of each training, the fourth the best; every number is another one, so that none can be mixed up."""
+    files = []
+    for number, name in enumerate(names, start=1):
+        epochs = np.arange(1, 6)
+        table = pd.DataFrame(
+            {
+                "epoch": epochs,
+                "learning_rate": 0.01 * number / epochs,
+                "train_loss": 2.0 * number / epochs,
+                "val_loss": 3.0 * number / np.minimum(epochs, 4) + 0.1 * (epochs == 5),
+                "best": epochs <= 4,
+            }
+        )
+        files.append(folder / f"{name}.csv")
+        table.to_csv(files[-1], index=False)
+    return files
+
+
 def write_calibration_metrics(folder, seeds=(1,)):
     """Errors and pairs before and after calibration, a file a subset, lambda and seed."""
     files = []

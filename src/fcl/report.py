@@ -80,11 +80,12 @@ def versions(manifests: Iterable[dict]) -> str:
 
 def _figure(image: PathLike, text: PathLike, page: Path) -> str:
     image = Path(image)
-    number = int(re.sub(r"\D", "", image.stem))
+    number = re.fullmatch(r"fig(\d+)", image.stem)
+    name = f"Figure {int(number[1])}" if number else image.stem.capitalize()  # not in the paper: fig03, but training
     link = Path(os.path.relpath(image, page.parent)).as_posix()
     # plain paragraphs in reStructuredText, which read the same in Markdown: Snakemake's report has the same caption
     caption = Path(text).read_text(encoding="utf-8").strip()
-    return f"### Figure {number}\n\n![Figure {number}]({link})\n\n{caption}"
+    return f"### {name}\n\n![{name}]({link})\n\n{caption}"
 
 
 def _table(page: PathLike) -> str:

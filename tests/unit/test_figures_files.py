@@ -16,6 +16,7 @@ from figure_examples import (
     write_calibration,
     write_calibration_metrics,
     write_diatomics,
+    write_histories,
     write_metrics,
 )
 
@@ -45,6 +46,7 @@ def draw_all(tables, folder):
     settings = {"mixing_rule": "arithmetic", "initial_cutoff": 6.0}
     fcl.figures.figure_01(example, cutoffs, *outputs(folder, "figure_01"), title=TITLE, **settings)
     fcl.figures.figure_02(*outputs(folder, "figure_02")[:2], r_min=3.5, r_max=7.0, initial_cutoff=6.0)
+    fcl.figures.figure_training(write_histories(tables), *outputs(folder, "figure_training")[:2], title=TITLE)
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
@@ -54,7 +56,8 @@ def test_figures_drawn_again_are_the_same_files(tmp_path):
     assert drawn == draw_all(tmp_path, tmp_path / "again")
     assert dict(matplotlib.rcParams) == before
     names = [f"{figure}.{suffix}" for figure in fcl.figures.__all__ for suffix in ("png", "pdf", "csv")]
-    assert sorted(drawn) == sorted(set(names) - {"figure_02.csv"})  # a schematic has no numbers
+    without = {"figure_02.csv", "figure_training.csv"}  # a schematic; the histories as they are
+    assert sorted(drawn) == sorted(set(names) - without)
     for name, content in drawn.items():
         if name.endswith(".pdf"):
             assert content.startswith(b"%PDF")
@@ -75,8 +78,8 @@ def test_torch_is_not_imported_and_matplotlib_stays_as_it_was():
     assert done.stdout.split() == ["False", "True"]
 
 
-def test_all_ten_figures_are_there():
-    assert fcl.figures.__all__ == [f"figure_{number:02d}" for number in range(1, 11)]
+def test_all_ten_figures_and_that_of_the_trainings_are_there():
+    assert fcl.figures.__all__ == [*(f"figure_{number:02d}" for number in range(1, 11)), "figure_training"]
     assert resources.files("fcl.figures").joinpath("fcl.mplstyle").is_file()
 
 

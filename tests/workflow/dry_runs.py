@@ -62,7 +62,7 @@ def _draw(*inputs, png, pdf, csv=None, **settings):
             write_text(path, f"{settings}: {len(files)} files\\n")
 
 figure_01 = figure_02 = figure_03 = figure_04 = figure_05 = _draw
-figure_06 = figure_07 = figure_08 = figure_09 = figure_10 = _draw
+figure_06 = figure_07 = figure_08 = figure_09 = figure_10 = figure_training = _draw
 """
 # What is made of result files: module -> stub. Every file that a rule declares is written, and nothing else.
 STUB_PRODUCTS = {

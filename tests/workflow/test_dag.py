@@ -9,7 +9,7 @@ import pytest
 from dry_runs import ROOT, copy_workflow, planned, snakemake
 
 SUBSETS = ("MC3D", "SHIFTML-molfrags")  # of the smoke study
-FIGURES = {f"figure_{number:02d}": 1 for number in range(1, 11)}
+FIGURES = {f"figure_{number:02d}": 1 for number in range(1, 11)} | {"figure_training": 1}
 SMALL = {
     "build_store": 3,
     "describe_data": 1,
@@ -158,6 +158,7 @@ def test_every_figure_has_its_files_and_a_manifest(finished):
     suffixes = ("png", "pdf", "csv", "manifest.json")
     names = {f"fig{number:02d}.{suffix}" for number in range(1, 11) for suffix in suffixes}
     assert {path.name for path in figures.iterdir()} == names - {"fig02.csv"}  # a schematic has no numbers
+    assert all((figures.parent / f"training.{suffix}").is_file() for suffix in ("png", "pdf", "manifest.json"))
     manifest = json.loads((figures / "fig06.manifest.json").read_text())
     assert (manifest["stage"], manifest["study"]) == ("figure_06", "smoke")
     calibrations = [f"results/smoke/calibration/{subset}_lambda1e-04_seed1.json" for subset in SUBSETS]
@@ -186,7 +187,7 @@ def test_figures_show_the_parts_of_a_study_that_the_paper_shows(finished):
                 "train_fcl": 1,
                 "evaluate_cutoffs": 1,
                 "diatomic_curves": 1,
-                **once(UNIFORM + DIATOMIC),
+                **once((*UNIFORM, *DIATOMIC, "figure_training")),
             },
         ),
         (
@@ -195,7 +196,7 @@ def test_figures_show_the_parts_of_a_study_that_the_paper_shows(finished):
         ),
         (
             {"static": {"cutoffs": [4.0, 5.0, 6.0]}},
-            {"train_static": 1, "evaluate_cutoffs": 1, "table_02": 1, **once(UNIFORM)},
+            {"train_static": 1, "evaluate_cutoffs": 1, "table_02": 1, **once((*UNIFORM, "figure_training"))},
         ),
         ({"compute": {"threads": 2, "device": "cpu", "backend": "reference"}}, {}),
         ({"data": {"local_dir": "elsewhere"}}, {}),
@@ -236,7 +237,7 @@ def clone_of(finished, folder):
 def test_everything_is_redrawn_from_the_committed_numbers_alone(finished, tmp_path):
     folder = clone_of(finished, tmp_path / "clone")
     results = folder / "results/smoke"
-    for path in [*results.glob("figures/*"), *results.glob("tables/*"), *results.glob("claims.*")]:
+    for path in [path for made in ("figures/*", "training.*", "tables/*", "claims.*") for path in results.glob(made)]:
         path.unlink()
     assert planned(folder, "figures", "--config", "study=smoke") == FIGURES | {"figures": 1}
     jobs = planned(folder, "figures", "tables", "claims", "--config", "study=smoke")

@@ -204,6 +204,11 @@ def static_models(study):
     ]
 
 
+def models(study):
+    """Every model that a study trains."""
+    return ["pretrain", *fcl_models(study), *static_models(study)]
+
+
 def results(study, pattern, **values):
     """Files of a study, e.g. ``results(STUDY, "models/{model}.json", model=[...])``."""
     return expand(f"results/{study.name}/{pattern}", **values)
@@ -235,16 +240,21 @@ def table_files(number, title):
 
 
 def figure_files(number, title, numbers=True):
-    """Outputs of a figure: PNG (for the report) and PDF, the numbers drawn if there are any, and the run manifest."""
+    """Outputs of a figure of the paper: as of any picture, and the numbers drawn if there are any."""
     path = f"results/{{study}}/figures/fig{number}"
+    files = picture_files(path, f"fig{number}", title)
+    return {**files, "numbers": f"{path}.csv"} if numbers else files
+
+
+def picture_files(path, caption, title):
+    """Outputs of a picture: PNG (for the report) and PDF, and the run manifest."""
     picture = report(
         f"{path}.png",
-        caption=f"../report/fig{number}.rst",
+        caption=f"../report/{caption}.rst",
         category="Figures",
         labels={"study": "{study}", "figure": title},
     )
-    files = {"png": picture, "pdf": f"{path}.pdf", "manifest": f"{path}.manifest.json"}
-    return {**files, "numbers": f"{path}.csv"} if numbers else files
+    return {"png": picture, "pdf": f"{path}.pdf", "manifest": f"{path}.manifest.json"}
 
 
 def uniform_metrics(wildcards):

@@ -33,4 +33,4 @@ rule evaluate_cutoffs:
 
 rule evaluate_all:
     input:
-        metrics_files(STUDY, ["pretrain", *fcl_models(STUDY), *static_models(STUDY)]),
+        metrics_files(STUDY, models(STUDY)),

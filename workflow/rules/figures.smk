@@ -228,6 +228,28 @@ rule figure_10:
         "../scripts/figure_10.py"
 
 
+rule figure_training:
+    input:
+        histories=lambda w: results(study_of(w), "metrics/history/{model}.csv", model=models(study_of(w))),
+    output:
+        **picture_files("results/{study}/training", "training", "training curves"),
+    log:
+        "results/{study}/logs/figures/training.log",
+    conda:
+        "../../envs/plot.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("figures"),
+        runtime=minutes("figures"),
+    params:
+        title=lambda w: data_manifest(w).title,
+        code=source_digest("fcl.figures:figure_training"),
+    message:
+        "Drawing the training curves"
+    script:
+        "../scripts/figure_training.py"
+
+
 rule figures:
     input:
         results(
@@ -237,3 +259,4 @@ rule figures:
             suffix=["png", "pdf", "manifest.json"],
         ),
         results(STUDY, "figures/fig{number:02d}.csv", number=[1, *range(3, 11)]),  # 2 is a schematic: no numbers
+        results(STUDY, "training.{suffix}", suffix=["png", "pdf", "manifest.json"]),

@@ -1,15 +1,18 @@
 # The study on one page, for reading on a forge. `snakemake --report results/<study>/report.html` makes the other report.
 
-FIGURES = sorted({Path(file).stem for file in rules.figures.input if file.endswith(".png")})
+# figures/fig01 ... figures/fig10, training
+FIGURES = sorted(
+    file.split("/", 2)[2].removesuffix(".png") for file in rules.figures.input if file.endswith(".png")
+)
 TABLES = sorted({Path(file).stem for file in rules.tables.input if file.endswith(".md")})
 
 
 rule report_page:
     input:
         claims="results/{study}/claims.csv",
-        figures=lambda w: results(study_of(w), "figures/{figure}.png", figure=FIGURES),
+        figures=lambda w: results(study_of(w), "{figure}.png", figure=FIGURES),
         tables=lambda w: results(study_of(w), "tables/{table}.md", table=TABLES),
-        captions=[f"workflow/report/{figure}.rst" for figure in FIGURES],
+        captions=[f"workflow/report/{Path(figure).name}.rst" for figure in FIGURES],
     output:
         page="results/{study}/report.md",
         manifest="results/{study}/report.manifest.json",

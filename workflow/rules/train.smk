@@ -104,5 +104,5 @@ rule train_all:
     input:
         [
             f"results/{owner_of_model(STUDY.name, model)}/models/{model}.safetensors"
-            for model in ["pretrain", *fcl_models(STUDY), *static_models(STUDY)]
+            for model in models(STUDY)
         ],

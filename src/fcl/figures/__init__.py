@@ -9,6 +9,7 @@ from fcl.figures.diatomics import figure_04, figure_10
 from fcl.figures.environment import figure_01
 from fcl.figures.schematic import figure_02
 from fcl.figures.tradeoff import figure_05, figure_09
+from fcl.figures.training import figure_training
 from fcl.figures.uniform import figure_03, figure_08
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "figure_08",
     "figure_09",
     "figure_10",
+    "figure_training",
 ]

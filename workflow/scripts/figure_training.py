@@ -1,0 +1,13 @@
+"""Losses and learning rates of all trainings."""
+
+from pathlib import Path
+
+from fcl.adapter import recorded_function
+
+figure_training = recorded_function(snakemake, "fcl.figures:figure_training")
+figure_training(
+    [Path(file) for file in snakemake.input.histories],
+    png=Path(snakemake.output.png),
+    pdf=Path(snakemake.output.pdf),
+    title=snakemake.params.title,
+)
