@@ -23,7 +23,8 @@ MUNGE_SOCKET = Path("/run/munge/munge.socket.2")
 PORTS = (6817, 6818)
 
 # GPUs: a count without a file is refused, so the GPU is /dev/null; a job that gets it sees CUDA_VISIBLE_DEVICES=0. More
-# CPUs and memory than there are (config_overrides): nothing is enforced, the test is about what jobs ask for.
+# CPUs and memory than there are (config_overrides), as a job that asks for more than the node has would wait for ever:
+# nothing is enforced, the test is about what jobs ask for.
 FILES = {
     "slurm.conf": """\
 ClusterName=fcl-test
@@ -47,7 +48,7 @@ SlurmctldPidFile={work}/slurmctld.pid
 SlurmdPidFile={work}/slurmd.pid
 SlurmctldLogFile={work}/slurmctld.log
 SlurmdLogFile={work}/slurmd.log
-NodeName={host} NodeAddr=127.0.0.1 CPUs=4 RealMemory=64000 Gres=gpu:1 State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs=32 RealMemory=256000 Gres=gpu:1 State=UNKNOWN
 PartitionName=cpu Nodes={host} Default=YES MaxTime=INFINITE State=UP
 PartitionName=gpu Nodes={host} MaxTime=INFINITE State=UP
 """,
@@ -107,6 +108,12 @@ class Cluster:
         """What scontrol says of every job since the start, in order: one dictionary each."""
         return parse_jobs(_run("scontrol", "--oneliner", "show", "job").stdout)
 
+    def cancel_jobs(self):
+        """Cancel every job and wait for their ends, a minute at most."""
+        _run("scancel", "--user=root")
+        with suppress(TimeoutError):
+            _wait(lambda: not _run("squeue", "--noheader").stdout.strip(), "end of the jobs")
+
     def _install(self):
         if all(map(shutil.which, PROGRAMS)):
             return
@@ -149,9 +156,7 @@ class Cluster:
 
     def _stop(self):
         if len(self._daemons) > 1:
-            _run("scancel", "--user=root")
-            with suppress(TimeoutError):
-                _wait(lambda: not _run("squeue", "--noheader").stdout.strip(), "end of the jobs")
+            self.cancel_jobs()
         for daemon in reversed(self._daemons):
             daemon.terminate()
             try:
