@@ -8,6 +8,11 @@ import time
 import pytest
 from dry_runs import ROOT, copy_workflow, planned, snakemake
 
+from fcl.config import load_config
+from fcl.dataset import load_data_manifest
+from fcl.plan import plan
+from fcl.throughput import Throughput
+
 SUBSETS = ("MC3D", "SHIFTML-molfrags")  # of the smoke study
 FIGURES = {f"figure_{number:02d}": 1 for number in range(1, 11)} | {"figure_training": 1}
 SMALL = {
@@ -73,6 +78,16 @@ def test_a_study_without_ablations_says_so(tree):
     done = snakemake(tree, "ablations", "--dry-run", "--config", "study=smoke")
     assert done.returncode != 0
     assert "no study of config.yaml has base: smoke and purpose: ablation" in done.stdout
+
+
+def test_the_estimate_of_cost_counts_the_jobs_of_the_workflow():
+    study = load_config(ROOT / "config.yaml").resolve("paper")
+    speed = Throughput(**dict.fromkeys(Throughput.__annotations__, 1.0))
+    estimated = {stage.name: stage.jobs for stage in plan(study, load_data_manifest(ROOT / study.data.manifest), speed)}
+    products = estimated.pop("figures, tables, report")
+    jobs = WHOLE | {"download_mad": 3}
+    assert estimated == {name: jobs[name] for name in estimated}
+    assert products == sum(count for name, count in jobs.items() if name not in {*estimated, "all"})
 
 
 def test_smoke_is_small(tree):
