@@ -25,7 +25,7 @@ OTHER_JOBS = {"build_store": 3, "describe_data": 1, "figures": 1}
 VICTIMS = {"pretrain": "TIMEOUT", "train_fcl": "CANCELLED"}
 EPOCHS = {"pretrain": 300, "train_fcl": 12}
 #: A line of the log of a training that goes on from a checkpoint.
-RESUMED = re.compile(r"resum\w+ .*epoch (\d+)", re.IGNORECASE)
+RESUMED = re.compile(r": goes on after .*epoch \d+")
 WAITING = ("None", "Priority", "Resources", "Dependency", "BeginTime")  # why a job may be pending; it will start
 LIMIT_SECONDS = 2400
 COMMAND = (
@@ -86,7 +86,11 @@ def run_study(cluster, folder):
         if study.poll() is None:
             study.terminate()  # Snakemake then starts nothing more, but waits for the jobs that it has
             cluster.cancel_jobs()
-            study.wait(timeout=120)
+            try:
+                study.wait(timeout=120)
+            except subprocess.TimeoutExpired:
+                study.kill()
+                study.wait()
     return faults + [f"snakemake ended with {study.returncode}"] * bool(study.returncode), interrupted
 
 
@@ -186,7 +190,7 @@ def faults_of_resumption(folder, job):
     faults = []
     if epochs != list(range(1, EPOCHS[rule_of(job)] + 1)):
         faults.append(f"{history.name}: epochs {epochs}")
-    if not RESUMED.search(log.read_text()):
+    if not log.is_file() or not RESUMED.search(log.read_text()):
         faults.append(f"job {job['JobId']} ({job['Comment']}) began anew: {log.name} tells of no checkpoint")
     return faults
 
@@ -194,11 +198,12 @@ def faults_of_resumption(folder, job):
 def faults_of_results(folder):
     """Every figure and table, the claims and the report are there."""
     wanted = [f"figures/fig{number:02d}.{kind}" for number in range(1, 11) for kind in ("png", "pdf")]
-    wanted += [f"tables/table{number:02d}.csv" for number in range(1, 5)] + ["claims.csv", "report.md"]
+    wanted += [f"tables/table{number:02d}.csv" for number in range(1, 5)] + ["claims.csv", "report.md", "training.png"]
     return [f"results/smoke/{name} is missing" for name in wanted if not (folder / "results/smoke" / name).is_file()]
 
 
 def print_figures(folder):
+    """The pictures of the study, with their sizes."""
     for path in sorted((folder / "results/smoke").rglob("*.png")):
         print(f"{path.stat().st_size:>9} bytes  {path.relative_to(folder)}")
 

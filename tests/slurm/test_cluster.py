@@ -82,12 +82,55 @@ def test_the_right_requests_are_accepted_and_wrong_ones_named():
         assert any("asked for" in fault for fault in smoke.faults_of_requests([*whole_study(), wrong]))
 
 
-def test_a_cancelled_job_must_come_back_with_more_memory():
-    victim = job("train_fcl", id=8, state="CANCELLED")
-    assert smoke.faults_of_retry([victim, job("train_fcl", id=9, memory="32000M")], "8") == []
+@pytest.fixture
+def resumed(tmp_path):
+    """A study whose interrupted training of `train_fcl` (seed 1) went on; history and log of the second job."""
+    history = tmp_path / "results/smoke/metrics/history/fcl_seed1.csv"
+    log = tmp_path / "results/smoke/logs/train_fcl/seed1.log"
+    for path in (history, log):
+        path.parent.mkdir(parents=True)
+    history.write_text("\n".join(["epoch,seconds", *(f"{epoch},1" for epoch in range(1, 13))]))
+    log.write_text("train_fcl: goes on after step 3 of epoch 2, 4 s of training, from results/...\n")
+    return history, log
+
+
+def interruptions(tmp_path, jobs, interrupted):
+    """Faults of the one training that the toy study has."""
+    return [fault for fault in smoke.faults_of_interruptions(jobs, interrupted, tmp_path) if "pretrain" not in fault]
+
+
+def test_an_interrupted_training_must_come_back_with_more_memory_and_go_on(tmp_path, resumed):
+    victim, again = job("train_fcl", id=8, state="CANCELLED"), job("train_fcl", id=9, memory="32000M")
+    assert interruptions(tmp_path, [victim, again], {"train_fcl": "8"}) == []
     for rest in ([], [job("train_fcl", id=9)], [job("train_fcl", id=9, state="FAILED", memory="32000M")]):
-        assert smoke.faults_of_retry([victim, *rest], "8")
-    assert smoke.faults_of_retry([], None)
+        assert interruptions(tmp_path, [victim, *rest], {"train_fcl": "8"})
+    assert "is TIMEOUT" in interruptions(tmp_path, [{**victim, "JobState": "TIMEOUT"}, again], {"train_fcl": "8"})[0]
+    assert "no job of train_fcl was seen running" in interruptions(tmp_path, [victim, again], {})[0]
+    assert any("pretrain" in fault for fault in smoke.faults_of_interruptions([victim, again], {}, tmp_path))
+
+
+def test_a_training_that_began_anew_or_lost_an_epoch_is_a_fault(tmp_path, resumed):
+    history, log = resumed
+    jobs = [job("train_fcl", id=8, state="CANCELLED"), job("train_fcl", id=9, memory="32000M")]
+    history.write_text("epoch\n1\n2\n2\n")
+    assert "epochs [1, 2, 2]" in interruptions(tmp_path, jobs, {"train_fcl": "8"})[0]
+    log.write_text("train_fcl: epoch 1/12  train 1.0\n")
+    assert "began anew" in interruptions(tmp_path, jobs, {"train_fcl": "8"})[1]
+
+
+def test_a_training_is_interrupted_only_after_an_epoch(tmp_path, resumed):
+    running = job("train_fcl", state="RUNNING")
+    assert not smoke.has_trained(tmp_path, running)
+    resumed[1].write_text("train_fcl: epoch 1/12  train 1.0\n")
+    assert smoke.has_trained(tmp_path, running)
+    assert not smoke.has_trained(tmp_path, job("train_fcl", state="PENDING"))
+    assert not smoke.has_trained(tmp_path, {**running, "Comment": "rule_train_fcl_wildcards_smoke_2"})  # no log yet
+
+
+def test_a_job_that_can_never_start_ends_the_test():
+    waiting = {**job("build_store", state="PENDING"), "Reason": "Resources"}
+    assert smoke.faults_of_waiting([waiting, {**job("pretrain"), "Reason": "None"}]) == []
+    assert "waits for ever: PartitionConfig" in smoke.faults_of_waiting([{**waiting, "Reason": "PartitionConfig"}])[0]
 
 
 def test_missing_figures_are_named(tmp_path):
