@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 from collections import Counter
 
 import pandas
@@ -45,7 +46,7 @@ def test_the_plan_shows_a_gpu_on_each_job_that_needs_one_and_on_no_other(slurm_p
 def test_the_profile_sends_the_jobs_with_a_gpu_to_their_partition_and_no_other():
     assert set(PROFILE["set-resources"]) == GPU_RULES
     assert all(resources == {"slurm_partition": "gpu"} for resources in PROFILE["set-resources"].values())
-    assert PROFILE["default-resources"] == {"slurm_partition": "cpu"}
+    assert PROFILE["default-resources"] == {"slurm_partition": "cpu", "at_once": 1}
 
 
 def test_groups_share_a_gpu_and_hold_all_short_jobs_but_no_training(slurm_plan):
@@ -56,9 +57,29 @@ def test_groups_share_a_gpu_and_hold_all_short_jobs_but_no_training(slurm_plan):
     assert {rule for rule, group in groups.items() if group == "evaluations"} == {"evaluate_cutoffs", "diatomic_curves"}
     assert set(groups.values()) == {entry.split("=")[0] for entry in PROFILE["group-components"]}
     # One GPU a group, whatever its size; as a limit of each allocation it does not limit how many run at a time.
-    assert PROFILE["resources"] == {"gpu": 1} and PROFILE["set-resource-scopes"] == ["gpu=local"]
+    assert PROFILE["resources"] == {"gpu": 1, "at_once": 2}
+    assert PROFILE["set-resource-scopes"] == ["gpu=local", "at_once=local"]
     assert slurm_plan.count("Group job evaluations") == 5  # 16 + 3 jobs, four at a time
     assert slurm_plan.count("Group job figures") == 1
+
+
+def test_the_group_of_figures_asks_for_two_cores_not_for_one_a_figure(finished, tmp_path):
+    """What Snakemake hands to sbatch, here a program that writes it down and fails."""
+    folder = tmp_path / "study"
+    shutil.copytree(finished, folder)
+    for path in [*folder.glob("results/smoke/figures/*"), *folder.glob("results/smoke/tables/*")]:
+        path.unlink()
+    sbatch = tmp_path / "bin/sbatch"
+    sbatch.parent.mkdir()
+    sbatch.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\nexit 1\n')
+    sbatch.chmod(0o755)
+    snakemake(
+        folder, "figures", "tables", "--workflow-profile", "profiles/slurm", "--retries", "0",
+        "--config", "study=smoke", cores=None, PATH=f"{sbatch.parent}:{os.environ['PATH']}",
+    )  # fmt: skip
+    (call,) = (tmp_path / "calls").read_text().splitlines()
+    assert "--cpus-per-task=2 " in call and "--mem 4000 " in call and "-p cpu " in call
+    assert "--gpus" not in call and "figure_10:study=smoke" in call and "table_04:study=smoke" in call
 
 
 WATCH = """
