@@ -16,29 +16,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from fcl import config_checks as checks
 from fcl.config_bases import inherited
 from fcl.config_errors import ConfigError, deep_merge, explain, nearest
+from fcl.config_types import Count, Fraction, NonNegative, Positive, Section, Seed, Split
+from fcl.config_validation import ToleranceSettings, ValidationSettings, check_validation
 
 SPLITS = ("train", "val", "test")
 STUDY_NAME = r"^[a-z][a-z0-9_-]*$"
 
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0)]
 Irreps = Annotated[str, Field(pattern=r"^\d+x\d+[eo](\s*\+\s*\d+x\d+[eo])*$")]
-Split = Literal["train", "val", "test"]
-
-
-class Section(BaseModel):
-    """Base of every section: unknown keys are errors, values cannot be changed, NaN and infinity are
-    refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=False)
 
 
 class FrameLimits(Section):
@@ -248,11 +237,14 @@ class Protocol(Section):
     evaluation: EvaluationSettings
     diatomics: DiatomicSettings
     calibration: CalibrationSettings
+    validation: ValidationSettings
+    tolerances: ToleranceSettings
     compute: ComputeSettings
 
     @model_validator(mode="after")
     def _physics(self) -> Protocol:
         checks.check_physics(self)
+        check_validation(self)
         return self
 
 
@@ -322,6 +314,8 @@ SECTION_MODELS = {
     "evaluation": EvaluationSettings,
     "diatomics": DiatomicSettings,
     "calibration": CalibrationSettings,
+    "validation": ValidationSettings,
+    "tolerances": ToleranceSettings,
     "compute": ComputeSettings,
 }
 SECTIONS = tuple(SECTION_MODELS)
@@ -347,6 +341,9 @@ class ResourceSettings(Section):
     evaluate_cutoffs: RuleResources
     diatomic_curves: RuleResources
     calibrate_cutoffs: RuleResources
+    validate_statics: RuleResources
+    validate_nve: RuleResources
+    validate_rdf: RuleResources
     figures: RuleResources
     tables: RuleResources
 

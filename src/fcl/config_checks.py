@@ -118,17 +118,25 @@ def _check_names(study: Protocol) -> None:
         "calibration.subsets": study.calibration.subsets,
         "calibration.lambdas": study.calibration.lambdas,
         "calibration.seeds": study.calibration.seeds,
+        "validation.subsets": study.validation.subsets,
+        "validation.nve.timesteps": study.validation.nve.timesteps if study.validation.nve else (),
     }.items():
         _distinct(key, values)
     for cutoff in study.static.cutoffs:
         if float(cutoff_label(cutoff)) != cutoff:
             raise ValueError(f"static.cutoffs: {cutoff!r} has more than the one decimal that file names hold")
-    for lam in study.calibration.lambdas:
+    for key, lam in [
+        *(("calibration.lambdas", lam) for lam in study.calibration.lambdas),
+        ("validation.at_lambda", study.validation.at_lambda),
+    ]:
         if float(lambda_label(lam)) != lam:
-            raise ValueError(f"calibration.lambdas: {lam!r} has more than the one digit that file names hold")
-    for subset in study.calibration.subsets:
+            raise ValueError(f"{key}: {lam!r} has more than the one digit that file names hold")
+    for key, subset in [
+        *(("calibration.subsets", subset) for subset in study.calibration.subsets),
+        *(("validation.subsets", subset) for subset in study.validation.subsets),
+    ]:
         if not re.fullmatch(r"[A-Za-z0-9_-]+", subset):
-            raise ValueError(f"calibration.subsets: {subset!r} holds other characters than letters, digits, - and _")
+            raise ValueError(f"{key}: {subset!r} holds other characters than letters, digits, - and _")
     missing = [seed for seed in study.calibration.seeds if seed not in study.fcl.seeds]
     if missing:
         raise ValueError(f"calibration.seeds: no FCL model is trained with seed {missing[0]} (fcl.seeds)")

@@ -30,6 +30,7 @@ PACKAGES = (
     "mace-torch",
     "e3nn",
     "ase",
+    "phonopy",
     "vesin",
     "h5py",
     "safetensors",

@@ -27,6 +27,8 @@ NEUTRAL = frozenset(
         "config_checks",
         "config_errors",
         "config_table",
+        "config_types",
+        "config_validation",
         "dataset",
         "devices",
         "download",

@@ -19,7 +19,7 @@ PathLike = str | os.PathLike[str]
 #: Order of the stages in the table of run times; others follow by name.
 STAGES = (
     "build_store", "describe_data", "pretrain", "train_fcl", "train_static", "evaluate_cutoffs", "diatomic_curves",
-    "calibrate_cutoffs",
+    "calibrate_cutoffs", "validate_statics", "validate_nve", "validate_rdf",
 )  # fmt: skip
 #: Packages whose versions the report names.
 NAMED_PACKAGES = ("python", "torch", "mace-torch", "e3nn", "snakemake")
@@ -78,10 +78,15 @@ def versions(manifests: Iterable[dict]) -> str:
     return ", ".join(f"{name} {' and '.join(sorted(found[name]))}" for name in NAMED_PACKAGES if name in found)
 
 
+def _heading(file: PathLike, kind: str) -> str:
+    """``Figure 3`` for fig03.png, ``Figure: validation`` for one that is not the paper's."""
+    number = re.sub(r"\D", "", Path(file).stem)
+    return f"{kind} {int(number)}" if number else f"{kind}: {Path(file).stem}"
+
+
 def _figure(image: PathLike, text: PathLike, page: Path) -> str:
     image = Path(image)
-    number = re.fullmatch(r"fig(\d+)", image.stem)
-    name = f"Figure {int(number[1])}" if number else image.stem.capitalize()  # not in the paper: fig03, but training
+    name = _heading(image, "Figure")
     link = Path(os.path.relpath(image, page.parent)).as_posix()
     # plain paragraphs in reStructuredText, which read the same in Markdown: Snakemake's report has the same caption
     caption = Path(text).read_text(encoding="utf-8").strip()
@@ -89,8 +94,7 @@ def _figure(image: PathLike, text: PathLike, page: Path) -> str:
 
 
 def _table(page: PathLike) -> str:
-    number = int(re.sub(r"\D", "", Path(page).stem))
-    return f"### Table {number}\n\n{Path(page).read_text(encoding='utf-8').strip()}"
+    return f"### {_heading(page, 'Table')}\n\n{Path(page).read_text(encoding='utf-8').strip()}"
 
 
 def _not_run(claims: pd.DataFrame, other: str) -> str:

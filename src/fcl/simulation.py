@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -49,11 +50,11 @@ def energy_drift(times: np.ndarray, energies: np.ndarray, atoms: int) -> float:
     return 1000.0 * float(np.polyfit(times - times[0], energies - energies[0], 1)[0]) / atoms
 
 
-def relax(atoms, *, fmax: float = 0.01, steps: int = 500, cell: bool = False) -> Relaxation:
+def relax(atoms, *, fmax: float = 0.01, steps: int = 500, cell: bool = False, hydrostatic: bool = False) -> Relaxation:
     """Minimise the energy of ``atoms`` (in place) by LBFGS until no force exceeds ``fmax`` (eV/A).
 
-    With ``cell`` the lattice relaxes too, and its generalised forces count. Raises `ValueError` where there is no
-    lattice to relax.
+    With ``cell`` the lattice relaxes too, and its generalised forces count; with ``hydrostatic`` as well it keeps its
+    shape. Raises `ValueError` where there is no lattice to relax.
     """
     from ase.filters import FrechetCellFilter
     from ase.optimize import LBFGS
@@ -61,8 +62,9 @@ def relax(atoms, *, fmax: float = 0.01, steps: int = 500, cell: bool = False) ->
     if cell and not (atoms.cell.rank == 3 and atoms.pbc.any()):
         raise ValueError("there is no cell to relax: the structure is not periodic or its cell has no volume")
     before = atoms.get_potential_energy()
-    target = FrechetCellFilter(atoms) if cell else atoms
-    with LBFGS(target, logfile=None) as optimizer:
+    target = FrechetCellFilter(atoms, hydrostatic_strain=hydrostatic) if cell else atoms
+    with LBFGS(target, logfile=None) as optimizer, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "logm result may be inaccurate")  # of the filter: 1e-13, at every step
         converged = bool(optimizer.run(fmax=fmax, steps=steps))
         taken = optimizer.get_number_of_steps()
     largest = float(np.linalg.norm(target.get_forces(), axis=1).max())
@@ -80,20 +82,23 @@ def molecular_dynamics(
     seed: int = 0,
     interval: int = 10,
     on_frame: Callable[[object], None] = lambda atoms: None,
+    draw_velocities: bool = True,
 ) -> Dynamics:
     """Run ``steps`` of ``timestep`` (fs) from velocities drawn at ``temperature`` (K) without total momentum, in place.
 
-    Velocity Verlet (NVE), or Langevin dynamics with ``friction`` (1/fs) under ``thermostat``. ``on_frame`` is called
-    with the atoms at the start and every ``interval`` steps. Raises `FloatingPointError` when the energy is not finite.
+    Without ``draw_velocities`` it goes on with those of the atoms. Velocity Verlet (NVE), or Langevin dynamics with
+    ``friction`` (1/fs) under ``thermostat``. ``on_frame`` is called with the atoms at the start and every ``interval``
+    steps. Raises `FloatingPointError` when the energy is not finite.
     """
     from ase.md.langevin import Langevin
     from ase.md.velocitydistribution import Stationary, thermalize_momenta
     from ase.md.verlet import VelocityVerlet
 
     random = np.random.RandomState(seed)  # what ASE's programs take
-    thermalize_momenta(atoms, temperature, rng=random)
-    if len(atoms) > 1:
-        Stationary(atoms)
+    if draw_velocities:
+        thermalize_momenta(atoms, temperature, rng=random)
+        if len(atoms) > 1:
+            Stationary(atoms)
     if thermostat:
         program = Langevin(
             atoms,

@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 
 from fcl.files import write_csv, write_json
-from fcl.manifest import write_manifest
 from fcl.progress import say
+from fcl.stage_tools import compute as _compute
+from fcl.stage_tools import record as _record
 
 METRIC_COLUMNS = (
     "model_kind", "training_cutoff_angstrom", "seed", "cutoff_angstrom", "subset", "structures", "atoms",
@@ -26,35 +27,6 @@ DIATOMIC_COLUMNS = (
     "energy_ev",
     "force_ev_per_angstrom",
 )
-
-
-def _record(
-    path, stage: str, study, sections: tuple[str, ...], inputs: dict, started: float, *, seed=None, extra=None
-) -> None:
-    """Write the run manifest with the ``sections`` of settings that determine the result."""
-    settings = study.dump(*sections)
-    write_manifest(
-        path,
-        stage=stage,
-        study=study.name,
-        digest=study.digest(*sections),
-        inputs=inputs,
-        settings={section: settings[section] for section in sections},
-        seed=seed,
-        started=started,
-        extra=extra or {},
-    )
-
-
-def _compute(study):
-    """(dtype, device) of the study; also sets the number of threads and the precision of float32 products."""
-    import torch
-
-    from fcl.compute import torch_device, torch_dtype
-
-    torch.set_num_threads(study.compute.threads)
-    torch.set_float32_matmul_precision("high" if study.compute.tf32 else "highest")
-    return torch_dtype(study.compute.dtype), torch_device(study.compute.device)
 
 
 def _data(study, path: Path):

@@ -18,7 +18,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 from cluster import Cluster, Refused, check_machine
 from dry_runs import copy_workflow
 
-GPU_JOBS = {"pretrain": 1, "train_fcl": 3, "train_static": 2, "calibrate_cutoffs": 4, "evaluations": 3}
+GPU_JOBS = {
+    "pretrain": 1, "train_fcl": 3, "train_static": 2, "calibrate_cutoffs": 4, "evaluations": 3,
+    "validate_statics": 2, "validate_nve": 2, "validate_rdf": 2,
+}  # fmt: skip
 OTHER_JOBS = {"build_store": 3, "describe_data": 1, "figures": 1}
 #: Trainings that are interrupted, one job of each -> the state in which Slurm has to leave it. The shortest time limit
 #: is a minute, looked at every half a minute: the pre-training is made to last longer than that.

@@ -63,6 +63,9 @@ def _draw(*inputs, png, pdf, csv=None, **settings):
 
 figure_01 = figure_02 = figure_03 = figure_04 = figure_05 = _draw
 figure_06 = figure_07 = figure_08 = figure_09 = figure_10 = figure_training = _draw
+
+def figure_validation(statics, nve, rdf, png, pdf, csv, **settings):
+    _draw(png=png, pdf=pdf, csv=csv, **settings)
 """
 # What is made of result files: module -> stub. Every file that a rule declares is written, and nothing else.
 STUB_PRODUCTS = {
@@ -82,9 +85,34 @@ def _write(*sources, csv, markdown, latex, html, title=""):
 
 table_01 = table_03 = table_04 = _write
 
+def table_validation(statics, nve, rdf, *, tolerances, at_lambda, uniform_cutoff, **files):
+    _write(**files)
+
 def table_02(study, source, **files):
     study.model, study.cutoffs, study.static
     _write(source, **files)
+""",
+    "validation": """
+from fcl.files import write_text
+
+OPTIONAL = ("equation_of_state", "phonons", "nve", "rdf")
+
+def _compare(study, model, cutoffs, subset, *outputs, only):
+    settings = study.validation
+    assert settings.subsets == (subset,) and settings.relaxation and settings.dynamics
+    assert {name for name in OPTIONAL if getattr(settings, name)} <= set(only)
+    assert model.is_file() and cutoffs.is_file()
+    for path in outputs:
+        write_text(path, f"{subset}\\n")
+
+def validate_statics(study, store, model, cutoffs, subset, structures, output, manifest):
+    _compare(study, model, cutoffs, subset, structures, output, manifest, only=OPTIONAL[:2])
+
+def validate_nve(study, structures, model, cutoffs, subset, output, manifest):
+    _compare(study, model, cutoffs, subset, output, manifest, only=["nve"])
+
+def validate_rdf(study, structures, model, cutoffs, subset, output, manifest):
+    _compare(study, model, cutoffs, subset, output, manifest, only=["rdf"])
 """,
     "claims": """
 from fcl.files import write_text

@@ -15,6 +15,7 @@ from fcl.throughput import Throughput
 
 SUBSETS = ("MC3D", "SHIFTML-molfrags")  # of the smoke study
 FIGURES = {f"figure_{number:02d}": 1 for number in range(1, 11)} | {"figure_training": 1}
+VALIDATION = {"validate_statics": 2, "validate_nve": 2, "validate_rdf": 2}  # a job a subset
 SMALL = {
     "build_store": 3,
     "describe_data": 1,
@@ -24,7 +25,10 @@ SMALL = {
     "evaluate_cutoffs": 6,
     "diatomic_curves": 3,
     "calibrate_cutoffs": 4,
+    **VALIDATION,
     **FIGURES,
+    "figure_validation": 1,
+    "table_validation": 1,
     "table_01": 1,
     "table_02": 1,
     "table_03": 1,
@@ -37,6 +41,7 @@ SMALL = {
 SUMMARIES = {"claims_table": 1, "report_page": 1}
 UNIFORM, DIATOMIC = ("figure_03", "figure_08"), ("figure_04", "figure_10")
 CALIBRATED = ("figure_01", "figure_05", "figure_06", "figure_07", "figure_09")
+COMPARED = ("figure_validation", "table_validation")
 WHOLE = SMALL | {"train_static": 12, "evaluate_cutoffs": 16, "calibrate_cutoffs": 20}
 
 
@@ -101,6 +106,7 @@ def test_smoke_is_small(tree):
         ("evaluate_all", "evaluate_cutoffs", "diatomic_curves"),
         ("diatomics_all", "diatomic_curves", "train_static"),
         ("calibrate_all", "calibrate_cutoffs", "figure_05"),
+        ("validate_all", "validate_nve", "evaluate_cutoffs"),
         ("figures", "figure_10", "download_mad"),
         ("tables", "table_04", "pretrain"),
         ("claims", "claims_table", "figure_05"),
@@ -155,7 +161,8 @@ def test_a_second_run_does_nothing(finished):
 
 def test_every_compute_job_left_a_log_and_a_benchmark(finished):
     results = finished / "results/smoke"
-    for folder in ("train_fcl", "train_static", "evaluate_cutoffs", "diatomic_curves", "calibrate_cutoffs"):
+    compute = ("train_fcl", "train_static", "evaluate_cutoffs", "diatomic_curves", "calibrate_cutoffs", *VALIDATION)
+    for folder in compute:
         logs = sorted(path.stem for path in (results / "logs" / folder).iterdir())
         assert logs == sorted(path.stem for path in (results / "benchmarks" / folder).iterdir())
         assert len(logs) == SMALL[folder]
@@ -172,6 +179,7 @@ def test_every_figure_has_its_files_and_a_manifest(finished):
     figures = finished / "results/smoke/figures"
     suffixes = ("png", "pdf", "csv", "manifest.json")
     names = {f"fig{number:02d}.{suffix}" for number in range(1, 11) for suffix in suffixes}
+    names |= {f"validation.{suffix}" for suffix in suffixes}
     assert {path.name for path in figures.iterdir()} == names - {"fig02.csv"}  # a schematic has no numbers
     assert all((figures.parent / f"training.{suffix}").is_file() for suffix in ("png", "pdf", "manifest.json"))
     manifest = json.loads((figures / "fig06.manifest.json").read_text())
@@ -194,7 +202,16 @@ def test_figures_show_the_parts_of_a_study_that_the_paper_shows(finished):
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ({"calibration": {"epochs": 5}}, {"calibrate_cutoffs": 4, **once(CALIBRATED)}),
+        (
+            {"calibration": {"epochs": 5}},
+            {"calibrate_cutoffs": 4, **VALIDATION, **once(CALIBRATED + COMPARED)},
+        ),
+        ({"validation": {"nve": {"duration": 0.03}}}, {"validate_nve": 2, **once(COMPARED)}),
+        (
+            {"validation": {"phonons": None}},
+            {**VALIDATION, **once(COMPARED)},  # dynamics go on from the files of the statics
+        ),
+        ({"tolerances": {"drift": 2.0}}, once(("table_validation",))),
         ({"diatomics": {"points": 31}}, {"diatomic_curves": 3, **once(DIATOMIC)}),
         (
             {"fcl": {"seeds": [1, 2, 3, 4]}},

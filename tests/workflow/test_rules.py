@@ -19,6 +19,9 @@ GPU_RULES = {
     "evaluate_cutoffs",
     "diatomic_curves",
     "calibrate_cutoffs",
+    "validate_statics",
+    "validate_nve",
+    "validate_rdf",
 }
 COMPUTE_RULES = GPU_RULES | {"build_store"}
 CONDA_NAMES = {"matplotlib-base": "matplotlib", "pytorch": "torch"}  # conda-forge -> PyPI

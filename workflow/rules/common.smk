@@ -227,11 +227,16 @@ def calibrated(study, suffix, subsets=None, lambdas=None):
 
 
 def table_files(number, title):
+    """Outputs of one of the paper's tables."""
+    return named_table_files(f"table{number}", title, caption="../report/table.rst")
+
+
+def named_table_files(name, title, caption):
     """Outputs of a table: the four formats, of which the report shows the HTML, and the run manifest."""
-    path = f"results/{{study}}/tables/table{number}"
+    path = f"results/{{study}}/tables/{name}"
     page = report(
         f"{path}.html",
-        caption="../report/table.rst",
+        caption=caption,
         category="Tables",
         labels={"study": "{study}", "table": title},
     )
@@ -240,9 +245,14 @@ def table_files(number, title):
 
 
 def figure_files(number, title, numbers=True):
-    """Outputs of a figure of the paper: as of any picture, and the numbers drawn if there are any."""
-    path = f"results/{{study}}/figures/fig{number}"
-    files = picture_files(path, f"fig{number}", title)
+    """Outputs of one of the paper's figures."""
+    return named_figure_files(f"fig{number}", title, numbers)
+
+
+def named_figure_files(name, title, numbers=True):
+    """Outputs of a figure: as of any picture, and the numbers drawn if there are any."""
+    path = f"results/{{study}}/figures/{name}"
+    files = picture_files(path, name, title)
     return {**files, "numbers": f"{path}.csv"} if numbers else files
 
 
@@ -303,11 +313,13 @@ def warn_of_short_calibration(study):
 
 
 def check_subsets(study):
-    """Subsets of the calibration that the data do not have are an error before anything runs, where that is known."""
-    for split in (study.calibration.split, "test"):
-        fault = read_data_manifest(study.data.manifest).fault_of_subsets(split, study.calibration.subsets)
-        if fault:
-            raise WorkflowError(f"studies.{study.name}.calibration.subsets: {fault}")
+    """Subsets that the data do not have are an error before anything runs, where that is known."""
+    for section in ("calibration", "validation"):
+        for split in (study.calibration.split, "test"):
+            subsets = getattr(study, section).subsets
+            fault = read_data_manifest(study.data.manifest).fault_of_subsets(split, subsets)
+            if fault:
+                raise WorkflowError(f"studies.{study.name}.{section}.subsets: {fault}")
 
 
 check_subsets(STUDY)

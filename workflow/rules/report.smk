@@ -1,10 +1,18 @@
 # The study on one page, for reading on a forge. `snakemake --report results/<study>/report.html` makes the other report.
 
-# figures/fig01 ... figures/fig10, training
+# figures/fig01 ... figures/fig10, figures/validation, training
 FIGURES = sorted(
-    file.split("/", 2)[2].removesuffix(".png") for file in rules.figures.input if file.endswith(".png")
+    file.split("/", 2)[2].removesuffix(".png")
+    for file in {*rules.figures.input, *rules.validate_all.input}
+    if file.endswith(".png")
 )
-TABLES = sorted({Path(file).stem for file in rules.tables.input if file.endswith(".md")})
+TABLES = sorted(
+    {
+        Path(file).stem
+        for file in [*rules.tables.input, *rules.validate_all.input]
+        if file.endswith(".md")
+    }
+)
 
 
 rule report_page:

@@ -11,6 +11,7 @@ from fcl.figures.schematic import figure_02
 from fcl.figures.tradeoff import figure_05, figure_09
 from fcl.figures.training import figure_training
 from fcl.figures.uniform import figure_03, figure_08
+from fcl.figures.validation import figure_validation
 
 __all__ = [
     "figure_01",
@@ -24,4 +25,5 @@ __all__ = [
     "figure_09",
     "figure_10",
     "figure_training",
+    "figure_validation",
 ]

@@ -3,5 +3,6 @@
 from fcl.tables.data import table_03, table_04
 from fcl.tables.hyperparameters import table_02
 from fcl.tables.published import table_01
+from fcl.tables.validation import table_validation
 
-__all__ = ["table_01", "table_02", "table_03", "table_04"]
+__all__ = ["table_01", "table_02", "table_03", "table_04", "table_validation"]

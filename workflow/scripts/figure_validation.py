@@ -1,0 +1,16 @@
+"""The figure of the physics with optimised cutoffs."""
+
+from fcl.adapter import recorded_function
+
+figure_validation = recorded_function(snakemake, "fcl.figures:figure_validation")
+figure_validation(
+    snakemake.input.statics,
+    snakemake.input.nve,
+    snakemake.input.rdf,
+    png=snakemake.output.png,
+    pdf=snakemake.output.pdf,
+    csv=snakemake.output.numbers,
+    at_lambda=snakemake.params.at_lambda,
+    uniform_cutoff=snakemake.params.uniform_cutoff,
+    title=snakemake.params.title,
+)

@@ -1,0 +1,18 @@
+"""The table of the physics with optimised cutoffs."""
+
+from fcl.adapter import recorded_function
+
+table_validation = recorded_function(snakemake, "fcl.tables:table_validation")
+table_validation(
+    snakemake.input.statics,
+    snakemake.input.nve,
+    snakemake.input.rdf,
+    csv=snakemake.output.csv,
+    markdown=snakemake.output.markdown,
+    latex=snakemake.output.latex,
+    html=snakemake.output.html,
+    tolerances=snakemake.params.tolerances,
+    at_lambda=snakemake.params.at_lambda,
+    uniform_cutoff=snakemake.params.uniform_cutoff,
+    title=snakemake.params.title,
+)

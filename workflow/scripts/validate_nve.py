@@ -1,0 +1,16 @@
+"""Energy drift of one subset, with uniform and with optimised cutoffs."""
+
+from pathlib import Path
+
+from fcl.adapter import library_function, settings_of
+
+validate_nve = library_function(snakemake, "fcl.validation:validate_nve")
+validate_nve(
+    settings_of(snakemake),
+    structures=Path(snakemake.input.structures),
+    model=Path(snakemake.input.model),
+    cutoffs=Path(snakemake.input.cutoffs),
+    subset=snakemake.wildcards.subset,
+    output=Path(snakemake.output.numbers),
+    manifest=Path(snakemake.output.manifest),
+)

@@ -1,0 +1,16 @@
+"""Radial distribution functions of one subset, with uniform and with optimised cutoffs."""
+
+from pathlib import Path
+
+from fcl.adapter import library_function, settings_of
+
+validate_rdf = library_function(snakemake, "fcl.validation:validate_rdf")
+validate_rdf(
+    settings_of(snakemake),
+    structures=Path(snakemake.input.structures),
+    model=Path(snakemake.input.model),
+    cutoffs=Path(snakemake.input.cutoffs),
+    subset=snakemake.wildcards.subset,
+    output=Path(snakemake.output.numbers),
+    manifest=Path(snakemake.output.manifest),
+)

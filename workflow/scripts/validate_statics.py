@@ -1,0 +1,17 @@
+"""Minima, equations of state and phonons at Gamma of one subset, with uniform and with optimised cutoffs."""
+
+from pathlib import Path
+
+from fcl.adapter import library_function, settings_of
+
+validate_statics = library_function(snakemake, "fcl.validation:validate_statics")
+validate_statics(
+    settings_of(snakemake),
+    store=Path(snakemake.input.store),
+    model=Path(snakemake.input.model),
+    cutoffs=Path(snakemake.input.cutoffs),
+    subset=snakemake.wildcards.subset,
+    structures=Path(snakemake.output.structures),
+    output=Path(snakemake.output.numbers),
+    manifest=Path(snakemake.output.manifest),
+)
