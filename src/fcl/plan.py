@@ -5,8 +5,9 @@ python -m fcl.plan --study paper       one of them
 
 Steps of each stage with the study's own model and batch sizes are timed on structures of the study (its frames where
 they are on this machine, otherwise synthetic ones of MAD's mean size) and multiplied by the counts of the protocol;
-what a job takes until it works is added to each. Epochs are counted in full, so early stopping can only shorten it.
-Jobs are added up; where several run side by side, divide. On a busy machine all is measured too long.
+what a job takes until it works is added to each. Epochs are counted in full, so early stopping can only shorten it, and
+relaxations of `validate` with all their steps. Jobs are added up; where several run side by side, divide. On a busy
+machine all is measured too long.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from typing import Any
 import yaml
 
 from fcl.config import SPLITS, Study, load_config
+from fcl.config_validation import ValidationSettings
 from fcl.dataset import DataManifest, load_data_manifest
-from fcl.throughput import Throughput, measure
+from fcl.throughput import SYNTHETIC_ATOMS, Throughput, measure
 
 BYTES_OF_A_FRAME = 3200  # of text, where the manifest gives no size
-PRODUCTS = 10 + 1 + 4 + 2  # jobs: the paper's figures, the training curves, tables, claims and report
+PRODUCTS = 10 + 1 + 4 + 2 + 2  # jobs: the paper's figures, training curves, tables, validation, claims and report
 #: Not measured here: what the workflow adds to each job (a process that reads the rules), and the speed of a download.
 WORKFLOW_SECONDS, DOWNLOAD_BYTES_A_SECOND = 2.0, 5e6
 ASSUMED = (
@@ -74,6 +76,7 @@ def plan(study: Study, manifest: DataManifest, speed: Throughput) -> list[Stage]
     fcl_jobs, static_jobs = len(study.fcl.seeds), cutoffs * len(study.static.seeds)
     calibrations = len(study.calibration.subsets) * len(study.calibration.lambdas) * len(study.calibration.seeds)
     validated = val * len(study.fcl.validation_cutoffs)
+    calls = {name: count for name, count in force_calls(study.validation).items() if count}
     jobs = {
         "build_store": len(SPLITS),
         "describe_data": 1,
@@ -83,6 +86,7 @@ def plan(study: Study, manifest: DataManifest, speed: Throughput) -> list[Stage]
         "evaluate_cutoffs": fcl_jobs + static_jobs + 1,
         "diatomic_curves": fcl_jobs,
         "calibrate_cutoffs": calibrations,
+        **dict.fromkeys(calls, len(study.validation.subsets)),
         "figures, tables, report": PRODUCTS,
     }
     seconds = {
@@ -95,13 +99,14 @@ def plan(study: Study, manifest: DataManifest, speed: Throughput) -> list[Stage]
         "diatomic_curves": fcl_jobs * len(study.diatomics.pairs) * len(study.diatomics.cutoffs) * speed.curve,
         "calibrate_cutoffs": calibrations
         * (study.calibration.epochs * members * speed.calibrate + 2 * tested * speed.evaluate),
+        **{name: count * speed.step for name, count in calls.items()},
         "figures, tables, report": 0.0,
     }
     training, starting = ("pretrain", "train_fcl", "train_static"), speed.start + speed.first_call
     begin = dict.fromkeys(jobs, starting) | dict.fromkeys(training, starting + speed.first_epoch)
     begin |= {"build_store": speed.start, "describe_data": speed.start, "figures, tables, report": speed.drawing}
     held = {"evaluate_cutoffs": test, "calibrate_cutoffs": train + test, "describe_data": sum(counts.values())}
-    held |= dict.fromkeys(("build_store", "diatomic_curves", "figures, tables, report"), 0)
+    held |= dict.fromkeys(("build_store", "diatomic_curves", "figures, tables, report", *calls), 0)
     disk = {"build_store": sum(counts.values()) * speed.store_bytes}
     disk |= {name: jobs[name] * speed.model_bytes * (1 + CHECKPOINT_COPIES) for name in training}
     stages = [
@@ -117,6 +122,21 @@ def plan(study: Study, manifest: DataManifest, speed: Throughput) -> list[Stage]
         hours = (size / DOWNLOAD_BYTES_A_SECOND + len(downloads) * WORKFLOW_SECONDS) / 3600
         stages.insert(0, Stage("download_mad", len(downloads), hours, 0.1, size / 1e9))
     return stages
+
+
+def force_calls(settings: ValidationSettings) -> dict[str, int]:
+    """Evaluations of all structures of `validate` by its stages: two cutoffs, relaxations with all their steps."""
+    runs = 2 * len(settings.subsets) * settings.structures
+    points = settings.equation_of_state.points + 1 if settings.equation_of_state else 0
+    displaced = 6 * SYNTHETIC_ATOMS if settings.phonons else 0
+    dynamics, nve, rdf = settings.dynamics, settings.nve, settings.rdf
+    before = dynamics.equilibration / dynamics.timestep
+    steps = {
+        "validate_statics": settings.relaxation.steps * (1 + points) + displaced,
+        "validate_nve": 1000 * (before + sum(nve.duration / step for step in nve.timesteps)) if nve else 0,
+        "validate_rdf": 1000 * (before + rdf.duration / dynamics.timestep) if rdf else 0,
+    }
+    return {name: round(runs * count) for name, count in steps.items()}
 
 
 def table(study: Study, stages: list[Stage], notes: list[str]) -> str:

@@ -21,6 +21,7 @@ from fcl.dataset import DataManifest
 #: Mean of MAD: 3.2 kB of text a frame; density and elements are typical, not measured.
 SYNTHETIC_ATOMS, SYNTHETIC_VOLUME = 27, 16.0
 SAMPLE_BATCHES = 2
+TIMED_STEPS = 10  # of dynamics
 SOURCE = Path(__file__).resolve().parents[1]  # where a fresh interpreter finds fcl
 #: Code of a fresh process: what a job that runs a model imports, and what a drawing takes from beginning to end.
 MODEL_IMPORTS = "import fcl.training, fcl.model.backbone"
@@ -35,9 +36,9 @@ figures.figure_02(folder / "f.png", folder / "f.pdf", r_min=3.5, r_max=7.0, init
 class Throughput:
     """Seconds a structure of each kind of work, and bytes a structure in the store, in memory and at the peak.
 
-    ``curve`` is of one diatomic curve, ``start`` of a job that runs a model until it works, ``first_call`` and
-    ``first_epoch`` what the first evaluation and the first epoch of a training take more than the next one (they
-    compile), ``drawing`` of a whole job that draws.
+    ``curve`` is of one diatomic curve, ``step`` of one step of dynamics, ``start`` of a job that runs a model until it
+    works, ``first_call`` and ``first_epoch`` what the first evaluation and the first epoch of a training take more than
+    the next one (they compile), ``drawing`` of a whole job that draws.
     """
 
     store: float
@@ -46,6 +47,7 @@ class Throughput:
     evaluate: float
     calibrate: float
     curve: float
+    step: float
     start: float
     first_call: float
     first_epoch: float
@@ -98,7 +100,9 @@ def synthetic_frame(seed: int, atoms: int):
 def measure(study: Study, manifest: DataManifest) -> Throughput:
     """Time a few steps of each stage with the study's model, batch sizes, precision and device."""
     import torch
+    from ase import Atoms
 
+    from fcl.calculator import FCLCalculator
     from fcl.calibration import calibrate
     from fcl.data.batch import GraphData, average_neighbors
     from fcl.data.store import StoreArrays, arrays_from_frames, write_store
@@ -106,6 +110,7 @@ def measure(study: Study, manifest: DataManifest) -> Throughput:
     from fcl.evaluation import EVALUATION_BATCH_SIZE, evaluate, uniform_rule
     from fcl.manifest import peak_gpu_memory_bytes, peak_memory_bytes
     from fcl.model.files import build_model
+    from fcl.simulation import molecular_dynamics
     from fcl.stages import _compute
     from fcl.training import fcl_plan, fit, static_plan
 
@@ -147,14 +152,18 @@ def measure(study: Study, manifest: DataManifest) -> Throughput:
     curves = study.diatomics
     distances = torch.linspace(curves.r_start, curves.r_stop, curves.points, dtype=dtype, device=device)
     _, curve = _timed(diatomic_curve, models["fcl"], (1, 8), study.cutoffs.r_max, distances)
+    moving = Atoms(frames[0].numbers, frames[0].positions, cell=frames[0].cell, pbc=frames[0].pbc)
+    moving.calc = FCLCalculator(models["fcl"], study.validation.uniform_cutoff)
+    dynamics = molecular_dynamics(moving, temperature=300.0, steps=TIMED_STEPS)
     weights = sum(value.nbytes for value in models["fcl"].state_dict().values())
     peak = peak_memory_bytes() + (peak_gpu_memory_bytes() or 0)
     per = {"static": seconds["static"] / count, "fcl": seconds["fcl"] / count}
     return Throughput(
         store=(store_seconds + written) / count, **per, evaluate=evaluated / count, calibrate=calibrated / count,
-        curve=curve, start=seconds_of_process(MODEL_IMPORTS), first_call=max(first - evaluated, 0.0),
-        first_epoch=max(first_epochs), drawing=seconds_of_process(DRAWING), store_bytes=store_bytes / count,
-        array_bytes=2 * array_bytes / count, base_bytes=peak, model_bytes=weights, sample=origin,
+        curve=curve, step=dynamics.seconds / TIMED_STEPS, start=seconds_of_process(MODEL_IMPORTS),
+        first_call=max(first - evaluated, 0.0), first_epoch=max(first_epochs),
+        drawing=seconds_of_process(DRAWING), store_bytes=store_bytes / count, array_bytes=2 * array_bytes / count,
+        base_bytes=peak, model_bytes=weights, sample=origin,
     )  # fmt: skip
 
 

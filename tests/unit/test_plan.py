@@ -14,8 +14,8 @@ from fcl.throughput import Throughput, measure
 ROOT = Path(__file__).parents[2]
 #: A second a structure for everything, a kilobyte each in the store, a gigabyte for the process; jobs start at once.
 UNIT = Throughput(
-    store=1.0, static=1.0, fcl=1.0, evaluate=1.0, calibrate=1.0, curve=1.0, start=0.0, first_call=0.0, first_epoch=0.0,
-    drawing=0.0, store_bytes=1e3, array_bytes=1e3, base_bytes=1e9, model_bytes=1e6, sample="",
+    store=1.0, static=1.0, fcl=1.0, evaluate=1.0, calibrate=1.0, curve=1.0, step=1.0, start=0.0, first_call=0.0,
+    first_epoch=0.0, drawing=0.0, store_bytes=1e3, array_bytes=1e3, base_bytes=1e9, model_bytes=1e6, sample="",
 )  # fmt: skip
 
 
@@ -45,13 +45,20 @@ def test_the_papers_plan_counts_its_epochs_and_jobs():
         "evaluate_cutoffs": 16,
         "diatomic_curves": 3,
         "calibrate_cutoffs": 20,
-        "figures, tables, report": 17,
+        "validate_statics": 2,
+        "validate_nve": 2,
+        "validate_rdf": 2,
+        "figures, tables, report": 19,
     }
     train, val, test = counts.values()
     assert stages["pretrain"].hours == pytest.approx(200 * (train + val) / 3600)
     assert stages["train_fcl"].hours == pytest.approx(3 * 500 * (train + 3 * val) / 3600)
     assert stages["train_static"].hours == pytest.approx(12 * 500 * (train + val) / 3600)
     assert stages["evaluate_cutoffs"].hours == pytest.approx((3 * 36 + 13) * test / 3600)
+    runs = 2 * 2 * 3  # subsets, cutoffs, structures
+    assert stages["validate_nve"].hours == pytest.approx(runs * (4000 + 40000 + 20000) / 3600)
+    assert stages["validate_rdf"].hours == pytest.approx(runs * (4000 + 40000) / 3600)
+    assert stages["validate_statics"].hours == pytest.approx(runs * (9 * 500 + 6 * 27) / 3600)
     assert stages["build_store"].disk == pytest.approx((train + val + test) * 1e3 / 1e9)
     assert stages["diatomic_curves"].hours == pytest.approx(3 * 3 * 4 / 3600)
     assert stages["download_mad"].hours == pytest.approx(stages["download_mad"].disk * 1e9 / 5e6 / 3600)
@@ -71,6 +78,14 @@ def test_what_a_job_takes_until_it_works_is_counted_for_each():
     assert later == {name: pytest.approx(begins[name] * stages[name].jobs) for name in stages}
     workflow = plan(study, manifest, replace(UNIT, store=0.0))[0].hours * 3600
     assert workflow == pytest.approx(3 * 2.0)
+
+
+def test_what_a_study_leaves_out_costs_nothing():
+    study, manifest = studied("paper")
+    study = study.narrowed(validation={"nve": None, "phonons": None, "equation_of_state": None})
+    stages = {stage.name: stage for stage in plan(study, manifest, UNIT)}
+    assert "validate_nve" not in stages
+    assert stages["validate_statics"].hours == pytest.approx(12 * 500 / 3600)
 
 
 def test_limits_and_known_subsets_are_counted():
