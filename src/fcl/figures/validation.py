@@ -28,7 +28,7 @@ def validation_curves(
     A quantity without values (unstable, not applicable) has no rows.
     """
     rows, formulas = [], {}
-    for files, curves in ((nve, _drift), (statics, _equation_of_state), (statics, _phonons), (rdf, _rdf)):
+    for files, curves in ((statics, _equation_of_state), (statics, _phonons), (nve, _drift), (rdf, _rdf)):
         for record in read_records(files):
             if record["structure"] == STRUCTURE:
                 formulas[record["subset"]] = record["formula"]
