@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from fcl.calibration import calibrate
+from fcl.cutoff_path import CalibrationPlan
 from fcl.data.batch import GraphData
 from fcl.evaluation import Errors
 from fcl.tolerance import (
+    FOLDS,
     LOSS,
-    CalibrationPlan,
     Trial,
     cheapest_within,
     errors_at,
@@ -49,11 +50,13 @@ class OwnCutoffs:
     """Cutoffs (A) by symbol and what they do to the held-out structures.
 
     ``reference`` and ``chosen`` are `Errors` at the uniform reference cutoff and at ``cutoffs``; with ``self_labelled``
-    errors are deviations from the model's own results at the reference cutoff. ``lam`` is None for uniform cutoffs.
+    errors are deviations from the model's own results at the reference cutoff. ``lam`` is None for uniform cutoffs;
+    ``expected`` is the trial that they come from where a limit was given.
     """
 
     cutoffs: dict[str, float]
     lam: float | None
+    expected: Trial | None
     trials: list[Trial]
     not_calibrated: list[str]
     sizes: dict[str, int]
@@ -114,8 +117,8 @@ def calibrate_own(
 ) -> OwnCutoffs:
     """Optimise the cutoffs (A) of the elements in ``data`` for ``goal`` and check them on held-out structures.
 
-    The structures are split at random by ``seed``: half to optimise on, a quarter to choose lambda by and, unless
-    ``held_out`` is given, a quarter to check; a given lambda needs none to choose. Without ``labels`` the model's own
+    Unless ``held_out`` is given, a quarter of the structures is set aside at random by ``seed`` to check. A limit is
+    kept in cross-validation on the others (`cheapest_within`). Without ``labels`` the model's own
     results at ``reference_cutoff`` take their place (`labelled_by`). Cutoffs start at ``reference_cutoff`` and stay
     within ``lower_bound`` (None: that of the model's training) and the model's r_max. Raises `ValueError` for a goal
     that the data cannot serve, too few structures, bounds that contradict each other.
@@ -136,39 +139,35 @@ def calibrate_own(
     if not labels:
         data = labelled_by(model, data, reference_cutoff)
         held_out = None if held_out is None else labelled_by(model, held_out, reference_cutoff)
-    separate = held_out is not None
-    fractions = (2, 1) if goal.lam is None else (3,)
-    parts = [part.to(data.device) for part in random_split(len(data), (*fractions, *(() if separate else (1,))), seed)]
+    parts = [part.to(data.device) for part in random_split(len(data), (1,) if held_out is not None else (3, 1), seed)]
     fit = parts[0]
-    check, members = (held_out, None) if separate else (data, parts[-1])
+    check, members = (held_out, None) if held_out is not None else (data, parts[1])
+    on_path = goal.lam is None
     plan = CalibrationPlan.for_structures(
-        len(fit), lower_bound=lower_bound, upper_bound=model.cutoff_limit, initial_cutoff=reference_cutoff
-    )
+        len(fit) - len(fit) // FOLDS if on_path else len(fit), on_path=on_path,
+        lower_bound=lower_bound, upper_bound=model.cutoff_limit, initial_cutoff=reference_cutoff,
+    )  # fmt: skip
     if epochs is not None:
-        plan = replace(plan, epochs=epochs)
+        plan = replace(plan, epochs=epochs, sample=None)
     trials: list[Trial] = []
-    if goal.lam is not None:
-        lam = goal.lam
+    lam, expected = goal.lam, None
+    if lam is not None:
         cutoffs = calibrate(model, data, plan, LOSS, lam, seed=seed, indices=fit).cutoffs
     else:
-        limit, reference = goal.max_added, None
-        if limit is None:
-            reference = errors_at(model, data, reference_cutoff, parts[1])
-            limit = (1.0 + goal.max_increase) * force_rmse(reference)
-        best, trials = cheapest_within(
-            model, data, plan, limit, fit=fit, validation=parts[1], seed=seed, reference=reference, on_trial=on_trial
+        limit = goal.max_added if goal.max_increase is None else goal.max_increase
+        cutoffs, expected, trials = cheapest_within(
+            model, data, plan, limit, relative=goal.max_increase is not None, indices=fit, seed=seed, on_trial=on_trial
         )
-        lam, cutoffs = best.lam, best.cutoffs
+        lam = expected.lam
     everywhere = dict.fromkeys([*symbols_of(data), *symbols_of(check, members)], reference_cutoff)
     cutoffs = everywhere | cutoffs
-    names = ("calibration", "validation")[: len(fractions)]
-    sizes = {name: len(part) for name, part in zip(names, parts, strict=False)}
     return OwnCutoffs(
         cutoffs=cutoffs,
         lam=lam,
+        expected=expected,
         trials=trials,
         not_calibrated=sorted(set(everywhere) - set(symbols_of(data, fit))),
-        sizes=sizes | {"held_out": len(check) if members is None else len(members)},
+        sizes={"calibration": len(fit), "held_out": len(check) if members is None else len(members)},
         reference_cutoff=reference_cutoff,
         self_labelled=not labels,
         reference=errors_at(model, check, reference_cutoff, members),

@@ -1,67 +1,42 @@
 """Cutoffs for a tolerance: the cheapest ones whose force error stays below a limit, and what they do to new structures.
 
-Nobody knows which lambda of Eq. 11 suits his system; how much error he can bear he does know. So lambda is found by
-bisection: a larger one gives fewer pairs and a larger error.
+Nobody knows which lambda of Eq. 11 suits his system; how much error he can bear he does know. So the cutoffs are looked
+for along the path of growing lambda (`fcl.cutoff_path`): fewer pairs and, from somewhere on, a larger error.
 """
 
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 
-from fcl.calibration import calibrate
 from fcl.config import LossSettings
+from fcl.cutoff_path import CalibrationPlan, CutoffPath
 from fcl.data.batch import GraphData
 from fcl.evaluation import EVALUATION_BATCH_SIZE, Errors, element_rule, evaluate, uniform_rule
 
 #: Section 3 of the paper: 0.1 per-atom energy, 1.0 force components.
 LOSS = LossSettings(energy_weight=0.1, force_weight=1.0)
-#: Bisection takes place between these lambdas (eV/A^4 of the force term); the paper's are 1e-6 to 1e-2.
-LAMBDA_RANGE = (1e-6, 1e-1)
-#: How far a calibration could move a cutoff, in widths of the allowed interval, where nobody says how long it takes.
-_REACH = 1.5
+#: The lambdas of a path (eV/A^4 of the force term); the paper's are 1e-6 to 1e-2.
+LAMBDAS = tuple(10.0 ** (0.5 * exponent) for exponent in range(-12, -1))
+#: Parts of the cross-validation: each path sees two thirds of the structures.
+FOLDS = 3
 _RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
-class CalibrationPlan:
-    """How cutoffs are optimised; what `fcl.calibrate` takes as its settings. Lengths in A, as `CalibrationSettings`."""
-
-    epochs: int
-    lower_bound: float
-    upper_bound: float
-    initial_cutoff: float = 6.0
-    learning_rate: float = 0.03
-    batch_size: int = 8
-    cost: str = "structures"
-
-    @classmethod
-    def for_structures(cls, n_structures: int, **values) -> CalibrationPlan:
-        """A plan long enough for ``n_structures``: Adam moves a cutoff by learning_rate a step at most."""
-        plan = cls(epochs=1, **values)
-        if not 0.0 < plan.lower_bound < plan.upper_bound:
-            raise ValueError(f"bounds: {plan.lower_bound} A is not below {plan.upper_bound} A")
-        if not plan.lower_bound <= plan.initial_cutoff <= plan.upper_bound:
-            bounds = f"[{plan.lower_bound}, {plan.upper_bound}] A"
-            raise ValueError(f"the initial cutoff of {plan.initial_cutoff} A is not within {bounds}")
-        steps = _REACH * (plan.upper_bound - plan.lower_bound) / plan.learning_rate
-        return replace(plan, epochs=max(1, math.ceil(steps / math.ceil(n_structures / plan.batch_size))))
-
-
-@dataclass(frozen=True)
 class Trial:
-    """Cutoffs (A) by symbol that were tried at ``lam`` (None: not optimised), their error and cost in validation.
+    """What was tried: error and cost on the structures that each calibration did not see, of all folds together.
 
-    ``force_rmse`` and ``bound``, the RMSE with one standard error to spare, are in eV/A.
+    ``lam`` is the lambda of the cutoffs (None: uniform ones), ``position`` where they are on the path. ``force_rmse``
+    and ``bound``, the RMSE with its margin, are in eV/A.
     """
 
     lam: float | None
-    cutoffs: dict[str, float]
+    position: float
     force_rmse: float
     bound: float
     pairs_per_atom: float
@@ -133,18 +108,18 @@ def relative_increase(reference: Errors, errors: Errors, seed: int = 0) -> tuple
     return float(np.sqrt(after.sum() / before.sum())) - 1.0, float(ratios.std())
 
 
-def error_bound(errors: Errors, reference: Errors | None = None) -> float:
-    """The force RMSE (eV/A) plus one standard error, that of its rise above ``reference`` where there is one.
+def error_bound(errors: Errors, reference: Errors | None = None, margin: float = 1.0) -> float:
+    """The force RMSE (eV/A) plus ``margin`` standard errors, those of its rise above ``reference`` where there is one.
 
     A rise over the same structures is known far better than the RMSE itself. Few structures leave a wide margin:
     without it the cheapest of many trials would be the one that is lucky on them.
     """
     if reference is not None:
         rise, uncertainty = relative_increase(reference, errors)
-        return force_rmse(reference) * (1.0 + rise + uncertainty)
+        return force_rmse(reference) * (1.0 + rise + margin * uncertainty)
     draws = _draws(len(errors.atoms), 0)
     resampled = np.sqrt(errors.force_square[draws].sum(1) / (3 * errors.atoms[draws].sum(1)))
-    return force_rmse(errors) + float(resampled.std())
+    return force_rmse(errors) + margin * float(resampled.std())
 
 
 def _draws(n: int, seed: int) -> np.ndarray:
@@ -158,48 +133,80 @@ def cheapest_within(
     plan: CalibrationPlan,
     limit: float,
     *,
-    fit: torch.Tensor,
-    validation: torch.Tensor,
+    indices: torch.Tensor,
     seed: int,
-    reference: Errors | None = None,
+    relative: bool = False,
+    margin: float = 1.0,
+    folds: int = FOLDS,
     loss: LossSettings = LOSS,
-    steps: int = 6,
+    refinements: int = 4,
     on_trial: Callable[[Trial], None] = lambda trial: None,
-) -> tuple[Trial, list[Trial]]:
-    """The cutoffs with the fewest pairs whose force RMSE on ``validation`` is at most ``limit`` (eV/A), and all trials.
+) -> tuple[dict[str, float], Trial, list[Trial]]:
+    """The cutoffs (A) with the fewest pairs that keep ``limit``, what is expected of them, and all trials.
 
-    That is with one standard error to spare: `error_bound`, given the errors ``reference`` of the same structures.
-    Cutoffs are optimised on the structures ``fit`` at ``steps`` lambdas found by bisection of log lambda; each
-    optimisation starts from the cutoffs of the nearest lambda already solved, and after the first takes half of the
-    epochs. The uniform ``plan.initial_cutoff`` and the lower bound of all elements are tried too. Raises `ValueError`
-    when not even the initial cutoffs keep the limit.
+    ``limit`` is a force RMSE (eV/A) or, with ``relative``, a fraction by which it may rise above that of the uniform
+    ``plan.initial_cutoff``; it is kept with ``margin`` standard errors to spare (`error_bound`). The error is that of a
+    cross-validation on the structures ``indices``: of as many `CutoffPath` as there are ``folds`` each is judged by the
+    structures that it leaves out, so every structure counts, none for its own cutoffs. The paths are followed until the
+    limit is exceeded beyond the margin, and end at the lower bound of all elements; then what lies between the last
+    lambda that keeps the limit and the next one is bisected. The cutoffs are the mean of the paths at the position that
+    was found. (A path through all ``indices`` would be ahead of those that were judged, and so beyond the limit.)
+    Raises `ValueError` when not even the start keeps the limit, or there are fewer than two structures.
     """
-    initial = dict.fromkeys(symbols_of(data), plan.initial_cutoff)
+    parts = random_split(len(indices), (1,) * max(2, min(folds, len(indices))), seed)
+    left_out = [indices[part.to(indices.device)] for part in parts]
+    start = dict.fromkeys(symbols_of(data), plan.initial_cutoff)
+    others = [torch.cat(left_out[:k] + left_out[k + 1 :]) for k in range(len(left_out))]
+    paths = [CutoffPath(model, data, plan, loss, indices=fit, start=start, seed=seed) for fit in others]
     trials: list[Trial] = []
 
-    def attempt(cutoffs: dict[str, float], lam: float | None = None) -> bool:
-        errors = errors_at(model, data, cutoffs, validation)
-        bound = error_bound(errors, reference)
-        trials.append(Trial(lam, cutoffs, force_rmse(errors), bound, float(errors.pairs.mean())))
-        on_trial(trials[-1])
-        return bound <= limit
+    def errors_of(tables: Sequence[dict[str, float]]) -> Errors:
+        return joined([errors_at(model, data, *pair) for pair in zip(tables, left_out, strict=True)])
 
-    if not attempt(initial):
+    first = errors_of([start] * len(paths))
+    reference = first if relative else None
+    allowed = (1.0 + limit) * force_rmse(first) if relative else limit
+
+    def attempt(position: float, lam: float | None, tables: Sequence[dict[str, float]] | None = None) -> Trial:
+        errors = errors_of([known.at(position) for known in paths] if tables is None else tables)
+        bound = error_bound(errors, reference, margin)
+        trials.append(Trial(lam, position, force_rmse(errors), bound, float(errors.pairs.mean())))
+        on_trial(trials[-1])
+        return trials[-1]
+
+    if attempt(0.0, None).bound > allowed:
         found = f"the force RMSE at {plan.initial_cutoff:g} A is {trials[0].force_rmse:.4g} eV/A already"
-        raise ValueError(f"{found}, above the limit of {limit:.4g} eV/A")
-    if attempt(initial | dict.fromkeys(symbols_of(data, fit), plan.lower_bound)):
-        return trials[-1], trials  # nothing is cheaper
-    low, high = (math.log10(lam) for lam in LAMBDA_RANGE)
-    solved: dict[float, dict[str, float]] = {}
-    for _ in range(steps):
+        raise ValueError(f"{found}, above the limit of {allowed:.4g} eV/A")
+    shortest = start | dict.fromkeys(symbols_of(data, indices), plan.lower_bound)
+    end = attempt(0.0, None, [shortest] * len(paths))
+    if end.bound <= allowed:
+        return shortest, end, trials  # nothing is cheaper
+    reached = [trials[0]]
+    for lam in LAMBDAS:
+        for known in paths:
+            known.extend(lam)
+        reached.append(attempt(len(reached), lam))
+        if 2 * reached[-1].force_rmse - reached[-1].bound > allowed:
+            break
+    followed = LAMBDAS[: len(reached) - 1]
+    for known in paths:
+        known.tables.append(shortest)  # wherever a path has come to, it can go on to the lower bound
+    kept = [trial for trial in reached if trial.bound <= allowed]
+    low, high = kept[-1].position, kept[-1].position + 1.0
+    for _ in range(refinements):
         middle = 0.5 * (low + high)
-        nearest = min(solved, key=lambda known: abs(known - middle), default=None)  # noqa: B023 (used at once)
-        start = None if nearest is None else solved[nearest]
-        schedule = plan if start is None else replace(plan, epochs=max(1, math.ceil(plan.epochs / 2)))
-        result = calibrate(model, data, schedule, loss, 10**middle, seed=seed, indices=fit, start=start)
-        solved[middle] = initial | result.cutoffs
-        if attempt(solved[middle], 10**middle):
+        trial = attempt(middle, float(10 ** np.interp(middle - 1, range(len(followed)), np.log10(followed))))
+        if trial.bound <= allowed:
             low = middle
+            kept.append(trial)
         else:
             high = middle
-    return min((trial for trial in trials if trial.bound <= limit), key=lambda trial: trial.pairs_per_atom), trials
+    best = min(kept, key=lambda trial: trial.pairs_per_atom)
+    found = [known.at(best.position) for known in paths]
+    return {symbol: sum(table[symbol] for table in found) / len(found) for symbol in start}, best, trials
+
+
+def joined(parts: Sequence[Errors]) -> Errors:
+    """`Errors` of several sets of structures as one."""
+    names = [field.name for field in fields(Errors)]
+    return Errors(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))

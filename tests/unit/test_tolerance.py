@@ -7,17 +7,18 @@ from pathlib import Path
 import pytest
 import torch
 
+from fcl.cutoff_path import CalibrationPlan
 from fcl.data.batch import GraphData
 from fcl.data.store import arrays_from_frames
 from fcl.data.structures import frames_of
 from fcl.model.files import load
 from fcl.own_system import Goal, calibrate_own
 from fcl.tolerance import (
-    CalibrationPlan,
     cheapest_within,
     error_bound,
     errors_at,
     force_rmse,
+    joined,
     labelled_by,
     random_split,
     relative_increase,
@@ -41,13 +42,13 @@ def model(trained_model):
 
 
 class Shrinking(torch.nn.Module):
-    """A model whose error in every force component is b (7 - mean cutoff of the structure)."""
+    """A model whose error in every force component is slope (6 - mean cutoff of the structure)^power, 0 above 6 A."""
 
     needs_cutoffs, cutoff_limit, card = True, 7.0, {"r_min_angstrom": 3.5}
 
-    def __init__(self, slope):
+    def __init__(self, slope, power=1.0):
         super().__init__()
-        self.slope = slope
+        self.slope, self.power = slope, power
         self.mixing = lambda a, b: 0.5 * (a + b)
 
     def check_cutoff(self, cutoff):
@@ -55,42 +56,76 @@ class Shrinking(torch.nn.Module):
 
     def forward(self, batch, cutoffs, **_):
         mean = cutoffs.new_zeros(batch.n_structures).index_add(0, batch.structure, cutoffs) / batch.atoms_per_structure
-        offset = self.slope * (7.0 - mean.index_select(0, batch.structure))
+        offset = self.slope * ((6.0 - mean).clamp(min=0.0) + 1e-4).index_select(0, batch.structure) ** self.power
         return {"energy": batch.energy, "forces": batch.forces + offset[:, None]}
 
 
 def plan(**values):
-    return CalibrationPlan.for_structures(4, **({"lower_bound": 3.5, "upper_bound": 7.0, "batch_size": 4} | values))
+    return CalibrationPlan.for_structures(
+        12, on_path=True, **({"lower_bound": 3.5, "upper_bound": 7.0, "batch_size": 4} | values)
+    )
 
 
-def test_bisection_finds_the_cutoff_of_a_known_problem(data):
-    """One cutoff a for all: error b (7 - a) <= limit at a = 7 - limit / b, the rest is resolution of lambda."""
-    slope, allowed = 1.0, 1.5
-    # Adam's steps are small against the resolution; elements move together since the error sees their mean only
-    best, trials = cheapest_within(
-        Shrinking(slope), data, plan(learning_rate=0.02), allowed, fit=torch.arange(4), validation=torch.arange(4, 12),
-        seed=0, steps=7,
-    )  # fmt: skip
-    assert len(trials) == 9
-    assert best.force_rmse <= allowed
-    passing = [trial for trial in trials if trial.force_rmse <= allowed]
-    assert best.pairs_per_atom == min(trial.pairs_per_atom for trial in passing)
-    assert best.pairs_per_atom < trials[0].pairs_per_atom
-    failing = [trial.lam for trial in trials[2:] if trial.force_rmse > allowed]
-    assert failing and min(failing) > best.lam
-    assert min(failing) / best.lam < 10 ** (5 / 2**5)  # the bracket has closed
+@pytest.mark.parametrize(("power", "limit"), [(1.0, 0.75), (0.5, 0.9)], ids=["convex", "concave"])
+def test_the_cheapest_cutoffs_of_a_known_problem(data, power, limit):
+    """Error (6 - a)^power <= limit at a = 6 - limit^(1/power); no lambda ends there where the error is concave."""
+    cutoffs, best, trials = cheapest_within(
+        Shrinking(1.0, power), data, plan(), limit, indices=torch.arange(12), seed=0, margin=0.0, refinements=6
+    )
+    assert best.force_rmse <= limit
+    passing = [trial for trial in trials if trial.force_rmse <= limit]
+    assert best.pairs_per_atom == min(trial.pairs_per_atom for trial in passing) < trials[0].pairs_per_atom
+    failing = [trial for trial in trials[2:] if trial.force_rmse > limit]
+    assert min(trial.position for trial in failing) > best.position > 0
+    assert best.force_rmse == pytest.approx(limit, abs=0.03)
+    found = force_rmse(errors_at(Shrinking(1.0, power), data, cutoffs))
+    assert found == pytest.approx(limit, abs=0.05)
 
 
 def test_when_the_lower_bound_is_good_enough_nothing_is_optimised(data):
-    best, trials = cheapest_within(
-        Shrinking(0.1), data, plan(), 1.0, fit=torch.arange(4), validation=torch.arange(4, 12), seed=0
-    )
-    assert set(best.cutoffs.values()) == {3.5} and len(trials) == 2
+    cutoffs, best, trials = cheapest_within(Shrinking(0.1), data, plan(), 1.0, indices=torch.arange(12), seed=0)
+    assert set(cutoffs.values()) == {3.5} and len(trials) == 2 and best.lam is None
 
 
 def test_a_limit_that_the_start_exceeds_is_an_error(data):
-    with pytest.raises(ValueError, match=r"force RMSE at 6 A is 1 eV/A already, above the limit of 0.5"):
-        cheapest_within(Shrinking(1.0), data, plan(), 0.5, fit=torch.arange(4), validation=torch.arange(4), seed=0)
+    with pytest.raises(ValueError, match=r"force RMSE at 5 A is 1 eV/A already, above the limit of 0.5"):
+        cheapest_within(Shrinking(1.0), data, plan(initial_cutoff=5.0), 0.5, indices=torch.arange(4), seed=0)
+    with pytest.raises(ValueError, match="1 structures cannot be split into 2 parts"):
+        cheapest_within(Shrinking(1.0), data, plan(), 2.0, indices=torch.arange(1), seed=0)
+
+
+def test_each_path_is_judged_by_structures_that_it_leaves_out(data, monkeypatch):
+    """All structures of ``indices``, each once, never by the path that saw it."""
+    seen, judged = [], []
+    monkeypatch.setattr("fcl.tolerance.CutoffPath", lambda *_, indices, **options: seen.append(indices) or Fixed())
+    monkeypatch.setattr(
+        "fcl.tolerance.errors_at",
+        lambda model, data, cutoffs, indices: judged.append(indices) or errors_at(model, data, cutoffs, indices),
+    )
+    used = torch.arange(1, 11)
+    cheapest_within(Shrinking(1.0), data, plan(), 0.75, indices=used, seed=0)
+    assert len(seen) == 3
+    for fit, left_out in zip(seen * (len(judged) // 3), judged, strict=True):
+        assert sorted(torch.cat([fit, left_out]).tolist()) == used.tolist()
+
+
+class Fixed:
+    """A path that stays where it begins."""
+
+    def __init__(self):
+        self.tables = []
+
+    def extend(self, lam):
+        pass
+
+    def at(self, position):
+        return dict.fromkeys(["H", "C", "N", "O", "S", "P", "Si", "Cl", "K", "Ca"], 6.0)
+
+
+def test_joined_errors_are_those_of_all_structures(model, data):
+    parts = random_split(len(data), (2, 1), 0)
+    together = joined([errors_at(model, data, 5.0, part) for part in parts])
+    assert together.metrics() == pytest.approx(errors_at(model, data, 5.0).metrics())
 
 
 def test_warm_start(model, data):
@@ -113,13 +148,15 @@ def test_cutoffs_within_a_tolerance_are_checked_on_new_structures(model, data, t
     assert worst > 0.0
     trials.clear()
     found = calibrate_own(
-        model, training, Goal(max_increase=worst / 2), held_out=data, epochs=6, on_trial=trials.append
+        model, training, Goal(max_increase=worst / 2), held_out=data, epochs=1, on_trial=trials.append
     )
     limit = (1.0 + worst / 2) * trials[0].force_rmse
-    chosen = next(trial for trial in trials if trial.cutoffs == found.cutoffs)
-    assert chosen.force_rmse < chosen.bound <= limit and any(trial.bound > limit for trial in trials)
+    chosen = found.expected
+    assert chosen in trials and any(trial.bound > limit for trial in trials)
+    assert chosen.force_rmse < chosen.bound <= limit
+    assert chosen.pairs_per_atom == min(trial.pairs_per_atom for trial in trials if trial.bound <= limit)
     assert found.saving > 0.1
-    assert found.sizes == {"calibration": 64, "validation": 32, "held_out": 12}
+    assert found.sizes == {"calibration": 96, "held_out": 12}
     rise, uncertainty = found.increase()
     assert math.isfinite(rise) and 0.0 < uncertainty < 0.5
     unchanged = replace(found, cutoffs=dict.fromkeys(found.cutoffs, 6.0), chosen=found.reference)
@@ -183,6 +220,7 @@ def test_the_margin_is_a_standard_error(model, data):
     assert rise == pytest.approx(force_rmse(errors) / force_rmse(reference) - 1.0)
     assert error_bound(errors, reference) == pytest.approx(force_rmse(reference) * (1.0 + rise + uncertainty))
     assert error_bound(reference, reference) == pytest.approx(force_rmse(reference))
+    assert error_bound(errors, reference, 0.0) == pytest.approx(force_rmse(errors))
     assert error_bound(errors) > force_rmse(errors)
     # the standard error of a mean square by theory, through the square root
     squares = errors.force_square / (3 * errors.atoms)
