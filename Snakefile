@@ -34,6 +34,7 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/diatomics.smk"
 include: "workflow/rules/calibrate.smk"
 include: "workflow/rules/validate.smk"
+include: "workflow/rules/cost.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/claims.smk"
@@ -50,6 +51,7 @@ rule all:
         rules.diatomics_all.input,
         rules.calibrate_all.input,
         rules.validate_all.input,
+        rules.cost_all.input,
         rules.figures.input,
         rules.tables.input,
         rules.claims.input,

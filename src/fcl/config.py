@@ -20,6 +20,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from fcl import config_checks as checks
 from fcl.config_bases import inherited
+from fcl.config_cost import UnlabelledSettings, WallClockSettings, check_cost
 from fcl.config_errors import ConfigError, deep_merge, explain, nearest
 from fcl.config_types import Count, Fraction, NonNegative, Positive, Section, Seed, Split
 from fcl.config_validation import ToleranceSettings, ValidationSettings, check_validation
@@ -239,12 +240,15 @@ class Protocol(Section):
     calibration: CalibrationSettings
     validation: ValidationSettings
     tolerances: ToleranceSettings
+    unlabelled: UnlabelledSettings
+    wall_clock: WallClockSettings
     compute: ComputeSettings
 
     @model_validator(mode="after")
     def _physics(self) -> Protocol:
         checks.check_physics(self)
         check_validation(self)
+        check_cost(self)
         return self
 
 
@@ -316,6 +320,8 @@ SECTION_MODELS = {
     "calibration": CalibrationSettings,
     "validation": ValidationSettings,
     "tolerances": ToleranceSettings,
+    "unlabelled": UnlabelledSettings,
+    "wall_clock": WallClockSettings,
     "compute": ComputeSettings,
 }
 SECTIONS = tuple(SECTION_MODELS)
@@ -344,6 +350,8 @@ class ResourceSettings(Section):
     validate_statics: RuleResources
     validate_nve: RuleResources
     validate_rdf: RuleResources
+    calibrate_unlabelled: RuleResources
+    measure_wall_clock: RuleResources
     figures: RuleResources
     tables: RuleResources
 

@@ -183,7 +183,7 @@ def device_name() -> str:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return _processor_name()
+    return processor_name()
 
 
 def peak_memory_bytes() -> int:
@@ -200,7 +200,8 @@ def peak_gpu_memory_bytes() -> int | None:
     return int(torch.cuda.max_memory_allocated())
 
 
-def _processor_name() -> str:
+def processor_name() -> str:
+    """The processor's model as the operating system gives it."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.lower().startswith("model name"):

@@ -28,7 +28,7 @@ from fcl.dataset import DataManifest, load_data_manifest
 from fcl.throughput import SYNTHETIC_ATOMS, Throughput, measure
 
 BYTES_OF_A_FRAME = 3200  # of text, where the manifest gives no size
-PRODUCTS = 10 + 1 + 4 + 2 + 2  # jobs: the paper's figures, training curves, tables, validation, claims and report
+PRODUCTS = 10 + 1 + 4 + 2 + 3 + 2  # jobs: the paper's figures, training curves, tables, of validation, of cost, report
 #: Not measured here: what the workflow adds to each job (a process that reads the rules), and the speed of a download.
 WORKFLOW_SECONDS, DOWNLOAD_BYTES_A_SECOND = 2.0, 5e6
 ASSUMED = (
@@ -76,6 +76,11 @@ def plan(study: Study, manifest: DataManifest, speed: Throughput) -> list[Stage]
     fcl_jobs, static_jobs = len(study.fcl.seeds), cutoffs * len(study.static.seeds)
     calibrations = len(study.calibration.subsets) * len(study.calibration.lambdas) * len(study.calibration.seeds)
     validated = val * len(study.fcl.validation_cutoffs)
+    unlabelled = len(study.calibration.subsets) * len(study.unlabelled.lambdas) * len(study.calibration.seeds)
+    one_calibration = study.calibration.epochs * members * speed.calibrate + 2 * tested * speed.evaluate
+    measured = (1 + study.wall_clock.repeats) * (
+        len(study.wall_clock.uniform_cutoffs) + len(study.calibration.subsets) * len(study.calibration.lambdas)
+    )
     calls = {name: count for name, count in force_calls(study.validation).items() if count}
     jobs = {
         "build_store": len(SPLITS),
@@ -87,6 +92,8 @@ def plan(study: Study, manifest: DataManifest, speed: Throughput) -> list[Stage]
         "diatomic_curves": fcl_jobs,
         "calibrate_cutoffs": calibrations,
         **dict.fromkeys(calls, len(study.validation.subsets)),
+        "calibrate_unlabelled": unlabelled,
+        "measure_wall_clock": 1,
         "figures, tables, report": PRODUCTS,
     }
     seconds = {
@@ -97,15 +104,17 @@ def plan(study: Study, manifest: DataManifest, speed: Throughput) -> list[Stage]
         "train_static": static_jobs * study.static.epochs * (train * speed.static + val * speed.evaluate),
         "evaluate_cutoffs": (fcl_jobs * grid + static_jobs + 1) * test * speed.evaluate,
         "diatomic_curves": fcl_jobs * len(study.diatomics.pairs) * len(study.diatomics.cutoffs) * speed.curve,
-        "calibrate_cutoffs": calibrations
-        * (study.calibration.epochs * members * speed.calibrate + 2 * tested * speed.evaluate),
+        "calibrate_cutoffs": calibrations * one_calibration,
+        "calibrate_unlabelled": unlabelled * one_calibration,
+        "measure_wall_clock": measured * study.wall_clock.atoms / SYNTHETIC_ATOMS * speed.evaluate,
         **{name: count * speed.step for name, count in calls.items()},
         "figures, tables, report": 0.0,
     }
     training, starting = ("pretrain", "train_fcl", "train_static"), speed.start + speed.first_call
     begin = dict.fromkeys(jobs, starting) | dict.fromkeys(training, starting + speed.first_epoch)
     begin |= {"build_store": speed.start, "describe_data": speed.start, "figures, tables, report": speed.drawing}
-    held = {"evaluate_cutoffs": test, "calibrate_cutoffs": train + test, "describe_data": sum(counts.values())}
+    held = {"evaluate_cutoffs": test, "measure_wall_clock": test, "describe_data": sum(counts.values())}
+    held |= dict.fromkeys(("calibrate_cutoffs", "calibrate_unlabelled"), train + test)
     held |= dict.fromkeys(("build_store", "diatomic_curves", "figures, tables, report", *calls), 0)
     disk = {"build_store": sum(counts.values()) * speed.store_bytes}
     disk |= {name: jobs[name] * speed.model_bytes * (1 + CHECKPOINT_COPIES) for name in training}

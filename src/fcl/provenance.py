@@ -25,6 +25,7 @@ NEUTRAL = frozenset(
         "config",
         "config_bases",
         "config_checks",
+        "config_cost",
         "config_errors",
         "config_table",
         "config_types",

@@ -19,7 +19,8 @@ PathLike = str | os.PathLike[str]
 #: Order of the stages in the table of run times; others follow by name.
 STAGES = (
     "build_store", "describe_data", "pretrain", "train_fcl", "train_static", "evaluate_cutoffs", "diatomic_curves",
-    "calibrate_cutoffs", "validate_statics", "validate_nve", "validate_rdf",
+    "calibrate_cutoffs", "calibrate_unlabelled", "measure_wall_clock", "validate_statics", "validate_nve",
+    "validate_rdf",
 )  # fmt: skip
 #: Packages whose versions the report names.
 NAMED_PACKAGES = ("python", "torch", "mace-torch", "e3nn", "snakemake")

@@ -15,7 +15,8 @@ import torch
 
 from fcl.config import LossSettings
 from fcl.cutoff_path import CalibrationPlan, CutoffPath
-from fcl.data.batch import GraphData
+from fcl.data.batch import GraphData, ranges
+from fcl.data.loader import selected_batches
 from fcl.evaluation import EVALUATION_BATCH_SIZE, Errors, element_rule, evaluate, uniform_rule
 
 #: Section 3 of the paper: 0.1 per-atom energy, 1.0 force components.
@@ -64,23 +65,22 @@ def random_split(n: int, fractions: tuple[float, ...], seed: int) -> list[torch.
     return [torch.sort(order[a:b]).values for a, b in zip([0, *ends[:-1]], ends, strict=True)]
 
 
-def labelled_by(model, data: GraphData, reference_cutoff: float) -> GraphData:
+def labelled_by(model, data: GraphData, reference_cutoff: float, indices: torch.Tensor | None = None) -> GraphData:
     """The same structures, labelled with the model's own energies and forces at a uniform ``reference_cutoff`` (A).
 
     Errors against these labels are what smaller cutoffs *add*. Nothing follows from them about the error of the model
-    itself, except that by the triangle inequality its force RMSE rises by no more than they say.
+    itself, except that by the triangle inequality its force RMSE rises by no more than they say. Given ``indices``, all
+    other structures have labels that are not a number.
     """
     model.check_cutoff(reference_cutoff)
     rule = uniform_rule(reference_cutoff, data.dtype)
-    energy, forces = [], []
-    for chunk in torch.split(torch.arange(len(data), device=data.device), EVALUATION_BATCH_SIZE):
-        batch = data.batch(chunk)
-        cutoffs = rule(batch)
-        output = model(data.select_pairs(batch, cutoffs, model.mixing), cutoffs)
-        energy.append(output["energy"])
-        forces.append(output["forces"])
     own = copy.copy(data)
-    own.energy, own.forces = torch.cat(energy), torch.cat(forces)
+    own.energy, own.forces = (torch.full_like(labels, float("nan")) for labels in (data.energy, data.forces))
+    chosen = torch.arange(len(data)) if indices is None else indices
+    for batch, cutoffs in selected_batches(data, torch.split(chosen, EVALUATION_BATCH_SIZE), rule, model.mixing):
+        output = model(batch, cutoffs)
+        own.energy[batch.indices] = output["energy"]
+        own.forces[ranges(data.ptr[batch.indices], batch.atoms_per_structure, batch.n_atoms)] = output["forces"]
     return own
 
 

@@ -48,7 +48,9 @@ def test_the_papers_plan_counts_its_epochs_and_jobs():
         "validate_statics": 2,
         "validate_nve": 2,
         "validate_rdf": 2,
-        "figures, tables, report": 19,
+        "calibrate_unlabelled": 12,
+        "measure_wall_clock": 1,
+        "figures, tables, report": 22,
     }
     train, val, test = counts.values()
     assert stages["pretrain"].hours == pytest.approx(200 * (train + val) / 3600)
@@ -59,6 +61,10 @@ def test_the_papers_plan_counts_its_epochs_and_jobs():
     assert stages["validate_nve"].hours == pytest.approx(runs * (4000 + 40000 + 20000) / 3600)
     assert stages["validate_rdf"].hours == pytest.approx(runs * (4000 + 40000) / 3600)
     assert stages["validate_statics"].hours == pytest.approx(runs * (9 * 500 + 6 * 27) / 3600)
+    configurations = 8 + 4 * 5  # uniform cutoffs, optimised ones
+    assert stages["measure_wall_clock"].hours == pytest.approx(21 * configurations * 10000 / 27 / 3600)
+    ratio = stages["calibrate_unlabelled"].hours / stages["calibrate_cutoffs"].hours
+    assert ratio == pytest.approx(3 / 5)
     assert stages["build_store"].disk == pytest.approx((train + val + test) * 1e3 / 1e9)
     assert stages["diatomic_curves"].hours == pytest.approx(3 * 3 * 4 / 3600)
     assert stages["download_mad"].hours == pytest.approx(stages["download_mad"].disk * 1e9 / 5e6 / 3600)
@@ -74,6 +80,8 @@ def test_what_a_job_takes_until_it_works_is_counted_for_each():
     later = {stage.name: (stage.hours - stages[stage.name].hours) * 3600 for stage in plan(study, manifest, slow)}
     begins = {"build_store": 100, "describe_data": 100, "evaluate_cutoffs": 110, "diatomic_curves": 110}
     begins |= {"pretrain": 1110, "train_fcl": 1110, "train_static": 1110, "calibrate_cutoffs": 110}
+    begins |= dict.fromkeys(("calibrate_unlabelled", "measure_wall_clock"), 110)
+    begins |= dict.fromkeys(("validate_statics", "validate_nve", "validate_rdf"), 110)
     begins["figures, tables, report"] = 1
     assert later == {name: pytest.approx(begins[name] * stages[name].jobs) for name in stages}
     workflow = plan(study, manifest, replace(UNIT, store=0.0))[0].hours * 3600

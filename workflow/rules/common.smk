@@ -214,15 +214,15 @@ def results(study, pattern, **values):
     return expand(f"results/{study.name}/{pattern}", **values)
 
 
-def calibrated(study, suffix, subsets=None, lambdas=None):
-    """A file of each calibration, or of those of some subsets and lambdas: subset x lambda x seed."""
+def calibrated(study, suffix, subsets=None, lambdas=None, seeds=None):
+    """A file of each calibration, or of those of some subsets, lambdas and seeds: subset x lambda x seed."""
     calibration = study.calibration
     return results(
         study,
         f"calibration/{{subset}}_lambda{{lam}}_seed{{seed}}{suffix}",
         subset=calibration.subsets if subsets is None else subsets,
         lam=[lambda_label(lam) for lam in (calibration.lambdas if lambdas is None else lambdas)],
-        seed=calibration.seeds,
+        seed=calibration.seeds if seeds is None else seeds,
     )
 
 

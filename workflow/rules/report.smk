@@ -1,18 +1,11 @@
 # The study on one page, for reading on a forge. `snakemake --report results/<study>/report.html` makes the other report.
 
-# figures/fig01 ... figures/fig10, figures/validation, training
-FIGURES = sorted(
-    file.split("/", 2)[2].removesuffix(".png")
-    for file in {*rules.figures.input, *rules.validate_all.input}
-    if file.endswith(".png")
-)
-TABLES = sorted(
-    {
-        Path(file).stem
-        for file in [*rules.tables.input, *rules.validate_all.input]
-        if file.endswith(".md")
-    }
-)
+# figures/fig01 ... figures/fig10 and those beyond the paper, training
+SHOWN = sorted({*rules.figures.input, *rules.tables.input, *rules.cost_all.input, *rules.validate_all.input})
+FIGURES = [
+    file.split("/", 2)[2].removesuffix(".png") for file in SHOWN if file.endswith(".png")
+]
+TABLES = [Path(file).stem for file in SHOWN if file.endswith(".md")]
 
 
 rule report_page:

@@ -33,7 +33,7 @@ def validated(study, stage):
 rule validate_statics:
     input:
         unpack(validated_model),
-        store="results/{study}/stores/test.h5",
+        store=stored("test"),
         cutoffs=validated_cutoffs,
     output:
         structures="results/{study}/validation/{subset}_relaxed.xyz",

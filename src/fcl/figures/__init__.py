@@ -12,6 +12,7 @@ from fcl.figures.tradeoff import figure_05, figure_09
 from fcl.figures.training import figure_training
 from fcl.figures.uniform import figure_03, figure_08
 from fcl.figures.validation import figure_validation
+from fcl.figures.wall_clock import figure_wall_clock
 
 __all__ = [
     "figure_01",
@@ -26,4 +27,5 @@ __all__ = [
     "figure_10",
     "figure_training",
     "figure_validation",
+    "figure_wall_clock",
 ]

@@ -1,0 +1,19 @@
+"""Optimise per-element cutoffs without labels: one subset, one lambda, one seed."""
+
+from pathlib import Path
+
+from fcl.adapter import library_function, settings_of
+
+calibrate_unlabelled = library_function(snakemake, "fcl.unlabelled:calibrate_unlabelled")
+calibrate_unlabelled(
+    settings_of(snakemake),
+    train=Path(snakemake.input.train),
+    test=Path(snakemake.input.test),
+    model=Path(snakemake.input.model),
+    subset=snakemake.wildcards.subset,
+    lam=float(snakemake.wildcards.lam),
+    seed=int(snakemake.wildcards.seed),
+    cutoffs=Path(snakemake.output.cutoffs),
+    metrics=Path(snakemake.output.metrics),
+    manifest=Path(snakemake.output.manifest),
+)

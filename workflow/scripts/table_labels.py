@@ -1,0 +1,15 @@
+"""Calibrations with and without labels."""
+
+from fcl.adapter import recorded_function
+
+table_labels = recorded_function(snakemake, "fcl.tables:table_labels")
+table_labels(
+    snakemake.input.labelled,
+    snakemake.input.unlabelled,
+    csv=snakemake.output.csv,
+    markdown=snakemake.output.markdown,
+    latex=snakemake.output.latex,
+    html=snakemake.output.html,
+    title=snakemake.params.title,
+    start=snakemake.params.initial_cutoff,
+)

@@ -1,0 +1,14 @@
+"""Measured time and memory, and their ratios to the start."""
+
+from fcl.adapter import recorded_function
+
+table_wall_clock = recorded_function(snakemake, "fcl.tables:table_wall_clock")
+table_wall_clock(
+    snakemake.input.measured,
+    csv=snakemake.output.csv,
+    markdown=snakemake.output.markdown,
+    latex=snakemake.output.latex,
+    html=snakemake.output.html,
+    title=snakemake.params.title,
+    start=snakemake.params.initial_cutoff,
+)
