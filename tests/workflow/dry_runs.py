@@ -62,13 +62,31 @@ def _draw(*inputs, png, pdf, csv=None, **settings):
             write_text(path, f"{settings}: {len(files)} files\\n")
 
 figure_01 = figure_02 = figure_03 = figure_04 = figure_05 = _draw
-figure_06 = figure_07 = figure_08 = figure_09 = figure_10 = figure_training = _draw
+figure_06 = figure_07 = figure_08 = figure_09 = figure_10 = figure_training = figure_wall_clock = _draw
 
 def figure_validation(statics, nve, rdf, png, pdf, csv, **settings):
     _draw(png=png, pdf=pdf, csv=csv, **settings)
 """
-# What is made of result files: module -> stub. Every file that a rule declares is written, and nothing else.
+# Stages with a module of their own, and what is made of result files: module -> stub. Each file that a rule declares is
+# written, and nothing else.
 STUB_PRODUCTS = {
+    "unlabelled": """
+from fcl.files import write_text
+
+def calibrate_unlabelled(study, train, test, model, subset, lam, seed, cutoffs, metrics, manifest):
+    assert study.calibration.subsets == (subset,) and study.calibration.lambdas == (lam,) and study.loss
+    for path in (cutoffs, metrics, manifest):
+        write_text(path, f"{path.name}\\n")
+""",
+    "wall_clock": """
+from fcl.files import write_text
+
+def measure_wall_clock(study, test, model, cutoffs, output, manifest):
+    study.calibration.subsets, study.wall_clock.atoms, study.compute
+    assert all(file.is_file() for file in cutoffs)
+    for path in (output, manifest):
+        write_text(path, f"{path.name}\\n")
+""",
     "description": """
 from fcl.files import write_text
 
@@ -79,11 +97,11 @@ def describe_data(stores, subsets, neighbors, elements, example):
     "tables": """
 from fcl.files import write_text
 
-def _write(*sources, csv, markdown, latex, html, title=""):
+def _write(*sources, csv, markdown, latex, html, title="", start=None):
     for path in (csv, markdown, latex, html):
         write_text(path, f"{title}\\n")
 
-table_01 = table_03 = table_04 = _write
+table_01 = table_03 = table_04 = table_wall_clock = table_labels = _write
 
 def table_validation(statics, nve, rdf, *, tolerances, at_lambda, uniform_cutoff, **files):
     _write(**files)

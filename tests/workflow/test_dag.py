@@ -25,14 +25,19 @@ SMALL = {
     "evaluate_cutoffs": 6,
     "diatomic_curves": 3,
     "calibrate_cutoffs": 4,
+    "calibrate_unlabelled": 2,
+    "measure_wall_clock": 1,
     **VALIDATION,
     **FIGURES,
     "figure_validation": 1,
     "table_validation": 1,
+    "figure_wall_clock": 1,
     "table_01": 1,
     "table_02": 1,
     "table_03": 1,
     "table_04": 1,
+    "table_wall_clock": 1,
+    "table_labels": 1,
     "claims_table": 1,
     "report_page": 1,
     "all": 1,
@@ -42,7 +47,8 @@ SUMMARIES = {"claims_table": 1, "report_page": 1}
 UNIFORM, DIATOMIC = ("figure_03", "figure_08"), ("figure_04", "figure_10")
 CALIBRATED = ("figure_01", "figure_05", "figure_06", "figure_07", "figure_09")
 COMPARED = ("figure_validation", "table_validation")
-WHOLE = SMALL | {"train_static": 12, "evaluate_cutoffs": 16, "calibrate_cutoffs": 20}
+MEASURED = ("measure_wall_clock", "figure_wall_clock", "table_wall_clock")
+WHOLE = SMALL | {"train_static": 12, "evaluate_cutoffs": 16, "calibrate_cutoffs": 20, "calibrate_unlabelled": 8}
 
 
 def once(rules):
@@ -107,6 +113,7 @@ def test_smoke_is_small(tree):
         ("diatomics_all", "diatomic_curves", "train_static"),
         ("calibrate_all", "calibrate_cutoffs", "figure_05"),
         ("validate_all", "validate_nve", "evaluate_cutoffs"),
+        ("cost_all", "measure_wall_clock", "train_static"),
         ("figures", "figure_10", "download_mad"),
         ("tables", "table_04", "pretrain"),
         ("claims", "claims_table", "figure_05"),
@@ -161,8 +168,8 @@ def test_a_second_run_does_nothing(finished):
 
 def test_every_compute_job_left_a_log_and_a_benchmark(finished):
     results = finished / "results/smoke"
-    compute = ("train_fcl", "train_static", "evaluate_cutoffs", "diatomic_curves", "calibrate_cutoffs", *VALIDATION)
-    for folder in compute:
+    compute = ("train_fcl", "train_static", "evaluate_cutoffs", "diatomic_curves", "calibrate_cutoffs")
+    for folder in (*compute, "calibrate_unlabelled", *VALIDATION):
         logs = sorted(path.stem for path in (results / "logs" / folder).iterdir())
         assert logs == sorted(path.stem for path in (results / "benchmarks" / folder).iterdir())
         assert len(logs) == SMALL[folder]
@@ -179,7 +186,7 @@ def test_every_figure_has_its_files_and_a_manifest(finished):
     figures = finished / "results/smoke/figures"
     suffixes = ("png", "pdf", "csv", "manifest.json")
     names = {f"fig{number:02d}.{suffix}" for number in range(1, 11) for suffix in suffixes}
-    names |= {f"validation.{suffix}" for suffix in suffixes}
+    names |= {f"{name}.{suffix}" for name in ("validation", "wall_clock") for suffix in suffixes}
     assert {path.name for path in figures.iterdir()} == names - {"fig02.csv"}  # a schematic has no numbers
     assert all((figures.parent / f"training.{suffix}").is_file() for suffix in ("png", "pdf", "manifest.json"))
     manifest = json.loads((figures / "fig06.manifest.json").read_text())
@@ -204,7 +211,12 @@ def test_figures_show_the_parts_of_a_study_that_the_paper_shows(finished):
     [
         (
             {"calibration": {"epochs": 5}},
-            {"calibrate_cutoffs": 4, **VALIDATION, **once(CALIBRATED + COMPARED)},
+            {
+                "calibrate_cutoffs": 4,
+                "calibrate_unlabelled": 2,
+                **VALIDATION,
+                **once((*CALIBRATED, *COMPARED, *MEASURED, "table_labels")),
+            },
         ),
         ({"validation": {"nve": {"duration": 0.03}}}, {"validate_nve": 2, **once(COMPARED)}),
         (
@@ -212,6 +224,8 @@ def test_figures_show_the_parts_of_a_study_that_the_paper_shows(finished):
             {**VALIDATION, **once(COMPARED)},  # dynamics go on from the files of the statics
         ),
         ({"tolerances": {"drift": 2.0}}, once(("table_validation",))),
+        ({"wall_clock": {"atoms": 50}}, once(MEASURED)),
+        ({"unlabelled": {"lambdas": [1e-4]}}, {"calibrate_unlabelled": 2, "table_labels": 1}),
         ({"diatomics": {"points": 31}}, {"diatomic_curves": 3, **once(DIATOMIC)}),
         (
             {"fcl": {"seeds": [1, 2, 3, 4]}},
@@ -224,7 +238,7 @@ def test_figures_show_the_parts_of_a_study_that_the_paper_shows(finished):
         ),
         (
             {"calibration": {"lambdas": [1e-2, 1e-3, 1e-4]}},
-            {"calibrate_cutoffs": 2, **once(("figure_05", "figure_07", "figure_09"))},
+            {"calibrate_cutoffs": 2, **once(("figure_05", "figure_07", "figure_09", *MEASURED))},
         ),
         (
             {"static": {"cutoffs": [4.0, 5.0, 6.0]}},
@@ -273,7 +287,7 @@ def test_everything_is_redrawn_from_the_committed_numbers_alone(finished, tmp_pa
         path.unlink()
     assert planned(folder, "figures", "--config", "study=smoke") == FIGURES | {"figures": 1}
     jobs = planned(folder, "figures", "tables", "claims", "--config", "study=smoke")
-    tables = {name: 1 for name in SMALL if name.startswith("table_")}
+    tables = {f"table_{number:02d}": 1 for number in range(1, 5)}
     assert jobs == FIGURES | tables | {"claims_table": 1, "figures": 1, "tables": 1, "claims": 1}
 
 

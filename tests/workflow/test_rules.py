@@ -22,6 +22,8 @@ GPU_RULES = {
     "validate_statics",
     "validate_nve",
     "validate_rdf",
+    "calibrate_unlabelled",
+    "measure_wall_clock",
 }
 COMPUTE_RULES = GPU_RULES | {"build_store"}
 CONDA_NAMES = {"matplotlib-base": "matplotlib", "pytorch": "torch"}  # conda-forge -> PyPI

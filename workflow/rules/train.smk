@@ -102,7 +102,4 @@ rule train_static:
 
 rule train_all:
     input:
-        [
-            f"results/{owner_of_model(STUDY.name, model)}/models/{model}.safetensors"
-            for model in models(STUDY)
-        ],
+        [f"results/{owner_of_model(STUDY.name, model)}/models/{model}.safetensors" for model in models(STUDY)],

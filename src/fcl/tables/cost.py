@@ -57,10 +57,9 @@ def wall_clock_table(measured: PathLike, start: float) -> pd.DataFrame:
         f"{row.cutoff_angstrom:.1f} Å" if row.configuration == "uniform" else f"λ = {row.lam:.0e}"
         for row in table.rename(columns={"lambda": "lam"}).itertuples()
     ]
-    order = {subset: index for index, subset in enumerate(table["subset"].unique())}
-    return table.assign(cutoffs=names).sort_values(
-        ["subset", "configuration", PAIRS], key=lambda c: c.map(order) if c.name == "subset" else c, ignore_index=True
-    )
+    ranks = {name: rank for rank, name in enumerate([*table["subset"].unique(), "uniform", "optimised"])}
+    order = ["subset", "configuration", PAIRS]
+    return table.assign(cutoffs=names).sort_values(order, key=lambda c: c.replace(ranks), ignore_index=True)
 
 
 def table_wall_clock(
