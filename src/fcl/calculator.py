@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ class FCLCalculator(Calculator):
     """Energy, forces and stress of a `FlexibleMACE` or `StaticMACE` for ASE.
 
     Args:
-        model: a model, or the path of a model file.
+        model: a model, the path of a model file, or the name of a shipped model (``"mini"``).
         cutoffs: angstroms, as a number for all atoms, a dict by chemical symbol, an array with one value an atom, or
             the path of a cutoffs file; None is 6.0 (a static model: its own cutoff). See `fcl.cutoff_choice`.
         device: ``"cpu"``, ``"cuda"``, ...; None keeps that of a model, and takes a GPU where there is one for a file.
@@ -35,7 +34,7 @@ class FCLCalculator(Calculator):
     cost of Fig. 5), ``rebuilds`` how many neighbour lists were built so far. Assigning to ``cutoffs`` changes them.
 
     Raises `ValueError` for cutoffs that the model or the structure does not allow, for elements that the model does not
-    have and for positions that are not finite.
+    have and for positions that are not finite; `FloatingPointError` where energy or forces are not finite.
     """
 
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]
@@ -81,12 +80,14 @@ class FCLCalculator(Calculator):
         batch, cutoffs = self._neighbors.batch(numbers, positions, cell, pbc, self._choice.of(numbers))
         with_stress = self.atoms.cell.rank == 3
         output = self.model(batch, cutoffs, forces=True, stress=with_stress)
-        energy = float(output["energy"])
+        energy, forces = float(output["energy"]), _array(output["forces"])
+        if not (np.isfinite(energy) and np.isfinite(forces).all()):
+            raise FloatingPointError("energy or forces are not finite: are there atoms in the same place?")
         self.results = {
             "energy": energy,
             "free_energy": energy,
             "energies": _array(output["node_energy"]),
-            "forces": _array(output["forces"]),
+            "forces": forces,
         }
         if with_stress:
             self.results["stress"] = full_3x3_to_voigt_6_stress(_array(output["stress"][0]))
@@ -107,7 +108,7 @@ def _array(values: torch.Tensor) -> np.ndarray:
 def _prepared(model, dtype: torch.dtype, device, backend: str | None):
     """The model for inference: loaded, used as it is, or copied where it has another precision, device or backend."""
     if isinstance(model, str | os.PathLike):
-        loaded = load(Path(model), dtype=dtype, device=torch_device(device), backend=backend or "auto")
+        loaded = load(model, dtype=dtype, device=torch_device(device), backend=backend or "auto")
         return loaded.requires_grad_(False)
     parameter = next(model.parameters())
     place = parameter.device if device is None else torch_device(device)

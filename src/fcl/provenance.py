@@ -36,6 +36,7 @@ NEUTRAL = frozenset(
         "manifest",
         "progress",
         "provenance",
+        "shipped",
     )
 )
 

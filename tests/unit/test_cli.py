@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from fcl.cli import app
 from fcl.cutoff_choice import read_cutoffs
 
+HASH = {"weights_sha256": "0" * 64}
 ELEMENTS = "H=3.9,C=4.6,N=5.0,O=4.8,S=5.5"
 
 
@@ -32,8 +33,21 @@ def folder(tmp_path_factory, crystals, trained_model):
     write(folder / "formamide.xyz", bare[0])
     write(folder / "water.xyz", Atoms("OHH", positions=[[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]))
     write(folder / "heavy.xyz", Atoms("Lr", positions=[[0, 0, 0]]))
+    write(folder / "twice.xyz", Atoms("HH", positions=np.zeros((2, 3))))
+    write(folder / "nan.xyz", Atoms("HO", positions=[[0, 0, 0], [0, np.nan, 1]]))
+    write(folder / "flat.xyz", Atoms("H", cell=[3, 3, 0], pbc=True))
     (folder / "broken.xyz").write_text("3\nProperties=species:S:1:pos:R:3\nH 0 0 0\n")
+    (folder / "empty.xyz").write_text("")
+    (folder / "text.xyz").write_text("no structure\n")
     (folder / "bad.json").write_text('{"cutoffs": {"H": -1.0}}')
+    (folder / "symbols.json").write_text('{"cutoffs": {"Hx": 4.0}}')
+    (folder / "large.json").write_text('{"cutoffs": {"H": 4.0, "O": 9.0}}')
+    (folder / "no.txt").write_text("not JSON")
+    (folder / "folder").mkdir()
+    card = json.loads((folder / "small.json").read_text())
+    for name, changes in {"kind": {"kind": "other"}, "r_max": {"r_max_angstrom": "7"}, "hash": HASH}.items():
+        (folder / f"{name}.safetensors").write_bytes((folder / "small.safetensors").read_bytes())
+        (folder / f"{name}.json").write_text(json.dumps(card | changes))
     return folder
 
 
@@ -175,20 +189,44 @@ def test_md():
 
 BAD_INPUT = [
     (["info", "none.safetensors"], "none.safetensors: no such model file"),
+    (["info", "smal"], "smal: no such model file, nor a shipped model (mini)"),
     (["info", "crystals.xyz"], "crystals.json: the model's card is missing"),
+    (["info", "kind.safetensors"], "kind.json: not a card: kind: Input should be 'static' or 'fcl', not 'other'"),
+    (["info", "hash.safetensors"], "hash.safetensors: the weights are not those of hash.json"),
+    (["evaluate", "r_max.safetensors", "crystals.xyz"], "r_max.json: not a card: r_max_angstrom: Input should be a"),
     (["evaluate", "small.safetensors", "none.xyz"], "none.xyz: no such file"),
     (["evaluate", "small.safetensors", "bare.xyz"], "bare.xyz: frame 0: energy: missing"),
     (["evaluate", "small.safetensors", "crystals.xyz", "--subset", "MC4D"], "no frame of subset 'MC4D'; there are"),
     (["evaluate", "small.safetensors", "crystals.xyz", "--cutoffs", "7.5"], "cutoff 7.5 A is not within (0, 7.0] A"),
     (["evaluate", "small.safetensors", "crystals.xyz", "--cutoffs", "H=4"], "no cutoff is given for C"),
     (["evaluate", "small.safetensors", "crystals.xyz", "--device", "gpu"], "device 'gpu' cannot be used"),
-    (["predict", "small.safetensors", "heavy.xyz", "-o", "x.xyz"], "heavy.xyz: frame 0: species: Lr: the model has"),
+    (["predict", "small.safetensors", "heavy.xyz", "-o", "x.xyz"], "heavy.xyz: frame 0: species: Lr (Z = 103) not among the 100 elements"),
     (["predict", "small.safetensors", "broken.xyz", "-o", "x.xyz"], "broken.xyz: frame 0: frame: cannot be read"),
+    (["predict", "small.safetensors", "text.xyz", "-o", "x.xyz"], "text.xyz: frame 0: frame: expected the number of"),
+    (["predict", "small.safetensors", "empty.xyz", "-o", "x.xyz"], "empty.xyz: frame 0: frame: the file holds no"),
+    (["predict", "small.safetensors", "nan.xyz", "-o", "x.xyz"], "nan.xyz: frame 0: positions: holds values that"),
+    (["predict", "small.safetensors", "twice.xyz", "-o", "x.xyz"], "twice.xyz: frame 0: energy or forces are not fin"),
+    (["relax", "small.safetensors", "flat.xyz", "-o", "x.xyz"], "flat.xyz: frame 0: Lattice: no volume along"),
+    (["md", "small.safetensors", "twice.xyz", "-o", "x.xyz"], "energy or forces are not finite"),
+    (["relax", "small.safetensors", "water.xyz", "-o", "folder"], "folder: is a folder, not a file to write"),
+    (["relax", "small.safetensors", "water.xyz", "-o", "bare.xyz"], "bare.xyz: is there already; give another name"),
+    (["md", "small.safetensors", "water.xyz", "-o", "bare.xyz/x.xyz"], "bare.xyz/x.xyz: cannot be written (File exi"),
+    (["md", "small.safetensors", "water.xyz", "-o", "water.xyz"], "water.xyz: is there already; give another name"),
     (["predict", "small.safetensors", "water.xyz", "-o", "x.xyz", "--cutoffs", "bad.json"], "bad.json: not a cutoffs"),
     (["predict", "small.safetensors", "water.xyz", "-o", "x.xyz", "--cutoffs", "no.json"], "no.json: no such cutoffs"),
+    (["predict", "small.safetensors", "water.xyz", "-o", "x.xyz", "--cutoffs", "no.txt"], "no.txt: not JSON"),
+    (
+        ["relax", "small.safetensors", "water.xyz", "-o", "x.xyz", "--cutoffs", "symbols.json"],
+        "symbols.json: not a cutoffs file: cutoffs: 'Hx' is no chemical symbol",
+    ),
+    (
+        ["md", "small.safetensors", "water.xyz", "-o", "x.xyz", "--cutoffs", "large.json"],
+        "large.json: cutoffs: O: cutoff 9.0 A is not within (0, 7.0] A",
+    ),
+    (["calibrate", "small.safetensors", "bare.xyz", "-o", "bad.json", "--lambda", "1"], "bad.json: is there already"),
+    (["calibrate", "small.safetensors", "none.xyz", "-o", "x.json", "--lambda", "1"], "none.xyz: no such file"),
     (["relax", "small.safetensors", "water.xyz", "-o", "x.xyz", "--cell"], "there is no cell to relax"),
     (["md", "small.safetensors", "water.xyz", "-o", "x.xyz", "--repeat", "2", "1", "1"], "cannot be repeated along"),
-    (["calibrate", "small.safetensors", "crystals.xyz", "-o", "x.json", "--lambda", "0"], "lam must be positive"),
     (["calibrate", "small.safetensors", "formamide.xyz", "-o", "x.json", "--lambda", "1"], "energy: missing"),
     (
         ["calibrate", "small.safetensors", "formamide.xyz", "-o", "x.json", "--lambda", "1", "--no-labels"],
@@ -204,7 +242,7 @@ def test_bad_input_is_one_sentence_and_exit_code_1(arguments, message, folder):
     assert done.stdout == ""
     lines = [line for line in done.stderr.splitlines() if not line.startswith("warning: ")]
     assert len(lines) == 1 and lines[0].startswith("error: ") and message in lines[0]
-    assert not list(folder.glob("x.*"))  # nothing half-written
+    assert not [path for path in folder.iterdir() if path.name.startswith(("x.", ".x."))]  # nothing half-written
 
 
 USAGE = [
@@ -215,6 +253,10 @@ USAGE = [
     ["md", "small.safetensors", "water.xyz", "-o", "x.xyz", "--timestep", "0"],
     ["info"],
     ["calibrate", "small.safetensors", "crystals.xyz", "-o", "x.json"],
+    ["calibrate", "small.safetensors", "crystals.xyz", "-o", "x.json", "--lambda", "0"],
+    ["calibrate", "small.safetensors", "crystals.xyz", "-o", "x.json", "--max-error-increase", "nan%"],
+    ["predict", "small.safetensors", "water.xyz", "-o", "x.xyz", "--cutoffs", ""],
+    ["md", "small.safetensors", "water.xyz", "-o", "x.xyz", "--temperature", "inf"],
     ["calibrate", "small.safetensors", "crystals.xyz", "-o", "x.json", "--lambda", "1", "--max-error-increase", "1%"],
     ["calibrate", "small.safetensors", "crystals.xyz", "-o", "x.json", "--max-error-increase", "1"],
     ["calibrate", "small.safetensors", "crystals.xyz", "-o", "x.json", "--max-error-increase", "1%", "--no-labels"],
@@ -240,6 +282,23 @@ def test_bad_input_as_a_process():
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == code and message in done.stderr and done.stdout == ""
         assert "Traceback" not in done.stderr
+
+
+def test_an_output_is_replaced_only_when_asked(folder):
+    """Refused before anything is computed, and the file stays as it is."""
+    (folder / "kept.xyz").write_text("precious")
+    for command in ("predict", "relax", "md"):
+        done = run(command, "small.safetensors", "water.xyz", "-o", "kept.xyz")
+        assert done.exit_code == 1 and (folder / "kept.xyz").read_text() == "precious"
+    done = run("predict", "small.safetensors", "water.xyz", "-o", "kept.xyz", "--overwrite")
+    assert done.exit_code == 0 and len(read("kept.xyz")) == 3
+
+
+def test_a_shipped_model_by_its_name(folder):
+    done = run("info", "mini")
+    assert done.exit_code == 0 and "not for science" in done.stdout
+    done = run("predict", "mini", "water.xyz", "-o", "shipped.xyz")
+    assert done.exit_code == 0 and np.isfinite(read("shipped.xyz").get_potential_energy())
 
 
 def test_a_warning_is_told():

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fcl.cli.common import AsJSON, Device, Model, Precision, cutoff_line, print_facts, print_json
+from fcl.cli.common import (
+    AsJSON,
+    Device,
+    Model,
+    Overwrite,
+    Precision,
+    check_output,
+    cutoff_line,
+    print_facts,
+    print_json,
+)
 
 
 def _fraction(text: str | None) -> float | None:
@@ -54,6 +65,7 @@ def calibrate(
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the structures. [default: enough]", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Splits the structures and orders them.", min=0)] = 0,
+    overwrite: Overwrite = False,
     device: Device = "auto",
     dtype: Precision = "float32",
     as_json: AsJSON = False,
@@ -68,12 +80,15 @@ def calibrate(
     goals = {"--lambda": lam, "--max-error-increase": max_error_increase, "--max-added-error": max_added_error}
     if sum(value is not None for value in goals.values()) != 1:
         raise typer.BadParameter("give one of them", param_hint=" / ".join(goals))
+    fraction = _fraction(max_error_increase)
+    for name, value in zip(goals, (lam, fraction, max_added_error), strict=True):
+        if value is not None and not 0.0 < value < math.inf:
+            raise typer.BadParameter("has to be positive", param_hint=name)
     if no_labels and max_error_increase is not None:
         message = "without labels a percentage of the error has no meaning: use --max-added-error"
         raise typer.BadParameter(message, param_hint="--max-error-increase")
     if max_added_error is not None and not no_labels:
         raise typer.BadParameter("is for structures without labels: add --no-labels", param_hint="--max-added-error")
-    fraction = _fraction(max_error_increase)
 
     from fcl.compute import torch_device, torch_dtype
     from fcl.cutoff_choice import write_cutoffs
@@ -85,6 +100,7 @@ def calibrate(
     from fcl.own_system import Goal, calibrate_own
     from fcl.progress import say
 
+    check_output(output, overwrite)
     goal = Goal(lam, fraction, None if max_added_error is None else max_added_error / 1000.0)
     potential = load(model, dtype=torch_dtype(dtype), device=torch_device(device))
 

@@ -4,20 +4,53 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-Model = Annotated[Path, typer.Argument(help="Model file (.safetensors), with its card (.json) beside it.")]
+Model = Annotated[
+    Path,
+    typer.Argument(help="Model file (.safetensors) with its card (.json) beside it, or a shipped model's name: mini."),
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, ...; auto takes a GPU where there is one.")]
 Precision = Annotated[Literal["float32", "float64"], typer.Option("--dtype", help="Precision of the computation.")]
 AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON, with all digits, instead of a table.")]
 CutoffText = Annotated[
     str | None, typer.Option("--cutoffs", help="6.0, or H=3.9,C=4.6, or a cutoffs file. [default: 6.0]")
 ]
-Skin = Annotated[float, typer.Option(help="Skin of the neighbour list (A); no result depends on it.", min=0.0)]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that is there already.")]
+
+
+def finite(value: float) -> float:
+    """Callback of options that take a number: ``nan`` and ``inf`` pass every limit, and are usage errors here."""
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number")
+    return value
+
+
+Skin = Annotated[
+    float, typer.Option(help="Skin of the neighbour list (A); no result depends on it.", min=0.0, callback=finite)
+]
+
+
+def check_output(output: Path, overwrite: bool) -> None:
+    """Whether ``output`` can be written, before anything is computed for it; missing folders are made.
+
+    Raises `OSError` with one sentence: there already without ``overwrite``, a folder, or in a place that takes no file.
+    """
+    if output.is_dir():
+        raise IsADirectoryError(f"{output}: is a folder, not a file to write")
+    if output.exists() and not overwrite:
+        raise FileExistsError(f"{output}: is there already; give another name, or --overwrite")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output.parent):
+            pass
+    except OSError as error:
+        raise OSError(f"{output}: cannot be written ({error.strerror})") from None
 
 
 def parse_cutoffs(text: str | None) -> float | dict[str, float] | Path | None:
@@ -28,6 +61,8 @@ def parse_cutoffs(text: str | None) -> float | dict[str, float] | Path | None:
         return float(text)
     except ValueError:
         pass
+    if not text.strip():
+        raise typer.BadParameter("is empty", param_hint="--cutoffs")
     if "=" not in text or Path(text).exists():
         return Path(text)
     cutoffs = {}

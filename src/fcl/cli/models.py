@@ -16,14 +16,10 @@ def info(model: Model, as_json: AsJSON = False) -> None:
 
     The weights are compared with the card (SHA-256).
     """
-    from fcl.files import sha256_file
-    from fcl.model.files import read_card
+    from fcl.model.files import verified_card
+    from fcl.shipped import FOLDER, MODELS
 
-    if not model.is_file():
-        raise FileNotFoundError(f"{model}: no such model file")
-    card = read_card(model)
-    if sha256_file(model) != card["weights_sha256"]:
-        raise ValueError(f"{model}: the weights are not those of its card (SHA-256 differs)")
+    file, card = verified_card(model)
     if as_json:
         print_json(card)
         return
@@ -43,6 +39,8 @@ def info(model: Model, as_json: AsJSON = False) -> None:
         ("weights", f"{card['weights_sha256'][:16]}... (verified)"),
     ]
     facts += [(name, str(card[name])) for name in ("study", "stage", "seed", "best_epoch", "epochs") if name in card]
+    if file.parent == FOLDER:
+        facts.append(("about", MODELS[file.stem]))
     print_facts(facts, str(model))
 
 

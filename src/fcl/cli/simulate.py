@@ -12,8 +12,11 @@ from fcl.cli.common import (
     CutoffText,
     Device,
     Model,
+    Overwrite,
     Precision,
     Skin,
+    check_output,
+    finite,
     parse_cutoffs,
     print_facts,
     print_json,
@@ -50,6 +53,7 @@ def predict(
     structures: Structures,
     output: Output,
     cutoffs: CutoffText = None,
+    overwrite: Overwrite = False,
     device: Device = "auto",
     dtype: Precision = "float64",
     as_json: AsJSON = False,
@@ -60,11 +64,15 @@ def predict(
     from fcl.files import atomic_path
     from fcl.progress import progress
 
+    check_output(output, overwrite)
     calculator, frames = _prepare(model, structures, cutoffs, device, dtype, skin=0.0)
     labelled, rows = [], []
     for index, atoms in enumerate(progress(frames, "predicting", len(frames))):
         atoms.calc = calculator
-        energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+        try:
+            energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+        except FloatingPointError as error:
+            raise FloatingPointError(f"{structures}: frame {index}: {error}") from None
         labelled.append(_labelled(atoms))
         rows.append(
             {
@@ -98,9 +106,10 @@ def relax(
     structure: Structure,
     output: Output,
     cutoffs: CutoffText = None,
-    fmax: Annotated[float, typer.Option(help="Largest force that may remain (eV/A).", min=0.0)] = 0.01,
+    fmax: Annotated[float, typer.Option(help="Largest force that may remain (eV/A).", min=0.0, callback=finite)] = 0.01,
     steps: Annotated[int, typer.Option(help="At most so many steps.", min=1)] = 500,
     cell: Annotated[bool, typer.Option("--cell", help="Relax the cell too.")] = False,
+    overwrite: Overwrite = False,
     device: Device = "auto",
     dtype: Precision = "float64",
     skin: Skin = 0.5,
@@ -112,6 +121,7 @@ def relax(
     from fcl.files import atomic_path
     from fcl.simulation import relax as run
 
+    check_output(output, overwrite)
     calculator, frames = _prepare(model, structure, cutoffs, device, dtype, skin)
     atoms = frames[-1]
     atoms.calc = calculator
@@ -150,16 +160,19 @@ def md(
     structure: Structure,
     output: Output,
     cutoffs: CutoffText = None,
-    temperature: Annotated[float, typer.Option(help="Kelvin; velocities are drawn anew.", min=0.0)] = 300.0,
-    timestep: Annotated[float, typer.Option(help="Femtoseconds.", min=1e-3)] = 0.5,
+    temperature: Annotated[
+        float, typer.Option(help="Kelvin; velocities are drawn anew.", min=0.0, callback=finite)
+    ] = 300.0,
+    timestep: Annotated[float, typer.Option(help="Femtoseconds.", min=1e-3, callback=finite)] = 0.5,
     steps: Annotated[int, typer.Option(help="Number of time steps.", min=1)] = 1000,
     thermostat: Annotated[bool, typer.Option("--nvt", help="Langevin thermostat (NVT) instead of NVE.")] = False,
-    friction: Annotated[float, typer.Option(help="Of the thermostat (1/fs).", min=0.0)] = 0.01,
+    friction: Annotated[float, typer.Option(help="Of the thermostat (1/fs).", min=0.0, callback=finite)] = 0.01,
     repeat: Annotated[
         tuple[int, int, int], typer.Option(help="Supercell: repeats along the three lattice vectors.", min=1)
     ] = (1, 1, 1),
     seed: Annotated[int, typer.Option(help="Of velocities and thermostat.", min=0)] = 0,
     interval: Annotated[int, typer.Option(help="A frame every so many steps.", min=1)] = 10,
+    overwrite: Overwrite = False,
     device: Device = "auto",
     dtype: Precision = "float64",
     skin: Skin = 0.5,
@@ -170,13 +183,13 @@ def md(
 
     from fcl.simulation import molecular_dynamics
 
+    check_output(output, overwrite)
     calculator, frames = _prepare(model, structure, cutoffs, device, dtype, skin)
     if any(n > 1 and not periodic for n, periodic in zip(repeat, frames[-1].pbc, strict=True)):
         raise ValueError(f"{structure}: cannot be repeated along a direction without periodicity")
     atoms = frames[-1].repeat(repeat)
     atoms.calc = calculator
     pairs = []
-    output.parent.mkdir(parents=True, exist_ok=True)
     # Not written aside and renamed, as results are elsewhere: a run that is stopped keeps the frames that it has.
     with output.open("w", encoding="utf-8") as stream:
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,12 +54,13 @@ class Frame:
 class FrameRules:
     """Under which keys the labels stand, and what a frame has to be.
 
-    ``split`` is the split that is read (None: any). Where one file holds several (``select``), a frame of another one
-    of ``splits`` is left out; otherwise it is an error, unless what
-    frames say of it does not count (``any_split``). ``elements`` are the atomic numbers allowed (None: Z = 1-118);
-    ``max_force`` is in eV/A.
+    Without ``labels``, energy and forces are not looked for and are zero. ``split`` is the split that is read (None:
+    any). Where one file holds several (``select``), a frame of another one of ``splits`` is left out; otherwise it is
+    an error, unless what frames say of it does not count (``any_split``). ``elements`` are the atomic numbers allowed
+    (None: Z = 1-118); ``max_force`` is in eV/A.
     """
 
+    labels: bool = True
     energy: str = "energy"
     forces: str = "forces"
     subset: str = "subset"
@@ -124,14 +125,39 @@ def validated(path: str | Path, index: int, raw: RawFrame, rules: FrameRules) ->
     def fault(key: str, reason: str) -> FrameError:
         return FrameError(Path(path), index, key, reason)
 
-    n = len(raw.numbers)
-    if not n:
+    if not len(raw.numbers):
         raise fault("positions", "the structure has no atoms")
     split, reason = _split(raw, rules)
     if reason:
         raise fault(rules.split_key, reason)
     if split is None:
         return None
+    energy, forces = _labels(raw, rules, fault) if rules.labels else (0.0, np.zeros((len(raw.numbers), 3)))
+    for key, values in (("positions", raw.positions), ("Lattice", raw.cell)):
+        largest = max(values.max(), -values.min())  # NaN if there is any
+        if not np.isfinite(largest):
+            raise fault(key, "holds values that are not finite")
+        if largest >= LARGEST_COORDINATE:
+            raise fault(key, f"beyond {LARGEST_COORDINATE:g} A")
+    if outside := _other_elements(raw.numbers, rules):
+        raise fault("species", outside)
+    if not has_volume(raw.cell, raw.pbc):
+        raise fault("Lattice", f"no volume along the periodic directions {raw.pbc.tolist()}")
+    return Frame(
+        numbers=raw.numbers,
+        positions=raw.positions,
+        cell=raw.cell,
+        pbc=raw.pbc,
+        energy=energy,
+        forces=forces,
+        subset="default" if raw.subset is None else str(raw.subset),
+        split=split,
+    )
+
+
+def _labels(raw: RawFrame, rules: FrameRules, fault: Callable[[str, str], FrameError]) -> tuple[float, np.ndarray]:
+    """Energy (eV) and forces [n, 3] (eV/A); raises what ``fault`` makes of a key and a reason."""
+    n = len(raw.numbers)
     for key, value in ((rules.energy, raw.energy), (rules.forces, raw.forces)):
         if value is None:
             raise fault(key, f"missing; the frame holds {', '.join(raw.names) or 'no label'}")
@@ -144,36 +170,15 @@ def validated(path: str | Path, index: int, raw: RawFrame, rules: FrameRules) ->
         raise fault(rules.forces, "holds values that are not numbers")
     if forces.shape != (n, 3):
         raise fault(rules.forces, f"shape {forces.shape}, expected {(n, 3)}")
-    for key, values, limit in (
-        (rules.forces, forces, np.inf),
-        ("positions", raw.positions, LARGEST_COORDINATE),
-        ("Lattice", raw.cell, LARGEST_COORDINATE),
-    ):
-        largest = max(values.max(), -values.min())  # NaN if there is any
-        if not np.isfinite(largest):
-            raise fault(key, "holds values that are not finite")
-        if largest >= limit:
-            raise fault(key, f"beyond {limit:g} A")
-    if outside := _other_elements(raw.numbers, rules):
-        raise fault("species", outside)
+    if not np.isfinite(max(forces.max(), -forces.min())):
+        raise fault(rules.forces, "holds values that are not finite")
     if rules.max_force is not None:
         sizes = np.linalg.norm(forces, axis=1)
         worst = int(sizes.argmax())
         if sizes[worst] > rules.max_force:
             limit = f"the limit data.max_force = {rules.max_force:g} eV/A"
             raise fault(rules.forces, f"{sizes[worst]:.4g} eV/A on atom {worst} exceeds {limit}")
-    if not has_volume(raw.cell, raw.pbc):
-        raise fault("Lattice", f"no volume along the periodic directions {raw.pbc.tolist()}")
-    return Frame(
-        numbers=raw.numbers,
-        positions=raw.positions,
-        cell=raw.cell,
-        pbc=raw.pbc,
-        energy=float(energy.item()),
-        forces=forces,
-        subset="default" if raw.subset is None else str(raw.subset),
-        split=split,
-    )
+    return float(energy.item()), forces
 
 
 def has_volume(cell: np.ndarray, pbc: np.ndarray) -> bool:

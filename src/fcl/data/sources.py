@@ -16,11 +16,14 @@ import zlib
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from fcl.data.frames import FrameError, FrameRules, RawFrame, raw_frame
+
+if TYPE_CHECKING:
+    from ase import Atoms
 
 SUFFIXES = (".xyz", ".extxyz", ".xyz.gz", ".extxyz.gz")
 
@@ -67,19 +70,29 @@ def parse(path: str | Path, index: int, source: Any, rules: FrameRules) -> RawFr
     """Structure and labels of a source; `FrameError` when it cannot be understood."""
     if not isinstance(source, bytes):
         return raw_frame(source, rules)
-    try:
-        text = source.decode("utf-8").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        raise FrameError(Path(path), index, "frame", f"cannot be read: not UTF-8 text ({error})") from error
-    raw = _usual_frame(text, rules)
-    if raw is not None:
-        return raw
+    raw = _usual_frame(_text(path, index, source), rules)
+    return raw_frame(atoms_of(path, index, source), rules) if raw is None else raw
+
+
+def atoms_of(path: str | Path, index: int, source: Any) -> Atoms:
+    """A source as ASE reads it; `FrameError` when it cannot be understood."""
+    if not isinstance(source, bytes):
+        return source
     from ase.io import read
 
     try:
-        return raw_frame(read(io.StringIO(text), format="extxyz", index=0), rules)
+        return read(io.StringIO(_text(path, index, source)), format="extxyz", index=0)
+    except FrameError:
+        raise
     except Exception as error:  # ASE raises many kinds for unreadable text; all mean the same to the reader
         raise FrameError(Path(path), index, "frame", f"cannot be read ({_one_line(error)})") from error
+
+
+def _text(path: str | Path, index: int, source: bytes) -> str:
+    try:
+        return source.decode("utf-8").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise FrameError(Path(path), index, "frame", f"cannot be read: not UTF-8 text ({error})") from error
 
 
 def _one_line(error: Exception) -> str:

@@ -7,14 +7,33 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated, Literal
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from fcl.config import ModelSettings
+from fcl.config_errors import explain
 from fcl.files import atomic_path, sha256_file, write_json
+from fcl.shipped import model_file
 
 CARD_FORMAT = "fcl-model-1"
+
+
+class _Card(BaseModel):
+    """What a card has to say; whatever else it says is kept as it is."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+
+    kind: Literal["static", "fcl"]
+    r_max_angstrom: Annotated[float, Field(gt=0, strict=True)]
+    r_min_angstrom: Annotated[float, Field(gt=0, strict=True)] | None = None
+    avg_num_neighbors: Annotated[float, Field(gt=0, strict=True)]
+    parameters: Annotated[int, Field(strict=True)]
+    model: ModelSettings
+    weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 @contextmanager
@@ -81,14 +100,30 @@ def read_card(path: str | Path) -> dict:
     """The card of a model file; `FileNotFoundError` or `ValueError` say what is wrong with it."""
     card_file = card_path(path)
     if not card_file.is_file():
-        raise FileNotFoundError(f"{card_file}: the model's card is missing")
+        raise FileNotFoundError(f"{card_file}: the model's card is missing; it has to lie beside the weights")
     try:
         card = json.loads(card_file.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # JSON or its encoding
         raise ValueError(f"{card_file}: not JSON ({error})") from error
     if not isinstance(card, dict) or card.get("format") != CARD_FORMAT:
         raise ValueError(f"{card_file}: format: not {CARD_FORMAT}")
+    try:
+        _Card.model_validate(card)
+    except ValidationError as error:
+        raise ValueError(f"{card_file}: not a card: {explain(error, _Card)}".replace("\n", "; ")) from None
     return card
+
+
+def verified_card(model: str | Path) -> tuple[Path, dict]:
+    """File and card of a model, given by its path or the name of a shipped one; the weights have to be the card's.
+
+    Raises `FileNotFoundError` and `ValueError` as `load`.
+    """
+    path = model_file(model)
+    card = read_card(path)
+    if sha256_file(path) != card["weights_sha256"]:
+        raise ValueError(f"{path}: the weights are not those of {card_path(path).name} (SHA-256 differs)")
+    return path, card
 
 
 def load(
@@ -98,20 +133,12 @@ def load(
     device: str | torch.device = "cpu",
     backend: str = "auto",
 ):
-    """Load a model file in evaluation mode.
+    """Load a model file, or a shipped model by its name (`fcl.shipped.MODELS`), in evaluation mode.
 
     Raises `FileNotFoundError` for a missing file, `ValueError` for a damaged one: weights that are not the card's, or
     parameters that are missing or of another shape. Loading runs no code from the file.
     """
-    from fcl.config import ModelSettings
-
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such model file")
-    card = read_card(path)
-    digest = sha256_file(path)
-    if digest != card["weights_sha256"]:
-        raise ValueError(f"{path}: the weights are not those of {card_path(path).name} (SHA-256 differs)")
+    path, card = verified_card(path)
     try:
         state = load_file(path)
     except SafetensorError as error:

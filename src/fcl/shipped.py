@@ -1,0 +1,51 @@
+"""What comes with the package: small models, so that there is something to try, and the structures of the embedded set.
+
+Nothing heavy is imported here.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+FOLDER = Path(__file__).parent / "shipped_files"
+
+#: Models by name, and what each is. Their files are NAME.safetensors and NAME.json in `FOLDER`.
+MODELS = {
+    "mini": "FCL model of seed 1 of the mini study: trained for minutes on the embedded PBEsol set (not MAD), to try "
+    "things with; not for science",
+}
+SPLITS = ("train", "val", "test")
+
+
+def model_file(model: str | os.PathLike[str]) -> Path:
+    """The file of a model that is given by its path or, where there is no such file, by the name of a shipped one.
+
+    Raises `FileNotFoundError` for what is neither.
+    """
+    path = Path(model)
+    if path.is_file():
+        return path
+    if os.fspath(model) in MODELS:
+        return FOLDER / f"{model}.safetensors"
+    raise FileNotFoundError(f"{path}: no such model file, nor a shipped model ({', '.join(MODELS)})")
+
+
+def structures(split: str = "test", subset: str | None = None) -> list[Atoms]:
+    """Structures of a split of the embedded PBEsol set (not MAD) with their energies (eV) and forces (eV/A).
+
+    ``subset`` names one kind only, such as ``"SHIFTML-molcrys"``. Raises `ValueError` for names that are not there.
+    """
+    from ase.io import read
+
+    if split not in SPLITS:
+        raise ValueError(f"split {split!r} is unknown; there are {', '.join(SPLITS)}")
+    frames = read(FOLDER / f"{split}.xyz.gz", ":", format="extxyz")
+    known = sorted({atoms.info["subset"] for atoms in frames})
+    if subset is not None and subset not in known:
+        raise ValueError(f"subset {subset!r} is unknown; there are {', '.join(known)}")
+    return [atoms for atoms in frames if subset in (None, atoms.info["subset"])]
