@@ -75,6 +75,25 @@ def crystals():
 
 
 @pytest.fixture(scope="session")
+def distributions(tmp_path_factory):
+    """A wheel and a source archive of the package, built from a copy of the tree: their two files."""
+    import shutil
+    import subprocess
+    import sys
+
+    folder = tmp_path_factory.mktemp("distributions")
+    tree = folder / "tree"
+    shutil.copytree(ROOT / "src", tree / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tree)
+    build = "from setuptools import build_meta as b; b.build_wheel('..'); b.build_sdist('..')"
+    done = subprocess.run([sys.executable, "-c", build], cwd=tree, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (wheel,), (archive,) = folder.glob("*.whl"), folder.glob("*.tar.gz")
+    return wheel, archive
+
+
+@pytest.fixture(scope="session")
 def trained_model(small_settings, tmp_path_factory):
     """File of a small FCL model that was trained for seconds on the embedded molecular crystals."""
     from types import SimpleNamespace

@@ -1,5 +1,8 @@
 """The calculator: derivatives, the skin, and the programs of ASE that use it."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -226,6 +229,110 @@ def test_misuse(model):
         FCLCalculator(model, dtype="half")
     with pytest.raises(ValueError, match="device 'gpu' cannot be used"):
         FCLCalculator(model, device="gpu")
+
+
+@pytest.fixture(scope="module")
+def sulphide():
+    """A crystal of hydrogen sulphide, relaxed with the shipped model at cutoffs of its own for each element."""
+    from fcl.shipped import structures as shipped
+    from fcl.simulation import relax
+
+    atoms = shipped("test", "SHIFTML-molcrys")[2]
+    atoms.calc = FCLCalculator("mini", {"H": 3.8, "S": 5.4})
+    assert relax(atoms, fmax=0.05, steps=300).converged
+    return atoms
+
+
+def test_a_trained_model_conserves_the_energy(sulphide):
+    """NVE at 0.5 fs, 300 K: drift below 1 meV/atom/ps; kept lists give the forces of fresh ones, to the last bit."""
+    from fcl.simulation import molecular_dynamics
+
+    atoms, fresh = sulphide.copy(), FCLCalculator(sulphide.calc.model, {"H": 3.8, "S": 5.4}, skin=0.0)
+    atoms.calc = FCLCalculator(sulphide.calc.model, {"H": 3.8, "S": 5.4})
+    compared = []
+
+    def compare(now):
+        other = now.copy()
+        other.calc = fresh
+        np.testing.assert_array_equal(now.get_forces(), other.get_forces())
+        compared.append(now.get_temperature())
+
+    run = molecular_dynamics(atoms, temperature=300.0, timestep=0.5, steps=400, interval=20, on_frame=compare)
+    assert abs(run.drift) < 1.0
+    assert len(compared) == 21 and run.temperature.mean() > 50.0
+    assert atoms.calc.rebuilds < 200
+
+
+def test_programs_of_ase(sulphide):
+    """Optimisers, thermostats and a barostat run with it, each some steps."""
+    from ase import units
+    from ase.filters import FrechetCellFilter
+    from ase.md.langevin import Langevin
+    from ase.md.nose_hoover_chain import IsotropicMTKNPT, NoseHooverChainNVT
+    from ase.md.velocitydistribution import thermalize_momenta
+    from ase.optimize import BFGS, FIRE
+
+    def start(kelvin=0.0):
+        atoms = sulphide.copy()
+        atoms.calc = sulphide.calc
+        atoms.rattle(0.02, seed=3)
+        thermalize_momenta(atoms, kelvin, rng=np.random.RandomState(1))
+        return atoms
+
+    for program in (BFGS, FIRE):
+        atoms = start()
+        before = atoms.get_potential_energy()
+        with program(FrechetCellFilter(atoms), logfile=None) as optimizer:
+            optimizer.run(fmax=1e-3, steps=8)
+        assert atoms.get_potential_energy() < before
+    step, bath = 0.5 * units.fs, {"temperature_K": 300.0}
+    pressure = {"pressure_au": 0.0, "tdamp": 50 * units.fs, "pdamp": 500 * units.fs}
+    for make in (
+        lambda atoms: Langevin(atoms, step, friction=0.01 / units.fs, **bath),
+        lambda atoms: NoseHooverChainNVT(atoms, step, tdamp=50 * units.fs, **bath),
+        lambda atoms: IsotropicMTKNPT(atoms, step, **pressure, **bath),
+    ):
+        atoms = start(300.0)
+        make(atoms).run(5)
+        assert np.isfinite(atoms.get_potential_energy()) and not np.allclose(atoms.positions, sulphide.positions)
+
+
+def test_energies_of_the_atoms(sulphide):
+    energies = sulphide.get_potential_energies()
+    assert energies.shape == (12,) and energies.sum() == pytest.approx(sulphide.get_potential_energy(), abs=1e-9)
+    assert sulphide.get_potential_energy(force_consistent=True) == sulphide.get_potential_energy()
+
+
+@pytest.mark.parametrize("how", [copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))], ids=["deepcopy", "pickle"])
+def test_copies_are_equal_and_independent(sulphide, how):
+    """What ASE's parallel programs and `copy.deepcopy(atoms)` do."""
+    atoms = how(sulphide)
+    np.testing.assert_array_equal(atoms.get_forces(), sulphide.get_forces())
+    atoms.positions[0] += 0.05
+    fresh = atoms.copy()
+    fresh.calc = FCLCalculator("mini", {"H": 3.8, "S": 5.4})
+    np.testing.assert_array_equal(atoms.get_forces(), fresh.get_forces())
+    atoms.calc.cutoffs = 5.0
+    assert sulphide.calc.cutoffs.by_element is not None
+
+
+def test_the_compiled_path(sulphide):
+    """The program of `backend="compiled"`, run without the compiler: energy, forces and stress, and other sizes too."""
+    from fcl.model.compiled import CompiledEnergies
+
+    usual, program = FCLCalculator("mini", 5.0), FCLCalculator("mini", 5.0, backend="compiled")
+    program.model._compiled = CompiledEnergies(program.model, backend="aot_eager")
+    for atoms in (sulphide, sulphide.repeat((2, 1, 1)), Atoms("S"), molecule("H2O")):
+        for mine, theirs in zip(evaluated(program, atoms), evaluated(usual, atoms), strict=True):
+            np.testing.assert_allclose(mine, theirs, atol=1e-9)
+    assert program.model.backend == "compiled"
+
+
+def test_atoms_in_the_same_place_are_told(model):
+    atoms = Atoms("HH", positions=np.zeros((2, 3)))
+    atoms.calc = FCLCalculator(model)
+    with pytest.raises(FloatingPointError, match="not finite: are there atoms in the same place"):
+        atoms.get_potential_energy()
 
 
 def test_stress_without_a_volume_is_not_offered(model):

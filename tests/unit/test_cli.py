@@ -200,7 +200,10 @@ BAD_INPUT = [
     (["evaluate", "small.safetensors", "crystals.xyz", "--cutoffs", "7.5"], "cutoff 7.5 A is not within (0, 7.0] A"),
     (["evaluate", "small.safetensors", "crystals.xyz", "--cutoffs", "H=4"], "no cutoff is given for C"),
     (["evaluate", "small.safetensors", "crystals.xyz", "--device", "gpu"], "device 'gpu' cannot be used"),
-    (["predict", "small.safetensors", "heavy.xyz", "-o", "x.xyz"], "heavy.xyz: frame 0: species: Lr (Z = 103) not among the 100 elements"),
+    (
+        ["predict", "small.safetensors", "heavy.xyz", "-o", "x.xyz"],
+        "heavy.xyz: frame 0: species: Lr (Z = 103) not among the 100 elements",
+    ),
     (["predict", "small.safetensors", "broken.xyz", "-o", "x.xyz"], "broken.xyz: frame 0: frame: cannot be read"),
     (["predict", "small.safetensors", "text.xyz", "-o", "x.xyz"], "text.xyz: frame 0: frame: expected the number of"),
     (["predict", "small.safetensors", "empty.xyz", "-o", "x.xyz"], "empty.xyz: frame 0: frame: the file holds no"),
@@ -275,7 +278,7 @@ def test_a_wrong_command_line_is_exit_code_2(arguments):
 def test_bad_input_as_a_process():
     """The same exit codes from the real thing, without a traceback."""
     for arguments, code, message in (
-        (["info", "none.safetensors"], 1, "error: none.safetensors: no such model file\n"),
+        (["info", "none.safetensors"], 1, "error: none.safetensors: no such model file, nor a"),
         (["md"], 2, "Usage: "),
     ):
         command = [sys.executable, "-m", "fcl.cli", *arguments]

@@ -1,9 +1,6 @@
 """What comes with the package: the model of record, the structures, and that a wheel and a source archive have them."""
 
 import json
-import shutil
-import subprocess
-import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -53,15 +50,8 @@ def test_structures_are_the_embedded_ones():
         structures("val", "MC4D")
 
 
-def test_they_are_in_the_wheel_and_in_the_source_archive(tmp_path):
-    tree = tmp_path / "tree"
-    shutil.copytree(ROOT / "src", tree / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, tree)
-    build = "from setuptools import build_meta as b; b.build_wheel('..'); b.build_sdist('..')"
-    done = subprocess.run([sys.executable, "-c", build], cwd=tree, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    (wheel,), (archive,) = tmp_path.glob("*.whl"), tmp_path.glob("*.tar.gz")
+def test_they_are_in_the_wheel_and_in_the_source_archive(distributions):
+    wheel, archive = distributions
     with zipfile.ZipFile(wheel) as contents, tarfile.open(archive) as source:
         packed = {"wheel": contents.namelist(), "source archive": source.getnames()}
     for file in FOLDER.iterdir():

@@ -189,6 +189,7 @@ def md(
         raise ValueError(f"{structure}: cannot be repeated along a direction without periodicity")
     atoms = frames[-1].repeat(repeat)
     atoms.calc = calculator
+    atoms.get_forces()  # a structure that cannot be computed leaves no file behind
     pairs = []
     # Not written aside and renamed, as results are elsewhere: a run that is stopped keeps the frames that it has.
     with output.open("w", encoding="utf-8") as stream:
