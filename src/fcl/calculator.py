@@ -50,7 +50,7 @@ class FCLCalculator(Calculator):
         backend: str | None = None,
     ):
         super().__init__()
-        self.model = _prepared(model, torch_dtype(dtype), device, backend)
+        self.model = prepared(model, torch_dtype(dtype), device, backend)
         parameter = next(self.model.parameters())
         self._neighbors = VerletList(self.model.mixing, skin, parameter.dtype, parameter.device)
         self._choice = CutoffChoice(self.model, cutoffs)
@@ -105,7 +105,7 @@ def _array(values: torch.Tensor) -> np.ndarray:
     return values.double().cpu().numpy()
 
 
-def _prepared(model, dtype: torch.dtype, device, backend: str | None):
+def prepared(model, dtype: torch.dtype, device, backend: str | None):
     """The model for inference: loaded, used as it is, or copied where it has another precision, device or backend."""
     if isinstance(model, str | os.PathLike):
         loaded = load(model, dtype=dtype, device=torch_device(device), backend=backend or "auto")

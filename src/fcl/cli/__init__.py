@@ -51,7 +51,7 @@ app = typer.Typer(
 
 
 def _register() -> None:
-    from fcl.cli import calibrate, models, simulate
+    from fcl.cli import calibrate, export, models, simulate
 
     app.command("info")(models.info)
     app.command("evaluate")(models.evaluate)
@@ -59,6 +59,7 @@ def _register() -> None:
     app.command("predict")(simulate.predict)
     app.command("relax")(simulate.relax)
     app.command("md")(simulate.md)
+    app.command("export")(export.export)
 
 
 _register()

@@ -1,0 +1,1 @@
+"""Models for other simulation engines: their cutoffs chosen once, for all."""
