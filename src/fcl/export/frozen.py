@@ -161,7 +161,10 @@ def _radial(model) -> dict[str, torch.Tensor]:
     """The Bessel functions."""
     if model.needs_cutoffs:
         basis = model.radial_embedding.bessel
-        return {"bessel_frequencies": basis.frequencies, "bessel_prefactor": torch.tensor(basis.prefactor).double()}
+        return {
+            "bessel_frequencies": basis.frequencies,
+            "bessel_prefactor": torch.tensor(basis.prefactor, dtype=torch.float64),
+        }
     basis = model.radial_embedding.bessel_fn
     return {"bessel_frequencies": basis.bessel_weights, "bessel_prefactor": basis.prefactor}
 
