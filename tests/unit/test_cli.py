@@ -311,14 +311,15 @@ def test_a_warning_is_told():
 
 
 def test_the_commands_of_the_documentation_exist():
-    """Every `fcl` line of docs/using.md names a command and options that are there."""
+    """Every `fcl` line of the pages on using a model names a command and options that are there."""
     import re
     import shlex
     from pathlib import Path
 
     from typer.main import get_command
 
-    text = (Path(__file__).parents[2] / "docs" / "using.md").read_text(encoding="utf-8")
+    docs = Path(__file__).parents[2] / "docs"
+    text = "".join((docs / name).read_text(encoding="utf-8") for name in ("using.md", "engines.md"))
     blocks = re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.startswith("fcl ")]
     commands = get_command(app).commands

@@ -121,6 +121,7 @@ def test_dynamics_are_those_of_ase(model, start):
     difference -= np.round(difference / 6.3) * 6.3
     assert np.abs(reference.positions - atoms.positions).max() > 0.2
     assert np.abs(difference).max() < 1e-5  # units of LAMMPS and ASE agree to 1e-7
+    assert 1 < forces.rebuilds < 15, forces.rebuilds  # sorting is no reason to build one
     assert abs(lmp.get_thermo("etotal") - total) < 1e-3 * len(atoms)
 
 

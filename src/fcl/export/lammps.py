@@ -81,6 +81,11 @@ class LammpsForces:
         )
         lmp.set_fix_external_callback(fix, self._compute, None)
 
+    @property
+    def rebuilds(self) -> int:
+        """How many neighbour lists were built so far."""
+        return self._neighbors.rebuilds
+
     def command(self, line: str) -> None:
         """Run a line of LAMMPS input, such as ``run 1000``; raises the error of a force that could not be computed."""
         self._lmp.command(line)
