@@ -43,8 +43,8 @@ test-engines: $(STAMP) ## the tests with LAMMPS and TorchSim, in an environment 
 		'import sysconfig; print(sysconfig.get_path("purelib"))')/base.pth
 	$(VENV)-engines/bin/python -m pip --disable-pip-version-check install --quiet \
 		'lammps[mpi]==2025.7.22.4.0' mpich==5.0.2 torch-sim-atomistic==0.3.0
-	$(VENV)-engines/bin/python -m pytest -ra tests/unit/test_export_frozen.py tests/unit/test_export_metatomic.py \
-		tests/unit/test_export_lammps.py tests/unit/test_export_torchsim.py
+	PYTHONPATH=src $(VENV)-engines/bin/python -m pytest -ra tests/unit/test_export_frozen.py \
+		tests/unit/test_export_metatomic.py tests/unit/test_export_lammps.py tests/unit/test_export_torchsim.py
 
 lint: $(STAMP) ## check style: ruff, snakefmt and snakemake --lint
 	$(RUN) ruff check .
