@@ -9,9 +9,10 @@ import hashlib
 import json
 import math
 import os
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +23,13 @@ CHUNK_BYTES = 1 << 20
 
 
 @contextmanager
-def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_path(path: str | os.PathLike[str], *, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on a clean exit it is renamed to ``path``.
 
     The temporary file keeps the suffix of ``path`` (libraries choose a format by it), lies in the same
     folder (so that the rename is atomic) and is removed when the block raises: no half file is ever seen
-    under the final name. Missing parent folders are made.
+    under the final name. Missing parent folders are made. The file has the permissions of any new file (umask),
+    whatever the writer gave it. ``durable`` waits until it is on the disk, for what has to outlive a loss of power.
 
     Raises:
         FileNotFoundError: the block ended without having written the temporary file.
@@ -37,14 +39,32 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=f".part{path.suffix}", dir=path.parent)
     os.close(handle)
     temporary = Path(name)
+    temporary.unlink()
+    temporary.touch()  # mkstemp allows the owner only, and so do some writers (safetensors)
+    permissions = stat.S_IMODE(temporary.stat().st_mode)
     temporary.unlink()  # writers that refuse an existing file (HDF5 mode "x") work too
     try:
         yield temporary
         if not temporary.exists():
             raise FileNotFoundError(f"{path}: nothing was written to its temporary file {temporary.name}")
+        temporary.chmod(permissions)
+        if durable:
+            _flush(temporary)
         os.replace(temporary, path)
+        if durable:
+            with suppress(OSError):  # not every file system can do this for a folder
+                _flush(path.parent)  # the new name
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    """Return when ``path``, a file or a folder, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

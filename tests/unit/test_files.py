@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+import os
+import stat
 
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import save_file
 
 from fcl.files import atomic_path, file_digest, sha256_file, write_csv, write_json, write_text
 
@@ -24,6 +27,19 @@ def test_atomic_path_renames_on_success_and_makes_folders(tmp_path):
         assert not target.exists()
     assert target.read_bytes() == b"whole"
     assert names(target.parent) == ["store.h5"]
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o027, 0o640), (0o002, 0o664)])
+def test_files_have_the_permissions_of_any_new_file(tmp_path, mask, mode):
+    """Also those of a writer that is stricter, as safetensors is: a group shares results on a cluster."""
+    before = os.umask(mask)
+    try:
+        write_json(tmp_path / "a.json", {})
+        with atomic_path(tmp_path / "a.safetensors", durable=True) as temporary:
+            save_file({"a": np.zeros(2)}, temporary)
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in names(tmp_path)] == [mode, mode]
 
 
 def test_atomic_path_keeps_the_old_file_when_the_writer_fails(tmp_path):
