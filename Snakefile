@@ -10,6 +10,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
+from fcl.checkpoints import remove_finished
 from fcl.config import ConfigError, load_config
 
 min_version("9.0")
@@ -56,3 +57,8 @@ rule all:
         rules.tables.input,
         rules.claims.input,
         rules.report.input,
+
+
+onsuccess:
+    # Now, and not when a training ends: until all outputs are accepted, a job may have to write its results again.
+    remove_finished(f"results/{STUDY.name}/checkpoints")

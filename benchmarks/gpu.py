@@ -77,7 +77,7 @@ def measure(kind: str, backend: str, cutoff: float, data: GraphData, arrays, pro
         chunks = split_order(torch.randperm(len(data))[:count], options.batch_size, pairs)
         synchronise()
         started = time.perf_counter()
-        train_epoch(model, data, chunks, optimizer, settings, protocol.loss, plan, 0)
+        train_epoch(model, data, chunks, optimizer, settings, protocol.loss, plan)
         synchronise()
         return time.perf_counter() - started
 

@@ -120,7 +120,7 @@ FURTHER = (
     ),
     Mutation(
         "last weights instead of the best", "src/fcl/training.py",
-        "model.load_state_dict(best_state)", "pass", (TRAINING, GOLDEN),
+        "model.load_state_dict(state.best)", "pass", (TRAINING, GOLDEN),
     ),
     Mutation(
         "cost as a mean over atoms", "src/fcl/cutoffs.py",

@@ -223,6 +223,7 @@ class ComputeSettings(Section):
     backend: Literal["auto", "fast", "reference", "compiled"] = Field(
         description="implementation of the model; auto is fast where that covers the model; compiled is for long runs"
     )
+    checkpoint_seconds: NonNegative = Field(description="time between checkpoints: what a killed training loses (s)")
 
 
 class Protocol(Section):

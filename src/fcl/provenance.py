@@ -22,6 +22,7 @@ NEUTRAL = frozenset(
     f"{PACKAGE}.{name}"
     for name in (
         "adapter",
+        "checkpoints",
         "config",
         "config_bases",
         "config_checks",
@@ -37,6 +38,7 @@ NEUTRAL = frozenset(
         "progress",
         "provenance",
         "shipped",
+        "supervision",
     )
 )
 

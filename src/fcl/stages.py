@@ -37,6 +37,18 @@ def _data(study, path: Path):
     return GraphData(read_store(path), dtype, device)
 
 
+def _checkpoints(study, stage: str, sections: tuple[str, ...], inputs: dict, device, model: Path, folder: Path | None):
+    """The checkpoints of the training that ends with the file ``model``; without a ``folder`` for them, none."""
+    from contextlib import nullcontext
+
+    from fcl.checkpoints import Checkpoints, training_identity
+
+    if folder is None:
+        return nullcontext()
+    identity = training_identity(study, stage, sections, inputs, device)
+    return Checkpoints(folder / model.stem, identity, study.compute.checkpoint_seconds)
+
+
 def build_store(
     study, source: Path, frames: dict, num_elements: int, workers: int, references: Path | None,
     store: Path, rejected: Path, manifest: Path,
@@ -70,7 +82,9 @@ def build_store(
     say(f"{store}: {summary['structures']} structures, {summary['atoms']} atoms, {summary['pairs']} pairs")
 
 
-def _train_static(study, stage: str, settings, train: Path, val: Path, cutoff: float, seed: int, outputs) -> None:
+def _train_static(
+    study, stage: str, section: str, train: Path, val: Path, cutoff: float, seed: int, outputs, checkpoints
+) -> None:
     """Train the unmodified MACE at one cutoff; avg_num_neighbors from the training split (as for Table 3)."""
     import torch
 
@@ -81,24 +95,31 @@ def _train_static(study, stage: str, settings, train: Path, val: Path, cutoff: f
 
     started = time.time()
     dtype, device = _compute(study)
-    weights_seed, order_seed = seed_streams(seed, 2)
-    arrays = read_store(train)
-    neighbors = average_neighbors(arrays, cutoff)["per_connected_atom"]
-    torch.manual_seed(weights_seed)
-    model = build_model(
-        "static", study.model, cutoff, neighbors, dtype=dtype, device=device, backend=study.compute.backend
-    )
-    history = fit(
-        model, GraphData(arrays, dtype, device), _data(study, val), settings, study.loss,
-        static_plan(stage, cutoff, dtype), order_seed=order_seed, batch_by=settings.batch_by,
-    )  # fmt: skip
-    section = "pretrain" if stage == "pretrain" else "static"
-    facts = {"stage": stage, "seed": seed, "training_cutoff_angstrom": cutoff}
-    _finish_training(study, section, model, history, {"train": train, "val": val}, outputs, started, facts)
+    settings, inputs, sections = getattr(study, section), {"train": train, "val": val}, ("model", "loss", section)
+    with _checkpoints(study, stage, sections, inputs, device, outputs[0], checkpoints) as kept:
+        weights_seed, order_seed = seed_streams(seed, 2)
+        arrays = read_store(train)
+        neighbors = average_neighbors(arrays, cutoff)["per_connected_atom"]
+        torch.manual_seed(weights_seed)
+        model = build_model(
+            "static", study.model, cutoff, neighbors, dtype=dtype, device=device, backend=study.compute.backend
+        )
+        history = fit(
+            model, GraphData(arrays, dtype, device), _data(study, val), settings, study.loss,
+            static_plan(stage, cutoff, dtype), order_seed=order_seed, batch_by=settings.batch_by, checkpoints=kept,
+        )  # fmt: skip
+        facts = {"stage": stage, "seed": seed, "training_cutoff_angstrom": cutoff}
+        _finish_training(study, sections, model, history, inputs, outputs, started, facts, kept)
 
 
-def _finish_training(study, section: str, model, history, inputs: dict, outputs, started: float, facts: dict) -> None:
-    """Write model and card, history and manifest; ``facts`` (stage, seed, cutoffs) go into card and manifest."""
+def _finish_training(
+    study, sections: tuple[str, ...], model, history, inputs: dict, outputs, started: float, facts: dict, checkpoints
+) -> None:
+    """Write model and card, history and manifest; ``facts`` (stage, seed, cutoffs) go into card and manifest.
+
+    The time in the manifest is that of this process, ``training_seconds`` that of all epochs, whichever process ran
+    them.
+    """
     from fcl.data.store import read_reference_energies
     from fcl.model.files import save_model
     from fcl.training import HISTORY_COLUMNS
@@ -108,13 +129,13 @@ def _finish_training(study, section: str, model, history, inputs: dict, outputs,
     facts = {**facts, "best_epoch": best, "epochs": len(history)}
     if subtracted := read_reference_energies(inputs["train"]):  # to be added to what the model predicts
         facts["reference_energies_ev"] = subtracted
-    sections = ("model", "loss", section, *(("cutoffs",) if section == "fcl" else ()))
     card = save_model(model, model_path, {**facts, "study": study.name, "settings_digest": study.digest(*sections)})
     write_csv(history_path, history, HISTORY_COLUMNS)
     built = {
         "backend": model.backend,
         "parameters": card["parameters"],
         "weights_sha256": card["weights_sha256"],
+        "training_seconds": round(sum(row["seconds"] for row in history), 3),
     }
     _record(
         manifest,
@@ -126,25 +147,36 @@ def _finish_training(study, section: str, model, history, inputs: dict, outputs,
         seed=facts["seed"],
         extra={**facts, **built},
     )
+    if checkpoints is not None:
+        checkpoints.finish(model_path)
     say(f"{model_path}: best epoch {best} of {len(history)}, {time.time() - started:.0f} s")
 
 
-def pretrain(study, train: Path, val: Path, model: Path, history: Path, manifest: Path) -> None:
-    """Stage 1: the unmodified MACE at 6 A."""
-    settings = study.pretrain
-    _train_static(study, "pretrain", settings, train, val, settings.cutoff, settings.seed, (model, history, manifest))
+def pretrain(
+    study, train: Path, val: Path, model: Path, history: Path, manifest: Path, checkpoints: Path | None = None
+) -> None:
+    """Stage 1: the unmodified MACE at 6 A.
+
+    ``checkpoints``, here and in the other trainings, is a folder for files from which a killed training goes on; None
+    writes none.
+    """
+    settings, outputs = study.pretrain, (model, history, manifest)
+    _train_static(study, "pretrain", "pretrain", train, val, settings.cutoff, settings.seed, outputs, checkpoints)
 
 
 def train_static(
-    study, train: Path, val: Path, cutoff: float, seed: int, model: Path, history: Path, manifest: Path
-) -> None:
+    study, train: Path, val: Path, cutoff: float, seed: int, model: Path, history: Path, manifest: Path,
+    checkpoints: Path | None = None,
+) -> None:  # fmt: skip
     """A baseline: the unmodified MACE at ``cutoff`` (A)."""
-    _train_static(study, "train_static", study.static, train, val, cutoff, seed, (model, history, manifest))
+    study, outputs = study.narrowed(static={"cutoffs": [cutoff], "seeds": [seed]}), (model, history, manifest)
+    _train_static(study, "train_static", "static", train, val, cutoff, seed, outputs, checkpoints)
 
 
 def train_fcl(
-    study, train: Path, val: Path, pretrained: Path, seed: int, model: Path, history: Path, manifest: Path
-) -> None:
+    study, train: Path, val: Path, pretrained: Path, seed: int, model: Path, history: Path, manifest: Path,
+    checkpoints: Path | None = None,
+) -> None:  # fmt: skip
     """Stage 2: Flexible Cutoff Learning from the pre-trained weights (Algorithm 1)."""
     import torch
 
@@ -153,21 +185,24 @@ def train_fcl(
 
     started = time.time()
     dtype, device = _compute(study)
-    weights_seed, order_seed, cutoff_seed = seed_streams(seed, 3)
-    torch.manual_seed(weights_seed)  # of the two new parts; the rest is loaded
-    flexible = build_model(
-        "fcl", study.model, study.cutoffs.r_max, dtype=dtype, device=device, backend=study.compute.backend
-    )
-    flexible.load_backbone(load(pretrained, dtype=dtype, device=device).state_dict())
-    generator = torch.Generator(device=device).manual_seed(cutoff_seed)
-    rows = fit(
-        flexible, _data(study, train), _data(study, val), study.fcl, study.loss,
-        fcl_plan("train_fcl", study.fcl, study.cutoffs, generator, dtype),
-        order_seed=order_seed, batch_by=study.fcl.batch_by,
-    )  # fmt: skip
-    inputs = {"train": train, "val": val, "pretrained": pretrained}
-    facts = {"stage": "train_fcl", "seed": seed, "r_min_angstrom": study.cutoffs.r_min}
-    _finish_training(study, "fcl", flexible, rows, inputs, (model, history, manifest), started, facts)
+    study = study.narrowed(fcl={"seeds": [seed]})
+    inputs, sections = {"train": train, "val": val, "pretrained": pretrained}, ("model", "loss", "fcl", "cutoffs")
+    with _checkpoints(study, "train_fcl", sections, inputs, device, model, checkpoints) as kept:
+        weights_seed, order_seed, cutoff_seed = seed_streams(seed, 3)
+        torch.manual_seed(weights_seed)  # of the two new parts; the rest is loaded
+        flexible = build_model(
+            "fcl", study.model, study.cutoffs.r_max, dtype=dtype, device=device, backend=study.compute.backend
+        )
+        flexible.load_backbone(load(pretrained, dtype=dtype, device=device).state_dict())
+        generator = torch.Generator(device=device).manual_seed(cutoff_seed)
+        rows = fit(
+            flexible, _data(study, train), _data(study, val), study.fcl, study.loss,
+            fcl_plan("train_fcl", study.fcl, study.cutoffs, generator, dtype),
+            order_seed=order_seed, batch_by=study.fcl.batch_by, checkpoints=kept,
+        )  # fmt: skip
+        facts = {"stage": "train_fcl", "seed": seed, "r_min_angstrom": study.cutoffs.r_min}
+        outputs = (model, history, manifest)
+        _finish_training(study, sections, flexible, rows, inputs, outputs, started, facts, kept)
 
 
 def _model_labels(model) -> dict:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import copy
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
+from fcl.checkpoints import Checkpoints
 from fcl.cutoffs import cutoff_sampler
 from fcl.data.batch import Batch, GraphData
 from fcl.data.loader import selected_batches, split_order
 from fcl.evaluation import EVALUATION_BATCH_SIZE, CutoffRule, Errors, evaluate, uniform_rule
-from fcl.progress import say
+from fcl.schedules import EarlyStopping, multi_step_scheduler, plateau_scheduler
+from fcl.supervision import Supervisor, stop_requests
+from fcl.training_state import EpochSoFar, TrainingDiverged, TrainingState
 
 HISTORY_COLUMNS = (
     "epoch", "learning_rate", "train_loss", "mean_cutoff_angstrom", "val_loss", "val_energy_mae_ev_per_atom",
@@ -25,8 +26,8 @@ HISTORY_COLUMNS = (
 BATCH_BY = ("structures", "pairs")
 
 
-class TrainingDiverged(FloatingPointError):
-    """The loss is not finite."""
+#: On a GPU, steps between looks at whether all was finite so far, each of which waits for the device.
+STEPS_BETWEEN_CHECKS = 50
 
 
 def seed_streams(seed: int, count: int) -> list[int]:
@@ -53,53 +54,20 @@ def validation_loss(errors: list[Errors], loss) -> dict[str, float]:
     }
 
 
-def multi_step_scheduler(optimizer: torch.optim.Optimizer, settings):
-    """Pre-training and static baselines: the rate times ``gamma`` at each of ``milestones`` (epochs)."""
-    return torch.optim.lr_scheduler.MultiStepLR(optimizer, list(settings.milestones), settings.gamma)
-
-
-def plateau_scheduler(optimizer: torch.optim.Optimizer, settings):
-    """FCL: the rate times ``plateau_factor`` after more than ``plateau_patience`` epochs without a better loss.
-
-    Better means by 1e-4 relative, PyTorch's default; early stopping and the best weights count every improvement.
-    """
-    return torch.optim.lr_scheduler.ReduceLROnPlateau(
-        optimizer,
-        factor=settings.plateau_factor,
-        patience=settings.plateau_patience,
-        min_lr=settings.min_learning_rate,
-    )
-
-
-@dataclass
-class EarlyStopping:
-    """Remembers the best validation loss; ``patience`` epochs without a better one end the training (None: never)."""
-
-    patience: int | None
-    best: float = float("inf")
-    epochs_since_best: int = 0
-
-    def update(self, value: float) -> bool:
-        """Take the loss of an epoch; True when it is the best so far."""
-        better = value < self.best
-        self.best = value if better else self.best
-        self.epochs_since_best = 0 if better else self.epochs_since_best + 1
-        return better
-
-    @property
-    def exhausted(self) -> bool:
-        return self.patience is not None and self.epochs_since_best >= self.patience
-
-
 @dataclass(frozen=True)
 class Plan:
-    """What distinguishes a stage: how cutoffs are drawn, at which cutoffs (A) it validates, and its schedule."""
+    """What distinguishes a stage: how cutoffs are drawn, at which cutoffs (A) it validates, and its schedule.
+
+    ``generator`` is what the cutoffs are drawn from, None if they are not drawn: a training that goes on after it was
+    killed brings it back.
+    """
 
     name: str
     draw_cutoffs: CutoffRule
     validation_cutoffs: tuple[float, ...]
     make_scheduler: Callable
     early_stopping_patience: int | None = None
+    generator: torch.Generator | None = None
 
 
 def static_plan(name: str, cutoff: float, dtype: torch.dtype) -> Plan:
@@ -115,6 +83,7 @@ def fcl_plan(name: str, settings, cutoffs, generator: torch.Generator, dtype: to
         tuple(settings.validation_cutoffs),
         plateau_scheduler,
         settings.early_stopping_patience,
+        generator,
     )
 
 
@@ -128,89 +97,118 @@ def fit(
     *,
     order_seed: int,
     batch_by: str = "structures",
+    checkpoints: Checkpoints | None = None,
 ) -> list[dict]:
     """Train ``model`` in place; at the end it holds the weights of the epoch with the lowest validation loss.
 
     ``settings`` is the stage's section of the config (epochs, batch_size, learning_rate, weight_decay,
     gradient_clip_norm and the schedule's values); ``loss`` is `LossSettings`. ``batch_by`` "pairs" fills batches evenly
     (`fcl.data.loader.split_order`). Returns one row an epoch with `HISTORY_COLUMNS`; ``mean_cutoff_angstrom`` is the
-    mean of the cutoffs that the atoms had in that epoch. Raises `TrainingDiverged` when a loss is not finite.
+    mean of the cutoffs that the atoms had in that epoch.
+
+    With ``checkpoints`` (entered) it goes on where a process before it was killed, and ends with the weights and the
+    history of an unbroken run, on the CPU bit for bit; SIGTERM and SIGINT then save and end the process. Raises
+    `TrainingDiverged` when a loss or a gradient is not finite: no weight has then changed by it.
     """
     if batch_by not in BATCH_BY:
         raise ValueError(f"batch_by {batch_by!r} is unknown; known are {', '.join(BATCH_BY)}")
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
-    scheduler = plan.make_scheduler(optimizer, settings)
-    stopping = EarlyStopping(plan.early_stopping_patience)
     order = torch.Generator().manual_seed(order_seed)
-    history: list[dict] = []
-    best_state = copy.deepcopy(model.state_dict())
-    started = last_said = time.monotonic()
-    for epoch in range(1, settings.epochs + 1):
-        epoch_started = time.monotonic()
-        learning_rate = optimizer.param_groups[0]["lr"]
-        permutation = torch.randperm(len(train), generator=order)
-        chunks = split_order(permutation, settings.batch_size, train.pair_counts if batch_by == "pairs" else None)
-        train_loss, mean_cutoff = train_epoch(model, train, chunks, optimizer, settings, loss, plan, epoch)
-        errors = [
-            evaluate(model.eval(), val, uniform_rule(cutoff, val.dtype), EVALUATION_BATCH_SIZE)
-            for cutoff in plan.validation_cutoffs
-        ]
-        row = {
-            "epoch": epoch,
-            "learning_rate": learning_rate,
-            "train_loss": train_loss,
-            "mean_cutoff_angstrom": mean_cutoff,
-            **validation_loss(errors, loss),
-        }
-        if not np.isfinite(row["val_loss"]):
-            raise TrainingDiverged(f"{plan.name}: the validation loss of epoch {epoch} is not finite")
-        row["best"] = stopping.update(row["val_loss"])
-        if row["best"]:
-            best_state = copy.deepcopy(model.state_dict())
-        if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            scheduler.step(row["val_loss"])
-        else:
-            scheduler.step()
-        row["seconds"] = round(time.monotonic() - epoch_started, 3)
-        history.append({name: row[name] for name in HISTORY_COLUMNS})
-        if epoch in (1, settings.epochs) or time.monotonic() - last_said > 20 or stopping.exhausted:
-            last_said = time.monotonic()
-            say(
-                f"{plan.name}: epoch {epoch}/{settings.epochs}  train {train_loss:.4f}"
-                f"  validation {row['val_loss']:.4f}"
-                f" (best {stopping.best:.4f})  forces {row['val_force_mae_ev_per_angstrom'] * 1000:.1f} meV/A"
-                f"  lr {learning_rate:.2g}  {last_said - started:.0f} s"
-            )
-        if stopping.exhausted:
-            say(f"{plan.name}: stopped early, {stopping.patience} epochs without a better validation loss")
-            break
-    model.load_state_dict(best_state)
+    stopping = EarlyStopping(plan.early_stopping_patience)
+    scheduler = plan.make_scheduler(optimizer, settings)
+    state = TrainingState(model, optimizer, scheduler, stopping, order, plan.generator, train.device)
+    with stop_requests(checkpoints is not None) as stop:
+        supervisor = Supervisor(plan.name, state, settings.epochs, checkpoints, stop)
+        supervisor.resume()
+        while state.epoch <= settings.epochs and not stopping.exhausted:
+            learning_rate = optimizer.param_groups[0]["lr"]
+            permutation = torch.randperm(len(train), generator=order)
+            chunks = split_order(permutation, settings.batch_size, train.pair_counts if batch_by == "pairs" else None)
+            supervisor.begin_epoch(len(chunks))
+            noted = replace(plan, draw_cutoffs=state.noting(plan.draw_cutoffs))
+            try:
+                train_loss, mean_cutoff = train_epoch(
+                    model, train, chunks, optimizer, settings, loss, noted, state.so_far, supervisor.after_step
+                )
+                validation = _validate(model, val, loss, plan, supervisor)
+            except TrainingDiverged as error:
+                raise supervisor.diverged(error, train, chunks, val) from None
+            row = {
+                "epoch": state.epoch,
+                "learning_rate": learning_rate,
+                "train_loss": train_loss,
+                "mean_cutoff_angstrom": mean_cutoff,
+                **validation,
+            }
+            row["best"] = stopping.update(row["val_loss"])
+            if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+                scheduler.step(row["val_loss"])
+            else:
+                scheduler.step()
+            row["seconds"] = round(state.seconds - state.epoch_began, 3)
+            state.end_epoch({name: row[name] for name in HISTORY_COLUMNS})
+            supervisor.after_epoch(row)
+    model.load_state_dict(state.best)
     model.eval()
-    return history
+    return state.history
 
 
-def train_epoch(model, train, chunks, optimizer, settings, loss, plan, epoch) -> tuple[float, float]:
+def _validate(model, val: GraphData, loss, plan: Plan, supervisor: Supervisor) -> dict[str, float]:
+    """`validation_loss` at the cutoffs of ``plan``; `TrainingDiverged` with its structures if it is not finite."""
+
+    def interruptible(rule: CutoffRule) -> CutoffRule:
+        def checked(batch: Batch) -> torch.Tensor:
+            supervisor.end_if_asked()  # no weight changes here: it goes on before the validation
+            return rule(batch)
+
+        return checked
+
+    errors = [
+        evaluate(model.eval(), val, interruptible(uniform_rule(cutoff, val.dtype)), EVALUATION_BATCH_SIZE)
+        for cutoff in plan.validation_cutoffs
+    ]
+    result = validation_loss(errors, loss)
+    if not np.isfinite(result["val_loss"]):
+        bad = [error.indices[~np.isfinite(error.energy + error.force_absolute)] for error in errors]
+        raise TrainingDiverged("the validation loss is not finite", structures=np.unique(np.concatenate(bad)).tolist())
+    return result
+
+
+def train_epoch(
+    model,
+    train: GraphData,
+    chunks: Sequence[torch.Tensor],
+    optimizer: torch.optim.Optimizer,
+    settings,
+    loss,
+    plan: Plan,
+    so_far: EpochSoFar | None = None,
+    after_step: Callable[[int], None] = lambda pairs: None,
+) -> tuple[float, float]:
     """One pass over the data; the mean of the batch losses and the mean cutoff of the atoms (A).
 
-    Sums stay on the device and are read once at the end: a step waits for nothing that a GPU computes.
+    ``so_far`` is the part of it that is done already, ``after_step`` is called with the pairs of each batch. Sums stay
+    on the device and are read at the end: a step waits for nothing that a GPU computes. Raises `TrainingDiverged` when
+    a loss or a gradient is not finite; on a GPU some steps later, but neither that step nor any after it is applied.
     """
     model.train()
+    so_far = so_far or EpochSoFar(train.device)
+    between_checks = 1 if train.device.type == "cpu" else STEPS_BETWEEN_CHECKS
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    total_loss = torch.zeros((), dtype=torch.float64, device=train.device)
-    total_cutoff, atoms = torch.zeros_like(total_loss), 0
-    for batch, cutoffs in selected_batches(train, chunks, plan.draw_cutoffs, model.mixing):
+    limit = float("inf") if settings.gradient_clip_norm is None else settings.gradient_clip_norm
+    for batch, cutoffs in selected_batches(train, chunks[so_far.step :], plan.draw_cutoffs, model.mixing):
         value = batch_loss(model(batch, cutoffs, training=True), batch, loss)
         optimizer.zero_grad(set_to_none=True)
         value.backward()
-        if settings.gradient_clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(parameters, settings.gradient_clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
+        # What gradient scalers use: the fused kernel reads it on the device and leaves all as it is where it is 1.
+        optimizer.found_inf = 1.0 - so_far.add(value.detach(), cutoffs, norm).float()
         optimizer.step()
-        total_loss += value.detach()
-        total_cutoff += cutoffs.sum()
-        atoms += batch.n_atoms
-    mean, mean_cutoff = (torch.stack([total_loss / len(chunks), total_cutoff / atoms])).tolist()
-    if not np.isfinite(mean):
-        raise TrainingDiverged(f"{plan.name}: the training loss of epoch {epoch} is not finite ({mean})")
-    return mean, mean_cutoff
+        if so_far.step % between_checks == 0:
+            so_far.check()
+        after_step(batch.pair_index.shape[1])
+    so_far.check()
+    atoms = int(train.atom_counts.index_select(0, torch.cat(tuple(chunks))).sum())
+    return tuple((so_far.sums / torch.tensor([len(chunks), atoms], dtype=torch.float64, device=train.device)).tolist())

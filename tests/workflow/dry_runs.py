@@ -27,14 +27,14 @@ def build_store(study, source, frames, num_elements, workers, references, store,
     study.data.frame_limit(frames["split"]), study.data.max_force, study.data.strict, study.cutoffs.r_max
     _write(store, rejected, manifest)
 
-def pretrain(study, train, val, model, history, manifest):
+def pretrain(study, train, val, model, history, manifest, checkpoints):
     _train(study, "pretrain", model, history, manifest)
 
-def train_fcl(study, train, val, pretrained, seed, model, history, manifest):
+def train_fcl(study, train, val, pretrained, seed, model, history, manifest, checkpoints):
     assert study.fcl.seeds == (seed,) and study.cutoffs
     _train(study, "fcl", model, history, manifest)
 
-def train_static(study, train, val, cutoff, seed, model, history, manifest):
+def train_static(study, train, val, cutoff, seed, model, history, manifest, checkpoints):
     assert study.static.seeds == (seed,) and study.static.cutoffs == (cutoff,)
     _train(study, "static", model, history, manifest)
 

@@ -12,4 +12,5 @@ pretrain(
     model=Path(snakemake.output.model),
     history=Path(snakemake.output.history),
     manifest=Path(snakemake.output.manifest),
+    checkpoints=Path("results", snakemake.wildcards.study, "checkpoints"),
 )

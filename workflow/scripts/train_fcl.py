@@ -14,4 +14,5 @@ train_fcl(
     model=Path(snakemake.output.model),
     history=Path(snakemake.output.history),
     manifest=Path(snakemake.output.manifest),
+    checkpoints=Path("results", snakemake.wildcards.study, "checkpoints"),
 )
