@@ -1,5 +1,6 @@
 """A training that was ended anywhere goes on and ends as one that was not; what cannot be used is refused."""
 
+import copy
 import json
 import os
 import signal
@@ -40,19 +41,26 @@ def data(frames):
     return GraphData(arrays_from_frames(tame, 7.0), torch.float64)
 
 
+def fresh_model(settings, kind, backend="auto", device="cpu", built={}):  # noqa: B006, models made once
+    """Always the same initial weights; to build a model takes longer than to train it here."""
+    if (kind, backend) not in built:
+        torch.manual_seed(1)
+        r_max, neighbors = (7.0, None) if kind == "fcl" else (5.0, 20.0)
+        built[kind, backend] = build_model(kind, settings, r_max, neighbors, dtype=torch.float64, backend=backend)
+    return copy.deepcopy(built[kind, backend]).to(device)
+
+
 def train(settings, data, kind="fcl", checkpoints=None, at_step=None, act=None, backend="auto", **changes):
     """A run with the same seeds always; ``act`` is called after step ``at_step`` (from 1) of this process.
 
     Returns weights and history without the times.
     """
     changed = SimpleNamespace(**{**vars(SETTINGS), **changes})
-    torch.manual_seed(1)
     device = data.device
+    model = fresh_model(settings, kind, backend, device)
     if kind == "fcl":
-        model = build_model("fcl", settings, 7.0, dtype=data.dtype, device=device, backend=backend)
         plan = fcl_plan("test", changed, INTERVAL, torch.Generator(device).manual_seed(3), data.dtype)
     else:
-        model = build_model("static", settings, 5.0, 20.0, dtype=data.dtype, device=device, backend=backend)
         plan = static_plan("test", 5.0, data.dtype)
     steps = 0
 
@@ -103,7 +111,7 @@ def unbroken(small_settings, data):
 
 
 # Within and between epochs, with epochs since the best counted (17) and the rate fallen (20); saved after each step.
-@pytest.mark.parametrize("step", [1, 3, 4, 14, 17, 20])
+@pytest.mark.parametrize("step", [1, 3, 4, 17, 20])
 def test_a_killed_training_goes_on_from_any_step(small_settings, data, unbroken, tmp_path, step, capsys):
     with pytest.raises(Killed):
         train(small_settings, data, checkpoints=checkpoints(tmp_path), at_step=step, act=kill)
@@ -115,13 +123,13 @@ def test_a_killed_training_goes_on_from_any_step(small_settings, data, unbroken,
 
 def test_a_training_killed_again_and_again(small_settings, data, unbroken, tmp_path):
     """Only every other step is saved: each process repeats one."""
-    for _ in range(6):
+    for _ in range(4):
         with pytest.raises(Killed):
             train(small_settings, data, "static", checkpoints(tmp_path), at_step=3, act=kill)
     assert_equal(train(small_settings, data, "static", checkpoints(tmp_path)), unbroken["static"])
 
 
-@pytest.mark.parametrize("step", [2, STEPS, 13])
+@pytest.mark.parametrize("step", [2, STEPS])
 def test_sigterm_saves_and_ends_with_a_failure(small_settings, data, unbroken, tmp_path, step, capsys):
     """Also after the last step of an epoch, and where no checkpoint was due."""
     before = signal.getsignal(signal.SIGTERM)
@@ -202,7 +210,7 @@ def damage(path, way):
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("way", ["truncated", "empty", "one bit"])
+@pytest.mark.parametrize("way", ["truncated", "one bit"])
 def test_a_damaged_checkpoint_is_refused_and_the_previous_one_used(
     small_settings, data, unbroken, tmp_path, way, capsys
 ):
@@ -295,8 +303,7 @@ def test_the_structures_of_a_bad_batch_and_of_a_bad_validation_are_named(small_s
     good, spoilt = (GraphData(arrays_from_frames(some, 7.0), torch.float64) for some in (frames, bad))
     settings = SimpleNamespace(**{**vars(SETTINGS), "batch_size": 1})
     for train_data, val_data, where in ((spoilt, good, "train"), (good, spoilt, "val")):
-        torch.manual_seed(1)
-        model = build_model("static", small_settings, 5.0, 20.0, dtype=torch.float64)
+        model = fresh_model(small_settings, "static")
         plan = static_plan("test", 5.0, torch.float64)
         with pytest.raises(TrainingDiverged, match=rf"the {where} store: default 4\. To") as error:
             fit(model, train_data, val_data, settings, LOSS, plan, order_seed=2)
