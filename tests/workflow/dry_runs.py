@@ -196,17 +196,21 @@ def put_into_jobs(folder, code):
     (folder / "src/sitecustomize.py").write_text(guard + textwrap.indent(textwrap.dedent(code), "    "))
 
 
+def environment(folder, **variables):
+    """That of this process, without the library's place and with a cache of the copy's own."""
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    return {**kept, **variables, "XDG_CACHE_HOME": str(folder / ".cache")}
+
+
 def snakemake(folder, *arguments, cores=2, timeout=300, **variables):
     """Run Snakemake in ``folder`` as a user would; stdout and stderr come back together in ``stdout``.
 
     ``cores=None`` leaves that to the profile; further keywords are environment variables.
     """
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | variables
-    environment["XDG_CACHE_HOME"] = str(folder / ".cache")
     return subprocess.run(
         [sys.executable, "-m", "snakemake", *(() if cores is None else ("--cores", str(cores))), *arguments],
         cwd=folder,
-        env=environment,
+        env=environment(folder, **variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
