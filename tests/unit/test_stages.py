@@ -12,6 +12,7 @@ from ase.io import write
 
 from examples import SMALL_MODEL, frame_settings, structures
 from fcl import stages
+from fcl.checkpoints import remove_finished
 from fcl.config import load_config
 from fcl.data.batch import average_neighbors
 from fcl.data.store import read_store
@@ -63,8 +64,9 @@ def done(study, tmp_path_factory):
         )
 
     stages.pretrain(study, train, val, *training("pretrain"))
-    stages.train_fcl(study, train, val, folder / "pretrain.safetensors", 1, *training("fcl"))
-    stages.train_static(study, train, val, 4.0, 2, *training("static"))
+    kept = folder / "checkpoints"
+    stages.train_fcl(study, train, val, folder / "pretrain.safetensors", 1, *training("fcl"), kept)
+    stages.train_static(study, train, val, 4.0, 2, *training("static"), kept)
     for name, cutoffs in (("fcl", [4.0, 5.5]), ("static", [4.0]), ("pretrain", [6.0])):
         outputs = folder / f"{name}.csv", folder / f"{name}_metrics.manifest.json"
         stages.evaluate_uniform(study, test, folder / f"{name}.safetensors", cutoffs, *outputs)
@@ -127,6 +129,30 @@ def test_manifests_say_from_what(done):
     assert set(record["settings"]) == {"model", "cutoffs", "loss", "fcl"}
     for name in ("fcl_metrics", "diatomics", "cal"):  # what a model of one seed was used for has its seed
         assert json.loads((done / f"{name}.manifest.json").read_text())["seed"] == 1
+
+
+def test_a_job_depends_on_its_own_seed_and_cutoff_only(done, study):
+    """Whatever else the sweep holds, a training goes on from its checkpoints and its manifest is the same."""
+    identities = {name: read_identity(done / "checkpoints" / name) for name in ("fcl", "static")}
+    assert identities["fcl"]["settings"]["fcl"]["seeds"] == [1] and len(study.fcl.seeds) > 1
+    static = identities["static"]["settings"]["static"]
+    assert (static["seeds"], static["cutoffs"]) == ([2], [4.0])
+    assert set(identities["fcl"]["inputs"]) == {"train", "val", "pretrained"}
+    settings = json.loads((done / "static.manifest.json").read_text())["settings"]["static"]
+    assert (settings["seeds"], settings["cutoffs"]) == ([2], [4.0])
+
+
+def test_checkpoints_of_finished_trainings_can_be_removed(done):
+    """Their last ones stay until then, to write the results again."""
+    folders = [done / "checkpoints" / name for name in ("fcl", "static")]
+    assert all(list(folder.glob("*/epoch00003_step0000000.safetensors")) for folder in folders)
+    remove_finished(done / "checkpoints")
+    assert not (done / "checkpoints").exists()
+
+
+def read_identity(folder):
+    (file,) = folder.glob("*/identity.json")
+    return json.loads(file.read_text())
 
 
 def test_a_subset_that_is_not_there(done, study, tmp_path):
