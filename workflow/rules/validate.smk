@@ -1,35 +1,6 @@
 # Physics with optimised cutoffs against a uniform one: relaxation, equation of state and phonons; NVE; NVT. A job a subset.
 
 
-def validated_cutoffs(wildcards):
-    """The calibrated cutoffs of a subset that the comparison uses."""
-    validation = study_of(wildcards).validation
-    lam, seed = lambda_label(validation.at_lambda), validation.seed
-    return f"results/{wildcards.study}/calibration/{wildcards.subset}_lambda{lam}_seed{seed}.json"
-
-
-def validated_model(wildcards):
-    """The model that the comparison uses: weights and card."""
-    stem = f"results/{wildcards.study}/models/fcl_seed{study_of(wildcards).validation.seed}"
-    return {"model": f"{stem}.safetensors", "card": f"{stem}.json"}
-
-
-def only(wildcards, *quantities):
-    """What narrows the comparison to one job: its subset, and of the optional quantities those that it computes."""
-    optional = {"equation_of_state", "phonons", "nve", "rdf"}
-    return {"subsets": [wildcards.subset], **dict.fromkeys(sorted(optional - set(quantities)))}
-
-
-def validated(study, stage):
-    """The results of one stage of the comparison, a file a subset; none where the study leaves the stage out."""
-    wanted = stage == "statics" or getattr(study.validation, stage) is not None
-    return (
-        results(study, f"validation/{{subset}}_{stage}.json", subset=study.validation.subsets)
-        if wanted
-        else []
-    )
-
-
 rule validate_statics:
     input:
         unpack(validated_model),
@@ -51,7 +22,7 @@ rule validate_statics:
         mem_mb=memory("validate_statics"),
         runtime=minutes("validate_statics"),
     params:
-        settings=lambda w: settings(w, validation=only(w, "equation_of_state", "phonons")),
+        settings=lambda w: settings(w, validation=compared_only(w, "equation_of_state", "phonons")),
         dtype=dtype_of,
         code=source_digest("fcl.validation:validate_statics"),
     message:
@@ -80,7 +51,7 @@ rule validate_nve:
         mem_mb=memory("validate_nve"),
         runtime=minutes("validate_nve"),
     params:
-        settings=lambda w: settings(w, validation=only(w, "nve")),
+        settings=lambda w: settings(w, validation=compared_only(w, "nve")),
         dtype=dtype_of,
         code=source_digest("fcl.validation:validate_nve"),
     message:
@@ -109,7 +80,7 @@ rule validate_rdf:
         mem_mb=memory("validate_rdf"),
         runtime=minutes("validate_rdf"),
     params:
-        settings=lambda w: settings(w, validation=only(w, "rdf")),
+        settings=lambda w: settings(w, validation=compared_only(w, "rdf")),
         dtype=dtype_of,
         code=source_digest("fcl.validation:validate_rdf"),
     message:
