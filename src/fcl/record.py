@@ -12,7 +12,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -41,19 +41,21 @@ def outdated(folder: Path) -> Iterator[tuple[Path, Path]]:
                 yield manifest, file
 
 
-def settle_times(folder: Path) -> None:
-    """Make all files below ``folder`` equally old, and inputs that have changed since newer than what they are in.
+def settle_times(folders: Iterable[Path]) -> None:
+    """Make all files below ``folders`` equally old, and inputs that have changed since newer than what they are in.
 
-    A folder whose manifests cannot be read, or whose files belong to somebody else, keeps its times.
+    All at once, as studies use each other's results. A folder whose manifests cannot be read, or whose files belong to
+    somebody else, keeps its times.
     """
-    with suppress(ValueError, OSError):
-        changed = {file for _, file in outdated(folder)}
-        now = time.time()
-        for file in sorted(Path(folder).rglob("*")):
-            if file.is_file():
-                os.utime(file, (now, now))
-        for file in changed:
-            os.utime(file, (now + 1, now + 1))
+    now = time.time()
+    for folder in map(Path, folders):
+        with suppress(ValueError, OSError):
+            changed = {file for _, file in outdated(folder)}
+            for file in sorted(folder.rglob("*")):
+                if file.is_file():
+                    os.utime(file, (now, now))
+            for file in changed:
+                os.utime(file, (now + 1, now + 1))
 
 
 def without_records(folder: Path) -> bool:

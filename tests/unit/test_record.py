@@ -35,15 +35,23 @@ def times(folder):
 
 def test_results_that_agree_become_equally_old(study):
     assert list(record.outdated(study)) == []
-    record.settle_times(study)
+    record.settle_times([study])
     assert len(set(times(study).values())) == 1
+
+
+def test_studies_that_use_each_other_become_equally_old(study):
+    other = Path("results/other/figures")
+    other.mkdir(parents=True)
+    (other / "fig.csv").write_text("2")
+    record.settle_times(Path("results") / name for name in ("toy", "none", "other"))
+    assert len(set(times(Path("results")).values())) == 1
 
 
 def test_an_input_that_has_changed_becomes_newer(study):
     (study / "metrics/a.csv").write_text("other")
     os.utime(study / "metrics/a.csv", (1, 1))
     assert list(record.outdated(study)) == [(study / "figures/fig.manifest.json", study / "metrics/a.csv")]
-    record.settle_times(study)
+    record.settle_times([study])
     found = times(study)
     assert found.pop("a.csv") > max(found.values())
     assert len(set(found.values())) == 1
@@ -54,7 +62,7 @@ def test_a_manifest_that_is_none_leaves_the_times(study, capsys):
     before = times(study)
     with pytest.raises(ValueError, match=r"fig\.manifest\.json: not a run manifest"):
         list(record.outdated(study))
-    record.settle_times(study)
+    record.settle_times([study])
     assert times(study) == before
     with pytest.raises(SystemExit):
         record.main([str(study)])

@@ -17,8 +17,7 @@ STUDY = CONFIG.resolve(CONFIG.study)  # the study that the targets belong to
 if workflow.is_main_process and without_records(
     Path()
 ):  # a fresh clone: times mean nothing, checksums decide
-    for name in CONFIG.studies:
-        settle_times(Path("results") / name)
+    settle_times(Path("results") / name for name in CONFIG.studies)
 
 
 wildcard_constraints:
