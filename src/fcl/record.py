@@ -47,15 +47,16 @@ def settle_times(folders: Iterable[Path]) -> None:
     All at once, as studies use each other's results. A folder whose manifests cannot be read, or whose files belong to
     somebody else, keeps its times.
     """
-    now = time.time()
+    now, changed = time.time(), set()
     for folder in map(Path, folders):
         with suppress(ValueError, OSError):
-            changed = {file for _, file in outdated(folder)}
+            changed |= {file for _, file in outdated(folder)}
             for file in sorted(folder.rglob("*")):
                 if file.is_file():
                     os.utime(file, (now, now))
-            for file in changed:
-                os.utime(file, (now + 1, now + 1))
+    for file in changed:
+        with suppress(OSError):
+            os.utime(file, (now + 1, now + 1))
 
 
 def without_records(folder: Path) -> bool:

@@ -45,6 +45,11 @@ def test_studies_that_use_each_other_become_equally_old(study):
     (other / "fig.csv").write_text("2")
     record.settle_times(Path("results") / name for name in ("toy", "none", "other"))
     assert len(set(times(Path("results")).values())) == 1
+    (other / "fig.csv").write_text("3")  # which toy was made from, and which comes later
+    entry = {"file": "results/other/figures/fig.csv", "sha256": "0"}
+    (study / "figures/fig.manifest.json").write_text(json.dumps({"inputs": {"x": entry}}))
+    record.settle_times(Path("results") / name for name in ("toy", "other"))
+    assert (other / "fig.csv").stat().st_mtime > (study / "figures/fig.png").stat().st_mtime
 
 
 def test_an_input_that_has_changed_becomes_newer(study):
