@@ -48,9 +48,7 @@ def plateau(results: Results) -> str:
             raise NotEvaluated("the cutoffs were evaluated for different seeds")
         ratios = {seed: second[seed] / first[seed] for seed in first}
         change = paired_difference(ratios, dict.fromkeys(ratios, 1.0))
-        verb = (
-            "does not change beyond the seeds" if not change.significant else "rises" if change.value > 0 else "falls"
-        )
+        verb = "shows no change" if not change.significant else "rises" if change.value > 0 else "falls"
         sentences.append(f"{verb} from {below:.0f} to {above:.0f} Å")
         rows.append((f"{above:.0f} Å / {below:.0f} Å", mean_text(ratios, "{:.3f}"), difference_text(change, "{:+.3f}")))
     return f"The error {listed(sentences)}.\n\n{table(('force RMSE of FCL', 'ratio', 'ratio − 1 (95%)'), rows)}"
