@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from fcl.data.frames import Frame
+from fcl.data.synthetic import synthetic_frame
 
 LABEL = "synthetic structures of MAD's sizes (not MAD)"
 #: Structures of MAD's splits (training, validation): the paper's 8 : 1 : 1 of 95 595.
@@ -29,18 +30,5 @@ def mad_like(count: int, seed: int = 0) -> list[Frame]:
 
 def _structure(rng: np.random.Generator) -> Frame:
     n = int(np.clip(round(rng.lognormal(math.log(20.0), 0.9)), 1, LARGEST))
-    length = (n / DENSITY) ** (1.0 / 3.0)
-    side = math.ceil(n ** (1.0 / 3.0))
-    sites = np.stack(np.meshgrid(*[np.arange(side)] * 3), axis=-1).reshape(-1, 3)
-    sites = sites[rng.permutation(len(sites))[:n]] + rng.uniform(-0.15, 0.15, (n, 3))
     kinds = rng.choice(ELEMENTS, size=rng.integers(1, 5), replace=False)
-    return Frame(
-        numbers=rng.choice(kinds, size=n).astype(np.int64),
-        positions=sites * (length / side),
-        cell=np.eye(3) * length,
-        pbc=np.ones(3, dtype=bool),
-        energy=float(rng.normal()),
-        forces=rng.normal(size=(n, 3)),
-        subset="synthetic",
-        split="train",
-    )
+    return synthetic_frame(rng, n, 1.0 / DENSITY, kinds, subset="synthetic")

@@ -12,7 +12,9 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from ase.data import atomic_numbers, chemical_symbols
 
+from fcl.data.synthetic import synthetic_frame
 from fcl.files import atomic_path
 
 #: subset: (share in MAD, mean atoms, cubic angstrom an atom, periodic directions)
@@ -27,39 +29,25 @@ SUBSETS = {
     "SHIFTML-molfrags": (3241, 25, 14.0, 0),
 }
 ELEMENTS = {"SHIFTML": "H H H C C C N O S".split(), "MC": "H Li C N O F Na Mg Al Si P S Cl K Ca Ti Fe Ni Cu Zn".split()}
-
-
-def structure(rng: np.random.Generator, subset: str) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
-    """(symbols, positions [n, 3] A, cell [3, 3] A, pbc [3]) of one random structure: a jittered grid of atoms."""
-    _, mean, volume, periodic = SUBSETS[subset]
-    n = max(1, rng.poisson(mean))
-    shape = np.array([int(np.ceil(n ** (1 / 3)))] * 3)
-    if periodic == 2:
-        shape = np.array([int(np.ceil(np.sqrt(n / 2))), int(np.ceil(np.sqrt(n / 2))), 2])
-    spacing = volume ** (1 / 3) * (n / np.prod(shape)) ** (1 / 3)
-    grid = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1).reshape(-1, 3)
-    places = grid[rng.permutation(len(grid))[:n]]
-    positions = (places + rng.uniform(-0.15, 0.15, (n, 3))) * spacing
-    cell = np.diag(shape * spacing) @ (np.eye(3) + rng.uniform(-0.1, 0.1, (3, 3)))
-    positions = positions @ np.linalg.inv(np.diag(shape * spacing)) @ cell
-    pbc = np.arange(3) < periodic
-    cell[~pbc] = np.eye(3)[~pbc] * (np.ptp(positions, axis=0).max() + 25.0)
-    choice = ELEMENTS["SHIFTML" if subset.startswith("SHIFTML") else "MC"]
-    return list(rng.choice(choice, n)), positions, cell, pbc
+SKEW = 0.1
 
 
 def text(rng: np.random.Generator, subset: str, split: str) -> str:
-    """One frame in extended XYZ, as ASE writes it."""
-    symbols, positions, cell, pbc = structure(rng, subset)
-    lattice = " ".join(f"{value:.10g}" for value in cell.ravel())
-    flags = " ".join("FT"[int(flag)] for flag in pbc)
-    forces = rng.normal(scale=0.5, size=positions.shape)
+    """One random frame of ``subset`` in extended XYZ, as ASE writes it."""
+    _, mean, volume, periodic = SUBSETS[subset]
+    elements = [atomic_numbers[name] for name in ELEMENTS["SHIFTML" if subset.startswith("SHIFTML") else "MC"]]
+    atoms = max(1, rng.poisson(mean))
+    frame = synthetic_frame(rng, atoms, volume, elements, periodic=periodic, skew=SKEW, subset=subset, split=split)
+    lattice = " ".join(f"{value:.10g}" for value in frame.cell.ravel())
+    flags = " ".join("FT"[int(flag)] for flag in frame.pbc)
     head = (
-        f'{len(symbols)}\nLattice="{lattice}" Properties=species:S:1:pos:R:3:forces:R:3 '
-        f'energy={rng.normal(-4.0, 1.0) * len(symbols):.10f} subset={subset} split={split} pbc="{flags}"\n'
+        f'{len(frame)}\nLattice="{lattice}" Properties=species:S:1:pos:R:3:forces:R:3 '
+        f'energy={frame.energy:.10f} subset={subset} split={split} pbc="{flags}"\n'
     )
-    rows = zip(symbols, np.hstack([positions, forces]).tolist(), strict=True)
-    return head + "".join(f"{symbol:2s} {' '.join(f'{value:15.8f}' for value in values)}\n" for symbol, values in rows)
+    rows = zip(frame.numbers, np.hstack([frame.positions, frame.forces]).tolist(), strict=True)
+    return head + "".join(
+        f"{chemical_symbols[z]:2s} {' '.join(f'{value:15.8f}' for value in values)}\n" for z, values in rows
+    )
 
 
 def write(path: str | Path, frames: int, split: str = "train", seed: int = 0) -> Path:

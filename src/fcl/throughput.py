@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import subprocess
 import sys
 import tempfile
@@ -63,38 +62,21 @@ def sample_frames(study: Study, manifest: DataManifest, count: int) -> tuple[lis
     """Up to ``count`` frames like those of the study, and where they are from."""
     from fcl.data.frames import read_frames
     from fcl.data.selection import frame_arguments
+    from fcl.data.synthetic import synthetic_frame
 
     entry = manifest.splits.get("train")
     folders = (Path(study.data.manifest).parent, Path(f"data/{manifest.name}/train"), Path(study.data.local_dir or "."))
     path = next((folder / entry.file for folder in folders if (folder / entry.file).is_file()), None) if entry else None
     if path is None:
-        atoms = SYNTHETIC_ATOMS
-        return [synthetic_frame(seed, atoms) for seed in range(count)], f"synthetic structures of {atoms} atoms"
+        atoms, elements = SYNTHETIC_ATOMS, range(1, 84)
+        rng = np.random.default_rng(0)
+        made = [synthetic_frame(rng, atoms, SYNTHETIC_VOLUME, elements) for _ in range(count)]
+        return made, f"synthetic structures of {atoms} atoms"
     arguments = frame_arguments(manifest.frame_settings("train"), study.model.num_elements, study.data.max_force)
     rules = arguments["rules"]
     spread = max((entry.frames or count) // count, 1)  # not only the first subset of the file
     frames = list(islice(read_frames(path, "train", rules), 0, spread * count, spread))
     return frames, f"{len(frames)} frames of {path.name}"
-
-
-def synthetic_frame(seed: int, atoms: int):
-    """A periodic, jittered grid of ``atoms`` atoms with random labels."""
-    from fcl.data.frames import Frame
-
-    rng = np.random.default_rng(seed)
-    side = math.ceil(atoms ** (1 / 3))
-    grid = np.stack(np.meshgrid(*[np.arange(side)] * 3, indexing="ij"), -1).reshape(-1, 3)[:atoms]
-    length = (SYNTHETIC_VOLUME * atoms) ** (1 / 3)
-    return Frame(
-        numbers=rng.integers(1, 84, atoms),
-        positions=(grid + rng.uniform(-0.15, 0.15, (atoms, 3))) * length / side,
-        cell=np.eye(3) * length,
-        pbc=np.ones(3, dtype=bool),
-        energy=float(rng.normal()),
-        forces=rng.normal(size=(atoms, 3)),
-        subset="default",
-        split="train",
-    )
 
 
 def measure(study: Study, manifest: DataManifest) -> Throughput:

@@ -209,9 +209,12 @@ def test_all_kinds_of_structures_come_back(tmp_path):
 
 def test_a_store_of_mads_size_is_below_a_gigabyte(tmp_path):
     """Structures of MAD's mean size and of a crystal's density, 76 476 times."""
-    from fcl.plan import SYNTHETIC_ATOMS, synthetic_frame
+    from fcl.data.synthetic import synthetic_frame
+    from fcl.plan import SYNTHETIC_ATOMS, SYNTHETIC_VOLUME
 
-    arrays = arrays_from_frames([synthetic_frame(seed, SYNTHETIC_ATOMS) for seed in range(60)], 7.0)
+    rng = np.random.default_rng(0)
+    frames = [synthetic_frame(rng, SYNTHETIC_ATOMS, SYNTHETIC_VOLUME, range(1, 84)) for _ in range(60)]
+    arrays = arrays_from_frames(frames, 7.0)
     write_store(arrays, tmp_path / "s.h5", {})
     pairs = int(arrays.pair_ptr[-1])
     assert pairs / 60 > 1000  # about as many as in MAD: 1.2e8 half pairs in 76 476 structures
