@@ -137,11 +137,28 @@ def _training(name: str, result: dict) -> Iterator[str]:
         yield f"All trainings of the paper's study, `{backend}`, no early stopping: {hours}."
 
 
+def _study(name: str, result: dict) -> Iterator[str]:
+    backends = list(result["seconds_of_an_epoch"])
+    yield (
+        f"### All jobs of `{result['study']}`, {name.split()[1]} CPU thread(s)\n\n"
+        f"{result['structures']} structures in batches of {result['batch_size']}; {result['data']}. Trainings, "
+        "calibrations and sweeps over the test split: "
+        + ", ".join(f"`{backend}` {hours * 60:.1f} min" for backend, hours in result["hours_of_all_jobs"].items())
+        + ", added up from the epochs below (one job after another; without imports and compilation). Losses and "
+        f"objectives agree to {max(result['largest_relative_difference'].values()):.1e}.\n"
+    )
+    epochs = result["seconds_of_an_epoch"].values()
+    rows = [[part, *(f"{seconds[part]:.3g}" for seconds in epochs)] for part in next(iter(epochs))]
+    rows.append(["first run of every part", *(f"{seconds:.3g}" for seconds in result["warm_up_s"].values())])
+    yield from _table(["an epoch of", *(f"{backend} (s)" for backend in backends)], rows)
+
+
 SECTIONS = {
     "train_step": _train_step,
     "data_pipeline": _data_pipeline,
     "inference": _inference,
     "store": _store,
+    "study": _study,
     "training": _training,
 }
 
