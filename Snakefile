@@ -61,4 +61,5 @@ rule all:
 
 onsuccess:
     # Now, and not when a training ends: until all outputs are accepted, a job may have to write its results again.
-    remove_finished(f"results/{STUDY.name}/checkpoints")
+    for study in CONFIG.studies:  # targets such as `ablations` train for several
+        remove_finished(f"results/{study}/checkpoints")

@@ -57,7 +57,7 @@ def once(rules):
 
 
 def test_the_paper_plans_the_whole_protocol(tree):
-    assert planned(tree, "--config", "study=paper") == WHOLE | {"download_mad": 3}
+    assert planned(tree, "--config", "study=paper") == WHOLE | {"download_mad": 3, "calibrate_unlabelled": 12}
 
 
 def test_mini_is_the_default_and_needs_no_download(tree):
@@ -65,7 +65,7 @@ def test_mini_is_the_default_and_needs_no_download(tree):
 
 
 def test_embedded_plans_the_whole_protocol_with_three_seeds_calibrated(tree):
-    assert planned(tree, "--config", "study=embedded") == WHOLE | {"calibrate_cutoffs": 60}
+    assert planned(tree, "--config", "study=embedded") == WHOLE | {"calibrate_cutoffs": 60, "calibrate_unlabelled": 36}
 
 
 @pytest.mark.parametrize(

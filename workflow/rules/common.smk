@@ -170,9 +170,9 @@ def model_file(suffix, model=None):
     return path
 
 
-def metrics_files(study, models):
-    """Errors of models at uniform cutoffs; those of a model that is the base's are the base's too."""
-    return [f"results/{owner_of_model(study.name, model)}/metrics/{model}.csv" for model in models]
+def metrics_files(study, models, folder="metrics"):
+    """Errors of models at uniform cutoffs (or another table of each); a model that is the base's has the base's."""
+    return [f"results/{owner_of_model(study.name, model)}/{folder}/{model}.csv" for model in models]
 
 
 def evaluated_cutoffs(wildcards):

@@ -230,7 +230,7 @@ rule figure_10:
 
 rule figure_training:
     input:
-        histories=lambda w: results(study_of(w), "metrics/history/{model}.csv", model=models(study_of(w))),
+        histories=lambda w: metrics_files(study_of(w), models(study_of(w)), "metrics/history"),
     output:
         **picture_files("results/{study}/training", "training", "training curves"),
     log:
