@@ -254,6 +254,22 @@ def validated(study, stage):
     )
 
 
+def unlabelled(study, suffix):
+    """A file of each calibration without labels: subset x lambda x seed."""
+    return results(
+        study,
+        f"unlabelled/{{subset}}_lambda{{lam}}_seed{{seed}}{suffix}",
+        subset=study.calibration.subsets,
+        lam=[lambda_label(lam) for lam in study.unlabelled.lambdas],
+        seed=study.calibration.seeds,
+    )
+
+
+def measured_seed(wildcards):
+    """One model is measured: weights do not change the time."""
+    return study_of(wildcards).calibration.seeds[0]
+
+
 def table_files(number, title):
     """Outputs of one of the paper's tables."""
     return named_table_files(f"table{number}", title, caption="../report/table.rst")
@@ -352,3 +368,36 @@ def check_subsets(study):
 
 check_subsets(STUDY)
 warn_of_short_calibration(STUDY)
+
+
+def made_for(wildcards, purpose):
+    """The studies that are based on that of a job for ``purpose``."""
+    names = derived(CONFIG.studies, wildcards.study, purpose)
+    if not names:
+        raise WorkflowError(f"no study of config.yaml has base: {wildcards.study} and purpose: {purpose}")
+    return [resolve(name) for name in names]
+
+
+def compared(wildcards):
+    """What the ablation table reads of the FCL models of a study and of its ablations."""
+    studies = [study_of(wildcards), *made_for(wildcards, "ablation")]
+    return [
+        file
+        for study in studies
+        for folder in ("metrics", "diatomics")
+        for file in results(study, f"{folder}/{{model}}.csv", model=fcl_models(study))
+    ]
+
+
+def learning_cutoff(wildcards):
+    """The cutoff of the static models of the learning curve."""
+    return made_for(wildcards, "learning_curve")[0].static.cutoffs[0]
+
+
+def learning_models(wildcards):
+    """(study, static model) of each model of the learning curve."""
+    return [
+        (study, f"static_r{cutoff_label(learning_cutoff(wildcards))}_seed{seed}")
+        for study in [*made_for(wildcards, "learning_curve"), study_of(wildcards)]
+        for seed in study.static.seeds
+    ]

@@ -2,7 +2,11 @@
 
 # figures/fig01 ... figures/fig10 and those beyond the paper, training
 SHOWN = sorted({*rules.figures.input, *rules.tables.input, *rules.cost_all.input, *rules.validate_all.input})
-FIGURES = [file.split("/", 2)[2].removesuffix(".png") for file in SHOWN if file.endswith(".png")]
+FIGURES = [
+    Path(file).relative_to("results", STUDY.name).with_suffix("").as_posix()
+    for file in SHOWN
+    if file.endswith(".png")
+]
 TABLES = [Path(file).stem for file in SHOWN if file.endswith(".md")]
 
 
