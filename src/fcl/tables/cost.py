@@ -23,13 +23,13 @@ WALL_CLOCK = {
 LABELS = {
     "subset": Column("subset"),
     "lambda": Column("λ", "{:.0e}"),
-    "pairs_start": Column("pairs per atom at the start", "{:.1f}"),
-    "pairs_labelled": Column("with labels", "{:.1f}"),
-    "pairs_unlabelled": Column("without", "{:.1f}"),
-    "change_labelled": Column("change of force RMSE with labels", "{:+.1%}"),
-    "change_unlabelled": Column("without", "{:+.1%}"),
+    "pairs_start": Column("pairs per atom: start", "{:.1f}"),
+    "pairs_labelled": Column("pairs: with labels", "{:.1f}"),
+    "pairs_unlabelled": Column("pairs: without", "{:.1f}"),
+    "change_labelled": Column("change of force RMSE: with labels", "{:+.1%}"),
+    "change_unlabelled": Column("change: without", "{:+.1%}"),
     "added_mev_per_angstrom": Column("added force error, without (meV/Å)", "{:.0f}"),
-    "most_change_unlabelled": Column("hence the change at most", "{:+.1%}"),
+    "most_change_unlabelled": Column("hence the change without, at most", "{:+.1%}"),
 }
 
 
