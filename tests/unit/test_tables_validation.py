@@ -85,6 +85,7 @@ def test_what_agrees_is_within_and_what_informs_has_no_verdict(tmp_path):
         (("relaxation", "energy_ev_per_atom"), -3.9951, "energy of the minimum", "within"),
         (("relaxation", "converged"), False, "energy of the minimum", "not converged"),
         (("relaxation", "converged"), False, "distance of the minima (RMSD)", "not converged"),
+        (("relaxation", "converged"), False, "imaginary modes at Γ", "not converged"),
         (("equation_of_state", "volume_angstrom3_per_atom"), 9.89, "volume at zero pressure", "outside"),
         (("equation_of_state", "bulk_modulus_gpa"), 56.0, "bulk modulus", "outside"),
         (("equation_of_state",), {"failure": "no minimum", "reason": ""}, "bulk modulus", "no minimum (calibrated)"),

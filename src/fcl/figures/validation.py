@@ -129,6 +129,7 @@ def _panel(axes: Axes, part: pd.DataFrame, draw, axis_labels: Sequence[str]) -> 
         axes.set(xticks=[], yticks=[])
         return
     draw(axes, part)
+    axes.locator_params(axis="x", nbins=6)
     axes.set_xlabel(axis_labels[0])
     axes.set_ylabel(axis_labels[1])
 

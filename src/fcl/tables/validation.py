@@ -111,7 +111,7 @@ def _statics(record: Mapping[str, Any], tolerances: Mapping[str, float]) -> Iter
     if "equation_of_state" in record["uniform"]:
         yield from _equation_of_state(*_pair(record, "equation_of_state"), tolerances)
     if "phonons" in record["uniform"]:
-        yield from _phonons(*_pair(record, "phonons"), tolerances)
+        yield from _phonons(*_pair(record, "phonons"), tolerances, failure)  # of a minimum that is none: no verdict
 
 
 def _equation_of_state(uniform, calibrated, tolerances) -> Iterator[dict[str, Any]]:
@@ -125,8 +125,8 @@ def _equation_of_state(uniform, calibrated, tolerances) -> Iterator[dict[str, An
         yield _judged(row, None if size is None else tolerances[name] * size, failure)
 
 
-def _phonons(uniform, calibrated, tolerances) -> Iterator[dict[str, Any]]:
-    failure = _failure(uniform, calibrated)
+def _phonons(uniform, calibrated, tolerances, unrelaxed: str | None) -> Iterator[dict[str, Any]]:
+    failure = _failure(uniform, calibrated) or unrelaxed
     rms = largest = None
     if not failure:
         pairs = zip(uniform["frequencies_per_cm"], calibrated["frequencies_per_cm"], strict=True)

@@ -35,7 +35,9 @@ def validate_nve(
         say(f"{subset} {number}: {records[-1]['formula']} done, {time.time() - started:.0f} s")
     write_json(output, {"subset": subset, "structures": records})
     inputs = {"structures": structures, "model": model, "cutoffs": cutoffs}
-    record(manifest, "validate_nve", study, ("validation",), inputs, started, extra={"subset": subset})
+    facts = {"subset": subset}
+    seed = study.validation.seed  # of the model; those of the dynamics are the numbers of the structures
+    record(manifest, "validate_nve", study, ("validation",), inputs, started, seed=seed, extra=facts)
 
 
 def energy_conservation(atoms, settings, seed: int) -> list[dict[str, Any]]:

@@ -52,7 +52,9 @@ def validate_statics(
     write_structures(structures, relaxed)
     write_json(output, {"subset": subset, "structures": records})
     inputs = {"store": store, "model": model, "cutoffs": cutoffs}
-    record(manifest, "validate_statics", study, ("validation",), inputs, started, extra={"subset": subset})
+    facts = {"subset": subset}
+    seed = settings.seed
+    record(manifest, "validate_statics", study, ("validation",), inputs, started, seed=seed, extra=facts)
 
 
 def at_minimum(atoms, settings) -> dict[str, Any]:
