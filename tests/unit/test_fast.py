@@ -160,3 +160,43 @@ def test_what_the_path_does_not_cover_is_said(model_settings):
     settings = model_settings.model_copy(update={"correlation": 2})
     with pytest.raises(ValueError, match="compiled path covers"):
         build_model("static", settings, 4.0, 10.0, backend="compiled")
+
+
+def test_a_program_is_made_for_each_number_of_threads(small_settings, frames, monkeypatch):
+    """The number is given to TorchInductor, whose caches on disk do not look at torch's: it is part of the code."""
+    wanted = []
+
+    def compiled(program, backend, fullgraph, options):
+        wanted.append(options)
+        return program
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    model = model_of("fcl", small_settings)
+    model.backend = "compiled"
+    data = GraphData(arrays_from_frames(frames[:3], 7.0), torch.float64)
+    try:
+        for threads in (1, 2, 1):
+            torch.set_num_threads(threads)
+            batch = data.batch(torch.arange(3))
+            cutoffs = uniform_cutoffs(batch.numbers, 5.0, data.dtype)
+            model(data.select_pairs(batch, cutoffs), cutoffs)
+    finally:
+        torch.set_num_threads(1)
+    assert wanted == [{"cpp.threads": 1}, {"cpp.threads": 2}]
+
+
+def test_sums_of_several_threads_are_in_order(small_settings, kinds):
+    """With two threads the program sums by kernels that give the same bits again, and the same derivatives."""
+    model, everything = model_of("fcl", small_settings), torch.arange(len(kinds))
+    expected = results(model, "reference", kinds, "fcl", everything)
+    model.backend = "compiled"
+    model._compiled = CompiledEnergies(model, backend="aot_eager")
+    try:
+        torch.set_num_threads(2)
+        assert_equal(evaluated(model, kinds, "fcl", everything), expected)
+    finally:
+        torch.set_num_threads(1)
+    ((_, program),) = model._compiled._programs.values()
+    targets = {str(node.target) for node in program._orig_mod.graph.nodes}
+    assert "aten.scatter_add_.default" in targets and "aten.gather.default" in targets
+    assert not any(name.startswith(("aten.index_add", "aten.index_select")) for name in targets)

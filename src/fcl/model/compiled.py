@@ -16,6 +16,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
+from fcl.model.rewrite import sum_in_order
+
 #: Below these sizes a program of variable sizes is not valid: torch treats 0 and 1 as sizes of their own.
 SMALLEST_SIZE = 2
 
@@ -57,10 +59,15 @@ class CompiledEnergies:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Site energies [n_atoms] (eV) and gradient [n_pairs, 3] (eV/A); shapes of the inputs as in `fcl.data`."""
         inputs = (numbers, pair_index, vectors) if cutoffs is None else (numbers, pair_index, vectors, cutoffs)
-        key = (vectors.dtype, vectors.device)
+        threads = torch.get_num_threads()
+        key = (vectors.dtype, vectors.device, threads if vectors.device.type == "cpu" else None)
         if key not in self._programs:
             names, traced = self._trace(inputs)
-            self._programs[key] = names, torch.compile(traced, backend=self._backend, fullgraph=True)
+            # TorchInductor writes the number of threads into the code, but its caches on disk do not tell programs
+            # apart by torch's number: only by this option.
+            options = {"cpp.threads": threads} if self._backend == "inductor" else None
+            program = torch.compile(traced, backend=self._backend, fullgraph=True, options=options)
+            self._programs[key] = names, program
         names, program = self._programs[key]
         for tensor, dimension in zip(inputs, _VARIABLE_DIMENSION, strict=False):
             torch._dynamo.mark_dynamic(tensor, dimension)
@@ -92,6 +99,8 @@ class CompiledEnergies:
                 node.replace_all_uses_with(node.args[0])
                 graph.erase_node(node)
         graph.eliminate_dead_code()
+        if inputs[2].device.type == "cpu" and torch.get_num_threads() > 1:
+            sum_in_order(graph)
         unused = {
             name
             for name, node in zip(names, graph.find_nodes(op="placeholder"), strict=False)
