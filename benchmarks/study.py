@@ -3,8 +3,10 @@
 Pre-training, FCL, a static baseline at each cutoff and the calibration of the first subset run one epoch each on the
 embedded set with the study's own batch size, and the FCL model is evaluated on the test split; programs of different
 backends take turns. From the fastest epochs and the epochs of the configuration follows what all jobs take, early
-stopping aside. The same epoch gives the same loss with each backend, to the noise of float32: the largest difference is
-in the record. What ``compiled`` needs to compile is in ``warm_up_s``, the first run of every part, and in no epoch.
+stopping aside. All begin with the weights of the shipped model ``mini``, whose forces are of the size of the labels, so
+that a wrong backend would show: the same epoch gives the same loss with each, to the noise of float32, and the largest
+difference is in the record. What ``compiled`` needs to compile is in ``warm_up_s``, the first run of every part, and in
+no epoch.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from fcl.config import load_config
 from fcl.data.batch import GraphData, average_neighbors
 from fcl.data.loader import split_order
 from fcl.evaluation import EVALUATION_BATCH_SIZE, evaluate, uniform_rule
-from fcl.model.files import build_model
+from fcl.model.files import build_model, load
 from fcl.training import fcl_plan, static_plan, train_epoch, validation_loss
 
 LAMBDA = 1e-4
@@ -34,6 +36,10 @@ class Trained:
         neighbors = None if kind == "fcl" else average_neighbors(arrays, cutoff)["per_connected_atom"]
         torch.manual_seed(1)
         self.model = build_model(kind, study.model, cutoff, neighbors, backend=backend)
+        trained = dict(load("mini").named_parameters())
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                parameter.copy_(trained[name])
         self.start = {name: value.clone() for name, value in self.model.state_dict().items()}
 
     def epoch(self) -> float:
@@ -48,7 +54,7 @@ class Trained:
         optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4, fused=True)
         order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(3))
         chunks = split_order(order, self.settings.batch_size)
-        return train_epoch(self.model, self.train, chunks, optimizer, self.settings, self.study.loss, plan, 0)[0]
+        return train_epoch(self.model, self.train, chunks, optimizer, self.settings, self.study.loss, plan)[0]
 
     def validate(self) -> float:
         """Loss of the validation split at all cutoffs at which it is validated."""
