@@ -253,7 +253,7 @@ def test_a_changed_setting_runs_what_it_determines_and_nothing_else(finished, ov
         ({"unlabelled": {"lambdas": [1e-4]}}, {"calibrate_unlabelled": 2, "table_labels": 1}),
         ({"validation": {"nve": {"duration": 0.03}}}, {"validate_nve": 2, **once(COMPARED)}),
         (
-            {"validation": {"phonons": None}},
+            {"validation": {"phonons": {"displacement": 0.02}}},
             {**VALIDATION, **once(COMPARED)},  # dynamics go on from the files of the statics
         ),
         ({"tolerances": {"drift": 2.0}}, once(("table_validation",))),
