@@ -123,6 +123,19 @@ def write_calibration(folder, subset, lam, cutoffs, seed=1, not_calibrated=()):
     return file
 
 
+def wall_clock_rows(memory=True):
+    """Two subsets whose time is 10 + 5 x pairs, memory 2 x pairs; B has twice the pairs."""
+    cases = [("uniform", 6.0, ""), ("optimised", "", 1e-3), ("uniform", 4.0, ""), ("optimised", "", 1e-2)]
+    made = []
+    for factor, subset in ((1.0, "A"), (2.0, "B")):
+        for (configuration, cutoff, lam), pairs in zip(cases, (40.0, 20.0, 12.0, 10.0), strict=True):
+            pairs = factor * pairs
+            time, used = 10.0 + 5.0 * pairs, 2.0 * pairs if memory else ""
+            made.append((subset, configuration, cutoff, lam, pairs, time, used, 1, "a processor"))
+    names = ["subset", "configuration", "cutoff_angstrom", "lambda", "pairs_per_atom", "microseconds_per_atom"]
+    return pd.DataFrame(made, columns=[*names, "peak_memory_kb_per_atom", "threads", "device"])
+
+
 def drawn_figures(monkeypatch):
     """A list that will hold each `Figure` that is written as PNG."""
     figures = []

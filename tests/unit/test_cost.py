@@ -17,7 +17,7 @@ from fcl.tables import table_labels, table_wall_clock
 from fcl.tables.cost import labels_table, straight_line, wall_clock_table
 from fcl.unlabelled import calibrate_unlabelled
 from fcl.wall_clock import COLUMNS, Case, measure, measure_wall_clock, structures_for
-from figure_examples import outputs
+from figure_examples import outputs, wall_clock_rows
 
 SUBSET = "SHIFTML-molcrys"
 TITLE = "a toy set, not MAD"
@@ -140,21 +140,8 @@ def test_the_measured_table_names_its_machine(done, study):
     assert set(record["inputs"]) == {"test", "model", "x"}
 
 
-def rows(memory=True):
-    """Two subsets whose time is 10 + 5 x pairs, memory 2 x pairs; B has twice the pairs."""
-    cases = [("uniform", 6.0, ""), ("optimised", "", 1e-3), ("uniform", 4.0, ""), ("optimised", "", 1e-2)]
-    made = []
-    for factor, subset in ((1.0, "A"), (2.0, "B")):
-        for (configuration, cutoff, lam), pairs in zip(cases, (40.0, 20.0, 12.0, 10.0), strict=True):
-            pairs = factor * pairs
-            time, used = 10.0 + 5.0 * pairs, 2.0 * pairs if memory else ""
-            made.append((subset, configuration, cutoff, lam, pairs, time, used, 1, "a processor"))
-    names = ["subset", "configuration", "cutoff_angstrom", "lambda", "pairs_per_atom", "microseconds_per_atom"]
-    return pandas.DataFrame(made, columns=[*names, "peak_memory_kb_per_atom", "threads", "device"])
-
-
 def test_ratios_are_to_the_start_of_the_same_subset(tmp_path):
-    rows().to_csv(tmp_path / "m.csv", index=False)
+    wall_clock_rows().to_csv(tmp_path / "m.csv", index=False)
     table = wall_clock_table(tmp_path / "m.csv", 6.0).set_index(["subset", "cutoffs"])
     assert table.loc[("B", "λ = 1e-03"), "pairs_ratio"] == 0.5
     assert table.loc[("B", "λ = 1e-03"), "time_ratio"] == pytest.approx(210 / 410)
@@ -178,7 +165,7 @@ def test_a_straight_line_is_found():
 def test_the_figure_has_every_point(tmp_path, memory, monkeypatch):
     drawn = []
     monkeypatch.setattr("fcl.figures.wall_clock.save", lambda figure, png, pdf: drawn.append(figure))
-    rows(memory).to_csv(tmp_path / "m.csv", index=False)
+    wall_clock_rows(memory).to_csv(tmp_path / "m.csv", index=False)
     table = figure_wall_clock(tmp_path / "m.csv", *outputs(tmp_path, "w"), title=TITLE)
     (figure,) = drawn
     assert len(figure.axes) == (2 if memory else 1)  # memory cannot be measured everywhere

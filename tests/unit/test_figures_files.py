@@ -13,12 +13,14 @@ from figure_examples import (
     CALIBRATION,
     TITLE,
     outputs,
+    wall_clock_rows,
     write_calibration,
     write_calibration_metrics,
     write_diatomics,
     write_histories,
     write_metrics,
 )
+from validation_examples import files_of, nve, rdf, statics
 
 EXAMPLE = """{"name": "water", "subset": "MC3D", "symbols": ["O", "H", "H"], "cell": [[9, 0, 0], [0, 9, 0], [0, 0, 9]],
 "positions": [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]],
@@ -47,6 +49,12 @@ def draw_all(tables, folder):
     fcl.figures.figure_01(example, cutoffs, *outputs(folder, "figure_01"), title=TITLE, **settings)
     fcl.figures.figure_02(*outputs(folder, "figure_02")[:2], r_min=3.5, r_max=7.0, initial_cutoff=6.0)
     fcl.figures.figure_training(write_histories(tables), *outputs(folder, "figure_training")[:2], title=TITLE)
+    fcl.figures.figure_validation(
+        *files_of(tables, statics(), nve(), rdf()), *outputs(folder, "figure_validation"),
+        title=TITLE, at_lambda=1e-4, uniform_cutoff=6.0,
+    )  # fmt: skip
+    wall_clock_rows().to_csv(tables / "wall_clock.csv", index=False)
+    fcl.figures.figure_wall_clock(tables / "wall_clock.csv", *outputs(folder, "figure_wall_clock"), title=TITLE)
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
@@ -78,8 +86,9 @@ def test_torch_is_not_imported_and_matplotlib_stays_as_it_was():
     assert done.stdout.split() == ["False", "True"]
 
 
-def test_all_ten_figures_and_that_of_the_trainings_are_there():
-    assert fcl.figures.__all__ == [*(f"figure_{number:02d}" for number in range(1, 11)), "figure_training"]
+def test_all_ten_figures_and_those_beyond_the_paper_are_there():
+    further = ["figure_training", "figure_validation", "figure_wall_clock"]
+    assert fcl.figures.__all__ == [*(f"figure_{number:02d}" for number in range(1, 11)), *further]
     assert resources.files("fcl.figures").joinpath("fcl.mplstyle").is_file()
 
 
