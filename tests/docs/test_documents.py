@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from documents import blocks_of, differences, execute, rewritten, steps_of
-from regenerate import DOCUMENTS, ROOT, environment
+from rewrite import DOCUMENTS, ROOT, environment
 
 #: Issue's limit for the tutorial, taken as CPU time, which does not depend on what else a machine does.
 LIMIT_SECONDS = 300.0
@@ -36,7 +36,7 @@ def test_what_a_document_states_is_what_its_commands_say(name, library, tmp_path
         if stated is not None
         for difference in differences(stated, output)
     ]
-    assert not wrong, "\n".join([*wrong, f"regenerate and read: python tests/docs/regenerate.py {name}"])
+    assert not wrong, "\n".join([*wrong, f"regenerate and read: python tests/docs/rewrite.py {name}"])
     assert ran["seconds"] < LIMIT_SECONDS
     if name == "docs/tutorial.md":
         kept_its_promise("".join(ran["outputs"]))

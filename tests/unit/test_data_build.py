@@ -210,7 +210,7 @@ def test_all_kinds_of_structures_come_back(tmp_path):
 def test_a_store_of_mads_size_is_below_a_gigabyte(tmp_path):
     """Structures of MAD's mean size and of a crystal's density, 76 476 times."""
     from fcl.data.synthetic import synthetic_frame
-    from fcl.plan import SYNTHETIC_ATOMS, SYNTHETIC_VOLUME
+    from fcl.throughput import SYNTHETIC_ATOMS, SYNTHETIC_VOLUME
 
     rng = np.random.default_rng(0)
     frames = [synthetic_frame(rng, SYNTHETIC_ATOMS, SYNTHETIC_VOLUME, range(1, 84)) for _ in range(60)]

@@ -88,6 +88,7 @@ def test_what_a_job_takes_until_it_works_is_counted_for_each():
     assert workflow == pytest.approx(3 * 2.0)
 
 
+@pytest.mark.usefixtures("without_the_workflow")
 def test_what_a_study_leaves_out_costs_nothing():
     study, manifest = studied("paper")
     study = study.narrowed(validation={"nve": None, "phonons": None, "equation_of_state": None})

@@ -96,7 +96,7 @@ def test_the_estimate_of_cost_counts_the_jobs_of_the_workflow():
     speed = Throughput(**dict.fromkeys(Throughput.__annotations__, 1.0))
     estimated = {stage.name: stage.jobs for stage in plan(study, load_data_manifest(ROOT / study.data.manifest), speed)}
     products = estimated.pop("figures, tables, report")
-    jobs = WHOLE | {"download_mad": 3}
+    jobs = WHOLE | {"download_mad": 3, "calibrate_unlabelled": 12}
     assert estimated == {name: jobs[name] for name in estimated}
     assert products == sum(count for name, count in jobs.items() if name not in {*estimated, "all"})
 

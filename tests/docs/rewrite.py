@@ -1,7 +1,7 @@
 """Write the outputs that are stated in the documents anew, from runs of their commands with this source tree.
 
-    python tests/docs/regenerate.py                    all of them
-    python tests/docs/regenerate.py docs/tutorial.md   some
+    python tests/docs/rewrite.py                    all of them
+    python tests/docs/rewrite.py docs/tutorial.md   some
 
 Read the difference before it is committed: prose beside an output may no longer fit.
 """
