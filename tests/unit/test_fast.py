@@ -12,6 +12,8 @@ from fcl.data.frames import read_frames
 from fcl.data.store import arrays_from_frames
 from fcl.model.compiled import CompiledEnergies
 from fcl.model.files import build_model
+from fcl.model.rewrite import onednn_multiplies
+from tolerances import FLOAT32
 
 VALIDATION = Path(__file__).resolve().parents[2] / "resources" / "embedded" / "val.xyz.gz"
 RELATIVE = 1e-10  # float64, the same mathematics in another order
@@ -40,6 +42,7 @@ def selected(graphs, kind, indices, seed=3):
     if kind == "static":
         return graphs.select_pairs(batch, uniform_cutoffs(batch.numbers, CUTOFF, torch.float64)), None
     cutoffs = sample_cutoffs(batch.n_atoms, 3.5, 7.0, torch.Generator().manual_seed(seed), torch.float64)
+    cutoffs = cutoffs.to(graphs.dtype)
     return graphs.select_pairs(batch, cutoffs), cutoffs.requires_grad_(True)
 
 
@@ -119,6 +122,24 @@ def test_compiled_code_equals_reference(small_settings, kinds, tmp_path, monkeyp
     expected = training_step(model, kinds, everything)
     model.backend = "compiled"
     assert_equal(training_step(model, kinds, everything), expected)
+
+
+@pytest.mark.skipif(not onednn_multiplies(torch.zeros(1)), reason="this PyTorch has no oneDNN")
+def test_products_by_onednn_in_float32(small_settings, frames):
+    """Float32 on a CPU: pairs fill whole blocks, products are oneDNN's, and only rounding changes."""
+    arrays, everything = arrays_from_frames(frames, 7.0), torch.arange(len(frames))
+    model = model_of("fcl", small_settings)
+    expected = training_step(model, GraphData(arrays, torch.float64), everything)
+    model = model.float()
+    model.backend = "compiled"
+    model._compiled = CompiledEnergies(model, backend="aot_eager")
+    found = training_step(model, GraphData(arrays, torch.float32), everything)
+    ((_, program),) = model._compiled._programs.values()
+    products = program._orig_mod.graph.find_nodes(op="call_function", target=torch.ops.fcl.tall_product.default)
+    assert len(products) >= 10
+    assert set(found) == set(expected)
+    for name, value in expected.items():
+        assert float((found[name] - value).abs().max()) <= FLOAT32 * float(value.abs().max()), name
 
 
 def training_step(model, graphs, indices):

@@ -16,7 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
-from fcl.model.rewrite import sum_in_order
+from fcl.model.rewrite import ROWS, multiply_by_onednn, onednn_multiplies, sum_in_order
 
 #: Below these sizes a program of variable sizes is not valid: torch treats 0 and 1 as sizes of their own.
 SMALLEST_SIZE = 2
@@ -69,10 +69,21 @@ class CompiledEnergies:
             program = torch.compile(traced, backend=self._backend, fullgraph=True, options=options)
             self._programs[key] = names, program
         names, program = self._programs[key]
+        n_pairs = vectors.shape[0]
+        if onednn_multiplies(vectors):
+            inputs = self._filled_up(*inputs)
         for tensor, dimension in zip(inputs, _VARIABLE_DIMENSION, strict=False):
             torch._dynamo.mark_dynamic(tensor, dimension)
         state = self._state()
-        return program(*(state[name] for name in names), *inputs)
+        energies, gradient = program(*(state[name] for name in names), *inputs)
+        return energies, gradient[:n_pairs]
+
+    def _filled_up(self, numbers: torch.Tensor, pair_index: torch.Tensor, vectors: torch.Tensor, *cutoffs) -> tuple:
+        """The inputs with pairs beyond every cutoff, which add exact zeros, so that sizes recur (`rewrite.ROWS`)."""
+        missing = -vectors.shape[0] % ROWS
+        beyond = vectors.new_tensor([[2.0 * self._module.model.cutoff_limit, 0.0, 0.0]]).expand(missing, 3)
+        pair_index = torch.cat([pair_index, pair_index.new_zeros(2, missing)], dim=1)
+        return numbers, pair_index, torch.cat([vectors, beyond]), *cutoffs
 
     def _state(self) -> dict[str, torch.Tensor]:
         return {**dict(self._module.named_parameters()), **dict(self._module.named_buffers())}
@@ -101,6 +112,8 @@ class CompiledEnergies:
         graph.eliminate_dead_code()
         if inputs[2].device.type == "cpu" and torch.get_num_threads() > 1:
             sum_in_order(graph)
+        if onednn_multiplies(inputs[2]):
+            multiply_by_onednn(graph)
         unused = {
             name
             for name, node in zip(names, graph.find_nodes(op="placeholder"), strict=False)

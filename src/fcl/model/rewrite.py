@@ -1,6 +1,6 @@
-"""What several threads of a CPU do better than the traced program says: sums that they share.
+"""What a CPU does better than the traced program says: products of tall matrices, and sums that several threads share.
 
-The graph of `fcl.model.compiled` is rewritten before it is differentiated, so derivatives are rewritten with it.
+Both rewrite the graph of `fcl.model.compiled` before it is differentiated, so derivatives are rewritten with it.
 """
 
 from __future__ import annotations
@@ -8,6 +8,67 @@ from __future__ import annotations
 import torch
 
 aten = torch.ops.aten
+#: The number of pairs is filled up to a multiple of this where oneDNN multiplies: it makes a program for each shape,
+#: which takes milliseconds, and keeps a thousand of them.
+ROWS = 512
+#: Below this width (rows and columns of the weight) a call costs more than it gains.
+WIDTH = 16
+
+
+@torch.library.custom_op("fcl::tall_product", mutates_args=())
+def tall_product(rows: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """``rows`` [n, k] @ ``weight`` [k, m] in float32 on a CPU, by oneDNN."""
+    return torch.ops.mkldnn._linear_pointwise(rows, weight.t().contiguous(), None, "none", [], "")
+
+
+@tall_product.register_fake
+def _(rows: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    return rows.new_empty(rows.shape[0], weight.shape[1])
+
+
+def _keep(ctx, inputs, output) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _derivative(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    rows, weight = ctx.saved_tensors
+    return tall_product(gradient.contiguous(), weight.t()), rows.t() @ gradient
+
+
+tall_product.register_autograd(_derivative, setup_context=_keep)
+
+
+def onednn_multiplies(tensor: torch.Tensor) -> bool:
+    """Whether `multiply_by_onednn` has something to do: float32 on a CPU, in a PyTorch built with oneDNN."""
+    return (
+        tensor.dtype == torch.float32
+        and tensor.device.type == "cpu"
+        and torch.backends.mkldnn.is_available()
+        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    )
+
+
+def multiply_by_onednn(graph: torch.fx.Graph) -> int:
+    """Let oneDNN make the products of matrices of variable height; how many were replaced.
+
+    MKL, which torch calls, uses half of the vector width of an AMD processor with AVX-512; oneDNN uses all of it.
+    """
+    replaced = 0
+    for node in list(graph.nodes):
+        if node.op != "call_function" or node.target not in (aten.mm.default, aten.addmm.default):
+            continue
+        *bias, rows, weight = node.args
+        tall, wide = rows.meta["val"], weight.meta["val"]
+        if isinstance(tall.shape[0], int) or tall.dtype != torch.float32 or min(wide.shape) < WIDTH or node.kwargs:
+            continue
+        with graph.inserting_before(node):
+            product = graph.call_function(torch.ops.fcl.tall_product.default, (rows, weight))
+            product = graph.call_function(aten.add.Tensor, (product, bias[0])) if bias else product
+        product.meta["val"] = node.meta["val"]  # it may be a factor of the next product
+        node.replace_all_uses_with(product)
+        graph.erase_node(node)
+        replaced += 1
+    return replaced
 
 
 def sum_in_order(graph: torch.fx.Graph) -> None:
