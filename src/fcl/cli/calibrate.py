@@ -63,7 +63,7 @@ def calibrate(
     lower_bound: Annotated[
         float | None, typer.Option(help="No cutoff below this (A). [default: where the model's training began]")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the structures. [default: enough]", min=1)] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the structures, at each lambda. [default: enough]", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Splits the structures and orders them.", min=0)] = 0,
     overwrite: Overwrite = False,
     device: Device = "auto",
@@ -73,7 +73,7 @@ def calibrate(
     """Optimise the cutoffs of each element for your system, and write a cutoffs file.
 
     Either at one trade-off between error and cost (`--lambda`), or for a tolerance (`--max-error-increase`, or
-    `--max-added-error` for structures without labels): then lambda is found by bisection, and the limit is kept with
+    `--max-added-error` for structures without labels): then lambda grows until the limit is reached, which is kept with
     one standard error to spare, so few structures give cautious cutoffs. The answer is checked on structures that took
     no part. The model itself does not change.
     """
