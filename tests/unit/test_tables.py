@@ -133,3 +133,9 @@ def test_element_fractions_stand_beside_the_papers(data):
     assert pandas.isna(rows.loc["C", "fraction"]) and pandas.isna(rows.loc["Si", "paper"])
     table_04(data / "elements.csv", CLAIMS, **files(data), title="a toy set, not MAD")
     assert "0.700" in (data / "t.tex").read_text()
+
+
+def test_two_columns_with_one_heading_are_refused():
+    table = pandas.DataFrame({"name": ["a"], "value": [1.0]})
+    with pytest.raises(ValueError, match="two columns of a table have the same heading: x, x"):
+        shown(table, {"name": Column("x"), "value": Column("x")})

@@ -47,7 +47,13 @@ class TableFiles:
 
 
 def shown(table: pd.DataFrame, columns: Mapping[str, Column]) -> pd.DataFrame:
-    """The cells of ``table`` as text under their headings; an empty cell is a dash. Other columns are left out."""
+    """The cells of ``table`` as text under their headings; an empty cell is a dash. Other columns are left out.
+
+    `ValueError` if two columns have the same heading.
+    """
+    headings = [column.heading for column in columns.values()]
+    if len(set(headings)) < len(headings):
+        raise ValueError(f"two columns of a table have the same heading: {', '.join(headings)}")
 
     def text(value: Any, pattern: str) -> str:
         return MISSING if pd.isna(value) or value == "" else pattern.format(value)
