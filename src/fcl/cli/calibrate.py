@@ -63,7 +63,9 @@ def calibrate(
     lower_bound: Annotated[
         float | None, typer.Option(help="No cutoff below this (A). [default: where the model's training began]")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the structures, at each lambda. [default: enough]", min=1)] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the structures, at each lambda. [default: enough]", min=1)
+    ] = None,
     seed: Annotated[int, typer.Option(help="Splits the structures and orders them.", min=0)] = 0,
     overwrite: Overwrite = False,
     device: Device = "auto",
