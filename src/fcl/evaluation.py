@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +28,13 @@ def element_rule(cutoffs: dict[str, float], dtype: torch.dtype, device: torch.de
     """Per-element cutoffs (A) by chemical symbol, Eq. 8."""
     table = element_table(cutoffs, dtype).to(device)
     return lambda batch: element_cutoffs(batch.numbers, table)
+
+
+def cutoff_rule(cutoffs: float | Mapping[str, float], dtype: torch.dtype, device: torch.device) -> CutoffRule:
+    """`uniform_rule` of a number (A), `element_rule` of cutoffs by chemical symbol."""
+    if isinstance(cutoffs, Mapping):
+        return element_rule(dict(cutoffs), dtype, device)
+    return uniform_rule(cutoffs, dtype)
 
 
 @dataclass(frozen=True)

@@ -283,6 +283,7 @@ def calibrate_cutoffs(
     """Optimise the cutoffs on a subset of the training split and evaluate them on the same subset of the test split."""
     from fcl.calibration import calibrate
     from fcl.evaluation import EVALUATION_BATCH_SIZE, element_rule, evaluate, uniform_rule
+    from fcl.tolerance import symbols_of
 
     started = time.time()
     settings = study.calibration
@@ -293,7 +294,7 @@ def calibrate_cutoffs(
     held_out = _data(study, test)
     members = held_out.members(subset)
     # An element that the calibration structures do not hold keeps the initial cutoff.
-    table = dict.fromkeys(_symbols(held_out, members), settings.initial_cutoff) | result.cutoffs
+    table = dict.fromkeys(symbols_of(held_out, members), settings.initial_cutoff) | result.cutoffs
     configurations = {
         "initial": uniform_rule(settings.initial_cutoff, data.dtype),
         "optimised": element_rule(table, data.dtype, data.device),
@@ -324,11 +325,3 @@ def calibrate_cutoffs(
     gain = 1 - rows[1]["pairs_per_atom"] / rows[0]["pairs_per_atom"]
     penalty = rows[1]["force_rmse_ev_per_angstrom"] / rows[0]["force_rmse_ev_per_angstrom"] - 1
     say(f"{cutoffs}: {subset}, lambda {lam:g}: {gain:.1%} fewer pairs for {penalty:+.2%} force RMSE (test)")
-
-
-def _symbols(data, members) -> list[str]:
-    """Chemical symbols that occur in the structures ``members``."""
-    import torch
-    from ase.data import chemical_symbols
-
-    return [chemical_symbols[z] for z in torch.unique(data.batch(members).numbers).tolist()]

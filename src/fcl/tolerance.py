@@ -17,7 +17,7 @@ from fcl.config import LossSettings
 from fcl.cutoff_path import CalibrationPlan, CutoffPath
 from fcl.data.batch import GraphData, ranges
 from fcl.data.loader import selected_batches
-from fcl.evaluation import EVALUATION_BATCH_SIZE, Errors, element_rule, evaluate, uniform_rule
+from fcl.evaluation import EVALUATION_BATCH_SIZE, Errors, cutoff_rule, evaluate, uniform_rule
 
 #: Section 3 of the paper: 0.1 per-atom energy, 1.0 force components.
 LOSS = LossSettings(energy_weight=0.1, force_weight=1.0)
@@ -86,10 +86,7 @@ def labelled_by(model, data: GraphData, reference_cutoff: float, indices: torch.
 
 def errors_at(model, data: GraphData, cutoffs: float | Mapping[str, float], indices: torch.Tensor | None = None):
     """`Errors` of the model at a uniform cutoff, or at cutoffs by chemical symbol (A)."""
-    if isinstance(cutoffs, Mapping):
-        rule = element_rule(dict(cutoffs), data.dtype, data.device)
-    else:
-        rule = uniform_rule(cutoffs, data.dtype)
+    rule = cutoff_rule(cutoffs, data.dtype, data.device)
     return evaluate(model, data, rule, EVALUATION_BATCH_SIZE, indices)
 
 
@@ -104,7 +101,8 @@ def relative_increase(reference: Errors, errors: Errors, seed: int = 0) -> tuple
     Both are of the same structures in the same order.
     """
     before, after = reference.force_square, errors.force_square
-    ratios = np.sqrt(after[_draws(len(before), seed)].sum(1) / before[_draws(len(before), seed)].sum(1))
+    draws = _draws(len(before), seed)
+    ratios = np.sqrt(after[draws].sum(1) / before[draws].sum(1))
     return float(np.sqrt(after.sum() / before.sum())) - 1.0, float(ratios.std())
 
 

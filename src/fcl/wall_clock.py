@@ -17,7 +17,7 @@ import torch
 
 from fcl.cutoff_choice import read_cutoffs
 from fcl.data.batch import GraphData
-from fcl.evaluation import element_rule, uniform_rule
+from fcl.evaluation import cutoff_rule
 from fcl.files import write_csv
 from fcl.manifest import device_name, processor_name
 from fcl.measurement import interleaved, peak_memory_mb
@@ -60,12 +60,8 @@ def measure(model, data: GraphData, cases: Sequence[Case], atoms: int, repeats: 
     programs, rows = {}, []
     for number, case in enumerate(cases):
         uniform = not isinstance(case.cutoffs, Mapping)
-        if uniform:
-            rule = uniform_rule(case.cutoffs, data.dtype)
-        else:
-            rule = element_rule(dict(case.cutoffs), data.dtype, data.device)
         batch = data.batch(structures_for(data, data.members(case.subset), atoms))
-        cutoffs = rule(batch)
+        cutoffs = cutoff_rule(case.cutoffs, data.dtype, data.device)(batch)
         batch = data.select_pairs(batch, cutoffs, model.mixing)
         programs[number] = lambda batch=batch, cutoffs=cutoffs: model(batch, cutoffs)
         rows.append(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from fcl.files import write_json
+from fcl.progress import say
 
 #: The two configurations of one model; results are listed under these names.
 CONFIGURATIONS = ("uniform", "calibrated")
@@ -97,3 +101,26 @@ def read_pairs(path: Path) -> list[dict[str, Any]]:
         raise ValueError(f"{path}: expected each structure as {' and '.join(CONFIGURATIONS)} in turn, found {names}")
     groups = zip(*[iter(frames)] * len(CONFIGURATIONS), strict=True)
     return [dict(zip(CONFIGURATIONS, group, strict=True)) for group in groups]
+
+
+def compare_relaxed(
+    quantity: Callable[..., Any], stage: str, study, structures: Path, model: Path, cutoffs: Path, subset: str,
+    output: Path, manifest: Path,
+) -> None:  # fmt: skip
+    """Stage: ``quantity(atoms, study.validation, seed=number)`` of each relaxed structure, with both cutoffs."""
+    from fcl.stage_tools import record
+
+    started = time.time()
+    potentials = calculators(study, model, cutoffs)
+    records = []
+    for number, minima in enumerate(read_pairs(structures), 1):
+        results = {}
+        for name, atoms in minima.items():
+            atoms.calc = potentials[name]
+            results[name] = quantity(atoms, study.validation, seed=number)
+        records.append({**labels(number, atoms), **results})
+        say(f"{subset} {number}: {records[-1]['formula']} done, {time.time() - started:.0f} s")
+    write_json(output, {"subset": subset, "structures": records})
+    inputs = {"structures": structures, "model": model, "cutoffs": cutoffs}
+    seed = study.validation.seed  # of the model; those of the dynamics are the numbers of the structures
+    record(manifest, stage, study, ("validation",), inputs, started, seed=seed, extra={"subset": subset})

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fcl.files import write_json
-from fcl.progress import say
 from fcl.simulation import Dynamics
-from fcl.validation.common import Failure, calculators, labels, read_pairs
+from fcl.validation.common import Failure, compare_relaxed
 from fcl.validation.dynamics import equilibrate, stable_run
 
 TRACE_POINTS = 200  # kept of a run, for the figure
@@ -21,23 +18,7 @@ def validate_nve(
     study, structures: Path, model: Path, cutoffs: Path, subset: str, output: Path, manifest: Path
 ) -> None:
     """Equilibrate each relaxed structure with both cutoffs, then run NVE at every time step from there."""
-    from fcl.stage_tools import record
-
-    started = time.time()
-    potentials = calculators(study, model, cutoffs)
-    records = []
-    for number, minima in enumerate(read_pairs(structures), 1):
-        results = {}
-        for name, atoms in minima.items():
-            atoms.calc = potentials[name]
-            results[name] = energy_conservation(atoms, study.validation, seed=number)
-        records.append({**labels(number, atoms), **results})
-        say(f"{subset} {number}: {records[-1]['formula']} done, {time.time() - started:.0f} s")
-    write_json(output, {"subset": subset, "structures": records})
-    inputs = {"structures": structures, "model": model, "cutoffs": cutoffs}
-    facts = {"subset": subset}
-    seed = study.validation.seed  # of the model; those of the dynamics are the numbers of the structures
-    record(manifest, "validate_nve", study, ("validation",), inputs, started, seed=seed, extra=facts)
+    compare_relaxed(energy_conservation, "validate_nve", study, structures, model, cutoffs, subset, output, manifest)
 
 
 def energy_conservation(atoms, settings, seed: int) -> list[dict[str, Any]]:

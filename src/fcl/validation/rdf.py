@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fcl.files import write_json
-from fcl.progress import say
-from fcl.validation.common import NOT_APPLICABLE, Failure, calculators, labels, read_pairs
+from fcl.validation.common import NOT_APPLICABLE, Failure, compare_relaxed
 from fcl.validation.dynamics import equilibrate, stable_run
 
 
@@ -18,23 +15,7 @@ def validate_rdf(
     study, structures: Path, model: Path, cutoffs: Path, subset: str, output: Path, manifest: Path
 ) -> None:
     """Sample g(r) of each relaxed structure with both cutoffs after an equilibration, and compare."""
-    from fcl.stage_tools import record
-
-    started = time.time()
-    potentials = calculators(study, model, cutoffs)
-    records = []
-    for number, minima in enumerate(read_pairs(structures), 1):
-        results = {}
-        for name, atoms in minima.items():
-            atoms.calc = potentials[name]
-            results[name] = sampled_rdf(atoms, study.validation, seed=number)
-        records.append({**labels(number, atoms), **results})
-        say(f"{subset} {number}: {records[-1]['formula']} done, {time.time() - started:.0f} s")
-    write_json(output, {"subset": subset, "structures": records})
-    inputs = {"structures": structures, "model": model, "cutoffs": cutoffs}
-    facts = {"subset": subset}
-    seed = study.validation.seed  # of the model; those of the dynamics are the numbers of the structures
-    record(manifest, "validate_rdf", study, ("validation",), inputs, started, seed=seed, extra=facts)
+    compare_relaxed(sampled_rdf, "validate_rdf", study, structures, model, cutoffs, subset, output, manifest)
 
 
 def sampled_rdf(atoms, settings, seed: int) -> dict[str, Any]:
