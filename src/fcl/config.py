@@ -223,7 +223,15 @@ class ComputeSettings(Section):
     backend: Literal["auto", "fast", "reference", "compiled"] = Field(
         description="implementation of the model; auto is fast where that covers the model; compiled is for long runs"
     )
+    training_backend: Literal["auto", "fast", "reference", "compiled"] | None = Field(
+        description="that of trainings, which last long enough for compiled; null: the same as backend"
+    )
     checkpoint_seconds: NonNegative = Field(description="time between checkpoints: what a killed training loses (s)")
+
+    @property
+    def backend_of_training(self) -> str:
+        """The backend with which models are trained."""
+        return self.training_backend or self.backend
 
 
 class Protocol(Section):

@@ -101,9 +101,8 @@ def _train_static(
         arrays = read_store(train)
         neighbors = average_neighbors(arrays, cutoff)["per_connected_atom"]
         torch.manual_seed(weights_seed)
-        model = build_model(
-            "static", study.model, cutoff, neighbors, dtype=dtype, device=device, backend=study.compute.backend
-        )
+        backend = study.compute.backend_of_training
+        model = build_model("static", study.model, cutoff, neighbors, dtype=dtype, device=device, backend=backend)
         history = fit(
             model, GraphData(arrays, dtype, device), _data(study, val), settings, study.loss,
             static_plan(stage, cutoff, dtype), order_seed=order_seed, batch_by=settings.batch_by, checkpoints=kept,
@@ -190,9 +189,8 @@ def train_fcl(
     with _checkpoints(study, "train_fcl", sections, inputs, device, model, checkpoints) as kept:
         weights_seed, order_seed, cutoff_seed = seed_streams(seed, 3)
         torch.manual_seed(weights_seed)  # of the two new parts; the rest is loaded
-        flexible = build_model(
-            "fcl", study.model, study.cutoffs.r_max, dtype=dtype, device=device, backend=study.compute.backend
-        )
+        backend = study.compute.backend_of_training
+        flexible = build_model("fcl", study.model, study.cutoffs.r_max, dtype=dtype, device=device, backend=backend)
         flexible.load_backbone(load(pretrained, dtype=dtype, device=device).state_dict())
         generator = torch.Generator(device=device).manual_seed(cutoff_seed)
         rows = fit(

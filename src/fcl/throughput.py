@@ -126,7 +126,9 @@ def measure(study: Study, manifest: DataManifest) -> Throughput:
     seconds, first_epochs = {}, [0.0]
     tiny = GraphData(arrays_from_frames(frames[:1], study.cutoffs.r_max), dtype, device)  # its validation costs nothing
     for kind, (settings, steps) in plans.items():
+        models[kind].backend = study.compute.backend_of_training
         history = fit(models[kind], data, tiny, settings, study.loss, steps, order_seed=0)
+        models[kind].backend = study.compute.backend
         seconds[kind] = history[-1]["seconds"]
         first_epochs.append(history[0]["seconds"] - history[-1]["seconds"])
     once = study.narrowed(calibration={"epochs": 1}).calibration

@@ -4,6 +4,7 @@ import copy
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from pydantic import ValidationError
@@ -85,15 +86,24 @@ def test_the_paper_study_holds_the_numbers_of_the_paper(config, key, value):
     assert getattr(getattr(config.resolve("paper"), section), leaf) == value
 
 
-def test_embedded_keeps_the_schedule_of_the_paper(config):
-    """Only what scales with the data differs: batch sizes, and how long and for which models is calibrated."""
+def test_embedded_has_the_schedule_of_the_paper_uniformly_shortened(config):
+    """All lengths are two fifths of the paper's. Beside them only what scales with the data differs: batch sizes, and
+    how long and for which models is calibrated."""
     paper, embedded = config.resolve("paper"), config.resolve("embedded")
-    allowed = {"batch_size"}
+    lengths = {"epochs", "milestones", "plateau_patience", "early_stopping_patience"}
     for section in ("model", "cutoffs", "loss", "pretrain", "fcl", "static", "evaluation", "diatomics"):
         own, papers = getattr(embedded, section).model_dump(), getattr(paper, section).model_dump()
-        assert {key for key in own if own[key] != papers[key]} <= allowed, section
+        assert {key for key in own if own[key] != papers[key]} <= {"batch_size"} | lengths, section
+        for key in lengths & own.keys():
+            assert 5 * np.array(own[key]) == pytest.approx(2 * np.array(papers[key])), (section, key)
     assert embedded.calibration.learning_rate == paper.calibration.learning_rate
     assert embedded.calibration.seeds == embedded.fcl.seeds == (1, 2, 3)
+
+
+def test_training_may_have_a_backend_of_its_own(config):
+    compute = config.resolve("embedded").compute
+    assert (compute.backend, compute.backend_of_training) == ("auto", "compiled")
+    assert config.resolve("paper").compute.backend_of_training == "auto"
 
 
 @pytest.mark.parametrize("name", ["smoke", "mini", "embedded"])
