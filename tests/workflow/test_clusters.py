@@ -63,21 +63,36 @@ def test_groups_share_a_gpu_and_hold_all_short_jobs_but_no_training(slurm_plan):
     assert slurm_plan.count("Group job figures") == 1
 
 
+def submitted(folder, scratch, *targets):
+    """What Snakemake hands to sbatch for ``targets``, a line a job; sbatch is a program that notes it and fails."""
+    sbatch = scratch / "bin/sbatch"
+    sbatch.parent.mkdir()
+    sbatch.write_text(f'#!/bin/sh\necho "$@" >> {scratch}/calls\nexit 1\n')
+    sbatch.chmod(0o755)
+    done = snakemake(
+        folder, *targets, "--workflow-profile", "profiles/slurm", "--retries", "0",
+        "--config", "study=smoke", cores=None, PATH=f"{sbatch.parent}:{os.environ['PATH']}",
+    )  # fmt: skip
+    assert (scratch / "calls").is_file(), done.stdout
+    return (scratch / "calls").read_text().splitlines()
+
+
+def test_the_job_that_takes_a_whole_machine_takes_its_own_threads_on_a_cluster(finished, tmp_path):
+    """There is no number of cores there: Snakemake is given none, and a dry run does not show that."""
+    folder = tmp_path / "study"
+    shutil.copytree(finished, folder)
+    for path in folder.glob("results/smoke/cost/*"):
+        path.unlink()
+    (call,) = submitted(folder, tmp_path, "results/smoke/cost/wall_clock.csv")
+    assert "measure_wall_clock" in call and "--cpus-per-task=1 " in call and "--gpus=1 " in call and "-p gpu " in call
+
+
 def test_the_group_of_figures_asks_for_two_cores_not_for_one_a_figure(finished, tmp_path):
-    """What Snakemake hands to sbatch, here a program that writes it down and fails."""
     folder = tmp_path / "study"
     shutil.copytree(finished, folder)
     for path in [*folder.glob("results/smoke/figures/*"), *folder.glob("results/smoke/tables/*")]:
         path.unlink()
-    sbatch = tmp_path / "bin/sbatch"
-    sbatch.parent.mkdir()
-    sbatch.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\nexit 1\n')
-    sbatch.chmod(0o755)
-    snakemake(
-        folder, "figures", "tables", "--workflow-profile", "profiles/slurm", "--retries", "0",
-        "--config", "study=smoke", cores=None, PATH=f"{sbatch.parent}:{os.environ['PATH']}",
-    )  # fmt: skip
-    (call,) = (tmp_path / "calls").read_text().splitlines()
+    (call,) = submitted(folder, tmp_path, "figures", "tables")
     assert "--cpus-per-task=2 " in call and "--mem 4000 " in call and "-p cpu " in call
     assert "--gpus" not in call and "figure_10:study=smoke" in call and "table_04:study=smoke" in call
 

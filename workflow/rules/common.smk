@@ -69,6 +69,11 @@ def threads_of(wildcards):
     return study_of(wildcards).compute.threads
 
 
+def all_cores(wildcards):
+    """All cores of this machine; on a cluster, where Snakemake is given no number of them, a job's usual threads."""
+    return workflow.resource_settings.cores or threads_of(wildcards)
+
+
 def memory(rule_name):
     """Memory in MB, more at each further attempt."""
     base = getattr(CONFIG.resources, rule_name).mem_mb

@@ -56,7 +56,7 @@ rule measure_wall_clock:
         "results/{study}/benchmarks/measure_wall_clock.tsv"
     conda:
         "../../envs/fcl.yaml"
-    threads: lambda w: workflow.cores or threads_of(w)
+    threads: all_cores
     resources:
         gpu=1,
         mem_mb=memory("measure_wall_clock"),
