@@ -70,8 +70,10 @@ def threads_of(wildcards):
 
 
 def all_cores(wildcards):
-    """All cores of this machine; on a cluster, where Snakemake is given no number of them, a job's usual threads."""
-    return workflow.resource_settings.cores or threads_of(wildcards)
+    """All cores of this machine. On a cluster a job's usual threads: Snakemake is given no number of cores there, and
+    the process that runs the job is given all of the node, which may be more than was asked for."""
+    given = workflow.resource_settings.cores if workflow.is_main_process else None
+    return given or threads_of(wildcards)
 
 
 def memory(rule_name):
