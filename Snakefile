@@ -12,6 +12,7 @@ from snakemake.utils import min_version
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
 from fcl.checkpoints import remove_finished
 from fcl.config import ConfigError, load_config
+from fcl.files import remove_halves
 
 min_version("9.0")
 
@@ -63,3 +64,4 @@ onsuccess:
     # Now, and not when a training ends: until all outputs are accepted, a job may have to write its results again.
     for study in CONFIG.studies:  # targets such as `ablations` train for several
         remove_finished(f"results/{study}/checkpoints")
+        remove_halves(f"results/{study}")

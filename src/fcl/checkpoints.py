@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fcl.files import atomic_path, sha256_file, write_json
+from fcl.files import atomic_path, remove_halves, sha256_file, write_json
 from fcl.manifest import settings_digest
 from fcl.progress import say
 from fcl.provenance import source_digest
@@ -91,8 +91,7 @@ class Checkpoints:
         except BaseException:
             self._lock.close()
             raise
-        for left in self.folder.glob(".*.part.*"):  # of a process that was killed while it wrote
-            left.unlink(missing_ok=True)
+        remove_halves(self.folder)
         write_json(self.folder / "identity.json", self.identity)
         return self
 

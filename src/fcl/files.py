@@ -58,6 +58,16 @@ def atomic_path(path: str | os.PathLike[str], *, durable: bool = False) -> Itera
         temporary.unlink(missing_ok=True)
 
 
+def remove_halves(folder: str | os.PathLike[str]) -> None:
+    """Remove the temporary files of `atomic_path` below ``folder``: left by processes that were killed while writing.
+
+    Only for a folder in which nobody writes: the file of a process at work looks the same.
+    """
+    for pattern in (".*.part", ".*.part.*"):
+        for left in Path(folder).rglob(pattern):
+            left.unlink(missing_ok=True)
+
+
 def _flush(path: Path) -> None:
     """Return when ``path``, a file or a folder, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from safetensors.numpy import save_file
 
-from fcl.files import atomic_path, file_digest, sha256_file, write_csv, write_json, write_text
+from fcl.files import atomic_path, file_digest, remove_halves, sha256_file, write_csv, write_json, write_text
 
 
 def names(folder):
@@ -116,3 +116,14 @@ def test_digests(tmp_path):
 def test_write_text_is_utf8(tmp_path):
     write_text(tmp_path / "a.txt", "Å\n")
     assert (tmp_path / "a.txt").read_bytes() == "Å\n".encode()
+
+
+def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
+    (tmp_path / "figures").mkdir()
+    kept = [tmp_path / "figures/fig.pdf", tmp_path / "figures/part.pdf", tmp_path / ".hidden"]
+    left = [tmp_path / "figures/.fig.abc.part.pdf", tmp_path / ".lock.abc.part"]
+    for path in (*kept, *left):
+        path.write_text("x")
+    remove_halves(tmp_path)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
+    remove_halves(tmp_path / "not there")
