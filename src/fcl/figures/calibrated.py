@@ -124,7 +124,7 @@ def figure_06(
     note = f"; λ = {power_of_ten(lambdas[0])}{seeds_note(table)}"
     with styled(COLUMN_WIDTH, 3.0, title + note) as figure:
         axes = figure.subplots()
-        _cutoff_axis(axes, initial_cutoff, bounds, color="0.35")
+        _cutoff_axis(axes, initial_cutoff, bounds, table, color="0.35")
         axes.set_ylabel(CUTOFF_LABEL)
         for index, subset in enumerate(subsets):
             rows = table[table["subset"] == subset].set_index("element").reindex(elements).reset_index()
@@ -174,7 +174,7 @@ def figure_07(
         panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
         for index, (axes, lam) in enumerate(zip(panels, lambdas, strict=False)):
             part = table[table["lambda"] == lam].set_index("element").reindex(elements).reset_index()
-            _cutoff_axis(axes, initial_cutoff, bounds, color=INITIAL["color"])
+            _cutoff_axis(axes, initial_cutoff, bounds, table, color=INITIAL["color"])
             x = np.arange(len(elements), dtype=float)
             axes.plot(x, part[f"initial_{CUTOFF}"], label="initial", **INITIAL)
             _cutoffs(axes, x, part, initial_cutoff, label="optimised", **OPTIMISED)
@@ -191,9 +191,10 @@ def figure_07(
     return table
 
 
-def _cutoff_axis(axes: Axes, initial: float, bounds: tuple[float, float], color: str) -> None:
-    """The allowed interval, with lines at its ends and at the initial cutoff."""
-    low, high = bounds
+def _cutoff_axis(axes: Axes, initial: float, bounds: tuple[float, float], table: pd.DataFrame, color: str) -> None:
+    """The allowed interval, and all error bars of ``table``, with lines at its ends and at the initial cutoff."""
+    mean, deviation = table[f"{CUTOFF}_mean"], table[f"{CUTOFF}_std"].fillna(0.0)
+    low, high = min(bounds[0], (mean - deviation).min()), max(bounds[1], (mean + deviation).max())
     margin = 0.06 * (high - low)
     axes.set_ylim(low - margin, high + margin)
     for bound in bounds:
