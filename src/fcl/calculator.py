@@ -19,7 +19,7 @@ class FCLCalculator(Calculator):
     """Energy, forces and stress of a `FlexibleMACE` or `StaticMACE` for ASE.
 
     Args:
-        model: a model, the path of a model file, or the name of a shipped model (``"mini"``).
+        model: a model, the path of a model file, or the name of a shipped model (``"embedded"``, ``"mini"``).
         cutoffs: angstroms, as a number for all atoms, a dict by chemical symbol, an array with one value an atom, or
             the path of a cutoffs file; None is 6.0 (a static model: its own cutoff). See `fcl.cutoff_choice`.
         device: ``"cpu"``, ``"cuda"``, ...; None keeps that of a model, and takes a GPU where there is one for a file.

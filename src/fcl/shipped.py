@@ -16,6 +16,8 @@ FOLDER = Path(__file__).parent / "shipped_files"
 
 #: Models by name, and what each is. Their files are NAME.safetensors and NAME.json in `FOLDER`.
 MODELS = {
+    "embedded": "FCL model of seed 1 of the study embedded: the paper's schedule, shortened, on 384 structures of the "
+    "embedded PBEsol set (not MAD); not for science",
     "mini": "FCL model of seed 1 of the mini study: trained for minutes on the embedded PBEsol set (not MAD), to try "
     "things with; not for science",
 }

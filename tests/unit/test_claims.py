@@ -19,7 +19,7 @@ from fcl.download import load_data_manifest
 
 ROOT = Path(__file__).parents[2]
 CLAIMS = ROOT / "resources/claims.csv"
-MINI = ROOT / "results/mini"
+RECORDS = [ROOT / "results/mini", ROOT / "results/embedded"]
 MAD = {"dataset": PAPER_DATA, "whole": True}
 OTHER = {"dataset": "toy", "whole": True}
 
@@ -356,13 +356,14 @@ def test_the_command_says_what_is_missing(tmp_path, capsys):
 def test_the_readme_shows_the_committed_claims():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     shown = re.search(r"<!-- claims -->\n(.*?)\n<!-- /claims -->", readme, flags=re.DOTALL).group(1).strip()
-    assert shown == readme_block(MINI)
+    assert shown == readme_block(RECORDS[-1])
 
 
-def test_the_committed_claims_follow_from_the_committed_results():
+@pytest.mark.parametrize("record", RECORDS, ids=lambda path: path.name)
+def test_the_committed_claims_follow_from_the_committed_results(record):
     manifest = load_data_manifest(ROOT / "resources/embedded/manifest.yaml")
-    table = claims_table(Results.of_folder(MINI), CLAIMS, dataset=manifest.name, whole=True).set_index("id")
-    committed = pandas.read_csv(MINI / "claims.csv").set_index("id")
+    table = claims_table(Results.of_folder(record), CLAIMS, dataset=manifest.name, whole=True).set_index("id")
+    committed = pandas.read_csv(record / "claims.csv").set_index("id")
     assert list(committed.index) == list(table.index)
     assert committed["verdict"].tolist() == table["verdict"].tolist()
     np.testing.assert_allclose(committed["value"].astype(float), table["value"].astype(float), rtol=1e-9)

@@ -189,7 +189,7 @@ def test_md():
 
 BAD_INPUT = [
     (["info", "none.safetensors"], "none.safetensors: no such model file"),
-    (["info", "smal"], "smal: no such model file, nor a shipped model (mini)"),
+    (["info", "smal"], "smal: no such model file, nor a shipped model (embedded, mini)"),
     (["info", "crystals.xyz"], "crystals.json: the model's card is missing"),
     (["info", "kind.safetensors"], "kind.json: not a card: kind: Input should be 'static' or 'fcl', not 'other'"),
     (["info", "hash.safetensors"], "hash.safetensors: the weights are not those of hash.json"),

@@ -12,6 +12,7 @@ from fcl.comparisons import write_ablations
 from fcl.config import load_config
 from fcl.reproduction import reproduction_page
 from fcl.reproduction.__main__ import main
+from fcl.reproduction.text import mean_text
 
 ROOT = Path(__file__).resolve().parents[2]
 CLAIMS = ROOT / "resources/claims.csv"
@@ -56,9 +57,13 @@ def test_a_section_says_what_its_numbers_show(page):
     assert "The error falls from 4 to 5 Å, falls from 5 to 6 Å and rises from 6 to 7 Å." in upturn
     assert "Curves turn most often at 7 Å." in section(page, "Oscillation of diatomic curves")
     saved = section(page, "Fewer pairs by optimised cutoffs")
-    assert "with every seed, at: λ = 1e-3, λ = 1e-4 and λ = 1e-6." in saved
+    assert "with every seed, at: λ = 1e-3, λ = 1e-4 and λ = 1e-6; in the mean over seeds at: λ = 1e-3, λ" in saved
     orders = section(page, "Orderings of cutoffs among subsets")
     assert "H in SHIFTML-molfrags and MC2D" in orders
+
+
+def test_a_spread_has_no_sign():
+    assert mean_text({1: 0.01, 2: 0.03}, "{:+.2%}") == "+2.00% ± 1.41%"
 
 
 def test_what_was_not_run_is_said(page):
@@ -75,7 +80,7 @@ def test_other_numbers_make_other_sentences(results, config, tmp_path):
     page = reproduction_page(folder, config, CLAIMS)
     assert "Static models have the lower error at no cutoff, the one FCL model at 4 Å, 5 Å, 6 Å and 7 Å" in page
     assert "falls from 6 to 7 Å" in page
-    assert "with every seed, at: λ = 1e-3 and λ = 1e-6." in page
+    assert "with every seed, at: λ = 1e-3 and λ = 1e-6; in" in page
     assert "holds 11, does not hold 3" in page  # static below, upturn, penalty
 
 

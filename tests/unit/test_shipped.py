@@ -21,10 +21,12 @@ def test_models_are_those_listed():
         assert fcl.load(name).card == json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def test_mini_is_the_model_of_record():
-    manifest = json.loads((ROOT / "results/mini/models/fcl_seed1.manifest.json").read_text(encoding="utf-8"))
-    card = json.loads((FOLDER / "mini.json").read_text(encoding="utf-8"))
-    assert card["weights_sha256"] == manifest["extra"]["weights_sha256"] == sha256_file(FOLDER / "mini.safetensors")
+@pytest.mark.parametrize("name", MODELS)
+def test_they_are_the_models_of_record(name):
+    manifest = json.loads((ROOT / f"results/{name}/models/fcl_seed1.manifest.json").read_text(encoding="utf-8"))
+    card = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    assert card["weights_sha256"] == manifest["extra"]["weights_sha256"]
+    assert card["weights_sha256"] == sha256_file(FOLDER / f"{name}.safetensors")
     assert card["settings_digest"] == manifest["settings_digest"]
 
 
@@ -33,7 +35,7 @@ def test_a_file_comes_before_a_name(tmp_path, monkeypatch):
     assert model_file("mini") == FOLDER / "mini.safetensors"
     (tmp_path / "mini").write_bytes(b"")
     assert model_file("mini") == Path("mini")
-    with pytest.raises(FileNotFoundError, match=r"maxi: no such model file, nor a shipped model \(mini\)"):
+    with pytest.raises(FileNotFoundError, match=r"maxi: no such model file, nor a shipped model \(embedded, mini\)"):
         fcl.load("maxi")
 
 

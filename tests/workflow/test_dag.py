@@ -65,7 +65,7 @@ def test_mini_is_the_default_and_needs_no_download(tree):
 
 
 def test_embedded_plans_the_whole_protocol_with_three_seeds_calibrated(tree):
-    assert planned(tree, "--config", "study=embedded") == WHOLE | {"calibrate_cutoffs": 60, "calibrate_unlabelled": 36}
+    assert planned(tree, "--config", "study=embedded") == WHOLE | {"calibrate_cutoffs": 60, "calibrate_unlabelled": 12}
 
 
 @pytest.mark.parametrize(
@@ -309,19 +309,24 @@ def test_nothing_is_run_for_results_that_came_with_a_clone(finished, tmp_path):
     assert set(jobs) <= {"table_01", "table_02", "table_03", "table_04", "claims_table", "tables", "claims"}
 
 
-def test_a_clone_has_nothing_to_do_for_the_study_of_record(tmp_path):
+@pytest.mark.parametrize(
+    ("study", "targets"), [("mini", ["all"]), ("embedded", ["all", "ablations", "learning_curve", "repeat"])]
+)
+def test_a_clone_has_nothing_to_do_for_the_studies_of_record(tmp_path, study, targets):
     """Results as git writes them, in an order of times that means nothing: checksums decide until a job has run."""
-    folder = copy_workflow(tmp_path / "clone")
-    left_out = shutil.ignore_patterns("*.h5", "*.rejected.csv", "*.safetensors", "logs", "benchmarks")
-    shutil.copytree(ROOT / "results/mini", folder / "results/mini", ignore=left_out)
+    folder, asked = copy_workflow(tmp_path / "clone"), [*targets, "--config", f"study={study}"]
+    left_out = shutil.ignore_patterns("*.h5", "*.rejected.csv", "static_*.safetensors", "logs", "benchmarks")
+    for results in ROOT.glob(f"results/{study}*"):
+        shutil.copytree(results, folder / "results" / results.name, ignore=left_out)
     files = sorted(path for path in (folder / "results").rglob("*") if path.is_file())
     for age, path in enumerate(files):
         os.utime(path, (time.time() - 7 * age % 1000,) * 2)
-    assert planned(folder) == {}
-    with (folder / "results/mini/metrics/fcl_seed1.csv").open("a") as stream:
+    assert planned(folder, *asked) == {}
+    with (folder / f"results/{study}/metrics/fcl_seed1.csv").open("a") as stream:
         stream.write("\n")
-    jobs = planned(folder)
-    assert {"figure_03", "figure_08", "claims_table"} <= set(jobs) <= {*FIGURES, "claims_table", "report_page", "all"}
+    jobs = planned(folder, *asked)
+    follow = {*FIGURES, "claims_table", "report_page", "ablations_table", *targets}
+    assert {"figure_03", "figure_08", "claims_table"} <= set(jobs) <= follow
 
 
 def test_an_edit_of_a_script_counts_by_its_content(finished):

@@ -13,7 +13,9 @@ import typer
 
 Model = Annotated[
     Path,
-    typer.Argument(help="Model file (.safetensors) with its card (.json) beside it, or a shipped model's name: mini."),
+    typer.Argument(
+        help="Model file (.safetensors) with its card (.json) beside it, or a shipped model's name: embedded, mini."
+    ),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, ...; auto takes a GPU where there is one.")]
 Precision = Annotated[Literal["float32", "float64"], typer.Option("--dtype", help="Precision of the computation.")]

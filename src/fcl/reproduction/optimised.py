@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from fcl.claims.measured import NotEvaluated
 from fcl.claims.results import Results
 from fcl.claims.shapes import SUBSETS
@@ -25,7 +27,7 @@ def _relative(results: Results, subset: str, lam: float, quantity: str) -> dict[
 
 def savings(results: Results, saving: float, penalty: float) -> str:
     """Pairs saved and change of the force error, each subset and lambda; ``saving`` and ``penalty`` are the paper's."""
-    rows, reached = [], []
+    rows, reached, in_the_mean = [], [], []
     for subset in SUBSETS:
         for lam in LAMBDAS:
             try:
@@ -36,11 +38,13 @@ def savings(results: Results, saving: float, penalty: float) -> str:
             rows.append((subset, _label(lam), mean_text(saved, "{:.1%}"), mean_text(error, "{:+.2%}")))
             if subset == MOLCRYS and min(saved.values()) > saving and max(error.values()) < penalty:
                 reached.append(f"λ = {_label(lam)}")
+            if subset == MOLCRYS and np.mean([*saved.values()]) > saving and np.mean([*error.values()]) < penalty:
+                in_the_mean.append(f"λ = {_label(lam)}")
     if not rows:
         raise NotEvaluated("no subset was calibrated")
     sentence = (
         f"More than {saving:.0%} of the pairs of {MOLCRYS} are saved for less than {penalty:.0%} of force RMSE, with "
-        f"every seed, at: {listed(reached, 'no λ')}."
+        f"every seed, at: {listed(reached, 'no λ')}; in the mean over seeds at: {listed(in_the_mean, 'no λ')}."
     )
     return f"{sentence}\n\n{table(('subset', 'λ', 'pairs saved', 'change of force RMSE'), rows)}"
 

@@ -13,7 +13,7 @@ from fcl.tables.common import markdown
 def mean_text(values: Mapping[int, float], pattern: str = "{:.0f}", scale: float = 1.0) -> str:
     """Mean ± standard deviation over seeds; the mean alone for a single seed."""
     mean, deviation = mean_and_deviation({seed: scale * value for seed, value in values.items()})
-    return pattern.format(mean) + ("" if deviation is None else f" ± {pattern.format(deviation)}")
+    return pattern.format(mean) + ("" if deviation is None else f" ± {pattern.format(deviation).lstrip('+')}")
 
 
 def difference_text(difference: Difference, pattern: str = "{:+.0f}", scale: float = 1.0) -> str:
