@@ -96,7 +96,7 @@ def test_what_a_study_changes():
 def test_ablations_of_the_shipped_study_share_all_but_fcl():
     config = load_config(ROOT / "config.yaml")
     ablations = bases.derived(config.studies, "embedded", "ablation")
-    assert len(ablations) == 5
+    assert len(ablations) == 4
     for name in ablations:
         assert bases.changes(config, name)
         assert bases.owner_of_pretrained(config, name) == "embedded"

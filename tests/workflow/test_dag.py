@@ -71,10 +71,10 @@ def test_embedded_plans_the_whole_protocol_with_three_seeds_calibrated(tree):
 @pytest.mark.parametrize(
     ("target", "jobs"),
     [
-        # three seeds of the study and of five ablations; one of them reaches farther and has stores of its own
+        # three seeds of the study and of four ablations; one of them reaches farther and has stores of its own
         (
             "ablations",
-            {"build_store": 6, "pretrain": 1, "train_fcl": 18, "evaluate_cutoffs": 18, "diatomic_curves": 18},
+            {"build_store": 6, "pretrain": 1, "train_fcl": 15, "evaluate_cutoffs": 15, "diatomic_curves": 15},
         ),
         ("learning_curve", {"build_store": 9, "train_static": 9, "evaluate_cutoffs": 9}),
         ("repeat", {"build_store": 3, "pretrain": 1, "train_fcl": 1, "evaluate_cutoffs": 1}),
