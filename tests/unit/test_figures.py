@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from fcl.figures import figure_03, figure_04, figure_05, figure_08, figure_09, figure_10
-from fcl.figures.common import over_seeds
+from fcl.figures.common import over_seeds, seeds_note
 from fcl.figures.diatomics import energy_limits
 from figure_examples import (
     PAIRS,
@@ -201,3 +201,11 @@ def test_energy_limits_leave_out_single_spikes():
     low, high = energy_limits(pd.Series([-0.1] * 99 + [500.0]))
     assert low < -0.1
     assert 0.0 < high < 1.0
+
+
+@pytest.mark.parametrize(
+    ("seeds", "note"),
+    [([], ""), ([1], ""), ([3, 3], "; mean ± s.d. of 3 seeds"), ([2, 3], "; mean ± s.d. of 2 to 3 seeds")],
+)
+def test_titles_say_how_many_seeds_error_bars_are_of(seeds, note):
+    assert seeds_note(pd.DataFrame({"seeds": seeds})) == note

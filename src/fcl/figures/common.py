@@ -112,8 +112,9 @@ def spread(table: pd.DataFrame, value: str) -> np.ndarray | None:
 
 def seeds_note(table: pd.DataFrame) -> str:
     """What the error bars are, for the end of a title; empty where there is one seed."""
-    seeds = int(table["seeds"].max()) if len(table) else 0
-    return f"; mean ± s.d. of {seeds} seeds" if seeds > 1 else ""
+    fewest, most = (int(table["seeds"].min()), int(table["seeds"].max())) if len(table) else (0, 0)
+    seeds = f"{most}" if fewest == most else f"{fewest} to {most}"
+    return f"; mean ± s.d. of {seeds} seeds" if most > 1 else ""
 
 
 def save(figure: Figure, png: PathLike, pdf: PathLike) -> None:
