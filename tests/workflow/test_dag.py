@@ -76,7 +76,8 @@ def test_embedded_plans_the_whole_protocol_with_three_seeds_calibrated(tree):
             "ablations",
             {"build_store": 6, "pretrain": 1, "train_fcl": 15, "evaluate_cutoffs": 15, "diatomic_curves": 15},
         ),
-        ("learning_curve", {"build_store": 9, "train_static": 9, "evaluate_cutoffs": 9}),
+        # three seeds of the study, two of each part of its data
+        ("learning_curve", {"build_store": 9, "train_static": 7, "evaluate_cutoffs": 7}),
         ("repeat", {"build_store": 3, "pretrain": 1, "train_fcl": 1, "evaluate_cutoffs": 1}),
     ],
 )
