@@ -57,7 +57,8 @@ def test_a_section_says_what_its_numbers_show(page):
     assert "The error falls from 4 to 5 Å, falls from 5 to 6 Å and rises from 6 to 7 Å." in upturn
     assert "Curves turn most often at 7 Å." in section(page, "Oscillation of diatomic curves")
     saved = section(page, "Fewer pairs by optimised cutoffs")
-    assert "with every seed, at: λ = 1e-3, λ = 1e-4 and λ = 1e-6; in the mean over seeds at: λ = 1e-3, λ" in saved
+    assert "with every seed, at: λ = 1e-3, λ = 1e-4 and λ = 1e-6; in the mean" in saved
+    assert "; in the mean over seeds at: λ = 1e-3, λ = 1e-4 and λ = 1e-6." in saved  # one seed: the same
     orders = section(page, "Orderings of cutoffs among subsets")
     assert "H in SHIFTML-molfrags and MC2D" in orders
 

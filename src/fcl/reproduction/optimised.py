@@ -36,10 +36,11 @@ def savings(results: Results, saving: float, penalty: float) -> str:
                 continue
             saved = {seed: -value for seed, value in pairs.items()}
             rows.append((subset, _label(lam), mean_text(saved, "{:.1%}"), mean_text(error, "{:+.2%}")))
-            if subset == MOLCRYS and min(saved.values()) > saving and max(error.values()) < penalty:
-                reached.append(f"λ = {_label(lam)}")
-            if subset == MOLCRYS and np.mean([*saved.values()]) > saving and np.mean([*error.values()]) < penalty:
-                in_the_mean.append(f"λ = {_label(lam)}")
+            if subset == MOLCRYS:
+                if min(saved.values()) > saving and max(error.values()) < penalty:
+                    reached.append(f"λ = {_label(lam)}")
+                if np.mean([*saved.values()]) > saving and np.mean([*error.values()]) < penalty:
+                    in_the_mean.append(f"λ = {_label(lam)}")
     if not rows:
         raise NotEvaluated("no subset was calibrated")
     sentence = (
