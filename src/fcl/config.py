@@ -369,6 +369,9 @@ class Config(Section):
     """The whole of ``config.yaml``."""
 
     study: str = Field(description="the study that a run without arguments makes")
+    from_record: bool = Field(
+        False, description="draw figures, tables, claims and report from record/<study>/; nothing is trained"
+    )
     protocol: Protocol
     studies: dict[Annotated[str, Field(pattern=STUDY_NAME)], dict[str, Any]]
     resources: ResourceSettings

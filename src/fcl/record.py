@@ -1,84 +1,111 @@
-"""Results of record: whether they are made from the files beside them, by the checksums in their run manifests.
+"""The record of a study: the numbers and pictures of a finished run and all of its run manifests, to be committed.
 
-python -m fcl.record results/mini      lists what is not, and fails where there is any
-
-The times of files mean nothing in a clone. Where Snakemake has no records of its own yet, `settle_times` gives the
-results times that say what the checksums say, so that nothing is made again that is what it was made from.
+``results/<study>/`` is what a run writes, ``record/<study>/`` what is kept of it under the same names. Figures, tables,
+claims and the report are drawn from either: `numbers_root` says from which.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from fcl.files import sha256_file
+from fcl.files import sha256_file, write_text
+from fcl.manifests import COLLECTED, read_manifests
+
+PathLike = str | os.PathLike[str]
+RUNS, RECORDS = "results", "record"
+NUMBERS = (
+    "metrics/*.csv", "metrics/history/*.csv", "diatomics/*.csv", "calibration/*.json", "calibration/*_metrics.csv",
+    "unlabelled/*.json", "unlabelled/*_metrics.csv", "validation/*.json", "cost/*.csv", "data/*.csv", "data/*.json",
+    "figures/*.csv", "tables/*.csv", "claims.csv", "ablations.csv",
+)  # fmt: skip
+PAGES = ("tables/*.md", "claims.md", "ablations.md", "report.md")
+PICTURES = ("figures/*.png", "training.png")
 
 
-def outdated(folder: Path) -> Iterator[tuple[Path, Path]]:
-    """(run manifest, input) for each input that is there but is not the file that the result was made from.
+def numbers_root(from_record: bool) -> str:
+    """The folder of the studies whose numbers figures, tables, claims and the report are made of."""
+    return RECORDS if from_record else RUNS
 
-    Inputs that are not there (stores, weights) cannot be compared and are left out. ValueError names a manifest that
-    cannot be read.
+
+def check_record(root: Path, study: str) -> None:
+    """FileNotFoundError with a sentence where there is no record of ``study`` below ``root``."""
+    if not (root / study / COLLECTED).is_file():
+        there = ", ".join(sorted(path.parent.name for path in root.glob(f"*/{COLLECTED}"))) or "none"
+        raise FileNotFoundError(
+            f"from_record: {root / study} holds no record (no {COLLECTED}); records are there of: {there}. Without "
+            "from_record the study is run"
+        )
+
+
+def recorded_files(run: Path, pictures: Sequence[str] | None = None) -> list[Path]:
+    """The files of a run that its record holds, relative to it.
+
+    With ``pictures`` (names such as ``fig03``) the record holds the numbers and these pictures only; ValueError names
+    one that the run does not have.
     """
-    checksums: dict[Path, str] = {}
-    for manifest in sorted(Path(folder).rglob("*.manifest.json")):
-        try:
-            inputs = json.loads(manifest.read_text(encoding="utf-8"))["inputs"].values()
-            recorded = [(Path(entry["file"]), entry["sha256"]) for entry in inputs]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{manifest}: not a run manifest ({error})") from None
-        for file, checksum in recorded:
-            if not file.is_file():
+    patterns = NUMBERS if pictures is not None else (*NUMBERS, *PAGES, *PICTURES)
+    found = {path for pattern in patterns for path in run.glob(pattern) if not path.name.endswith(".manifest.json")}
+    for name in pictures or ():
+        matches = [path for pattern in PICTURES for path in run.glob(pattern) if path.stem == name]
+        if not matches:
+            raise ValueError(f"{run}: there is no picture {name!r}")
+        found.update(matches)
+    return sorted(path.relative_to(run) for path in found)
+
+
+def outdated(folder: Path) -> Iterator[tuple[str, str]]:
+    """(run manifest, input) for each input in ``folder`` that is not the file that the result was made from.
+
+    Inputs that are not there (stores, weights of a record) cannot be compared and are left out.
+    """
+    checksums: dict[str, str] = {}
+    for manifest, content in read_manifests(folder).items():
+        for entry in content["inputs"].values():
+            root, _, inside = entry["file"].partition("/")
+            file = folder.parent / inside
+            if root not in (RUNS, RECORDS) or not file.is_file():
                 continue
-            if file not in checksums:
-                checksums[file] = sha256_file(file)
-            if checksums[file] != checksum:
-                yield manifest, file
+            if inside not in checksums:
+                checksums[inside] = sha256_file(file)
+            if checksums[inside] != entry["sha256"]:
+                yield manifest, inside
 
 
-def settle_times(folders: Iterable[Path]) -> None:
-    """Make all files below ``folders`` equally old, and inputs that have changed since newer than what they are in.
+def write_record(run: PathLike, record: PathLike, pictures: Sequence[str] | None = None) -> list[Path]:
+    """Replace ``record`` by the record of the finished ``run``; the files in it, relative to it.
 
-    All at once, as studies use each other's results. A folder whose manifests cannot be read, or whose files belong to
-    somebody else, keeps its times.
+    Raises:
+        FileNotFoundError: ``run`` has no run manifests.
+        ValueError: a result of ``run`` was not made from the files that are there now, or a picture is missing.
     """
-    now, changed = time.time(), set()
-    for folder in map(Path, folders):
-        with suppress(ValueError, OSError):
-            changed |= {file for _, file in outdated(folder)}
-            for file in sorted(folder.rglob("*")):
-                if file.is_file():
-                    os.utime(file, (now, now))
-    for file in changed:
-        with suppress(OSError):
-            os.utime(file, (now + 1, now + 1))
+    run, record = Path(run), Path(record)
+    manifests = read_manifests(run)
+    if not manifests:
+        raise FileNotFoundError(f"{run}: no run manifests; has this study been run?")
+    for manifest, file in outdated(run):
+        raise ValueError(f"{run / manifest}: {file} is not the file that this result was made from; run the study again")
+    files = recorded_files(run, pictures)
+    record.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{record.name}.", dir=record.parent) as scratch:
+        fresh = Path(scratch) / record.name
+        for file in files:
+            (fresh / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(run / file, fresh / file)
+        write_text(fresh / COLLECTED, collected(record.name, manifests))
+        if record.exists():
+            record.rename(Path(scratch) / "before")
+        fresh.rename(record)
+    return [*files, Path(COLLECTED)]
 
 
-def without_records(folder: Path) -> bool:
-    """Whether Snakemake has finished no job in ``folder`` (or whether its records are gone)."""
-    return not any(path.is_file() for path in (folder / ".snakemake/metadata").rglob("*"))
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Print which results of a study's folder are not made from the files beside them."""
-    parser = argparse.ArgumentParser(prog="python -m fcl.record", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("study", type=Path, help="folder of a finished study, such as results/mini")
-    folder = parser.parse_args(arguments).study
-    if not any(folder.rglob("*.manifest.json")):
-        parser.exit(1, f"error: {folder}: no run manifests; has this study been run?\n")
-    try:
-        lines = [f"{manifest}: {file} is not the file that it was made from" for manifest, file in outdated(folder)]
-    except ValueError as error:
-        parser.exit(1, f"error: {error}\n")
-    if lines:
-        parser.exit(1, "\n".join(lines) + "\n")
-    print(f"{folder}: every result is made from the files beside it")
-
-
-if __name__ == "__main__":
-    main()
+def collected(study: str, manifests: dict[str, dict[str, Any]]) -> str:
+    """All run manifests as one JSON text, a line per job."""
+    lines = [f"{json.dumps(name)}: {json.dumps(content, ensure_ascii=False)}" for name, content in manifests.items()]
+    body = ",\n".join(lines)
+    return f'{{"format": 1, "study": {json.dumps(study)}, "runs": {{\n{body}\n}}}}\n'

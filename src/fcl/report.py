@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -13,6 +12,7 @@ import pandas as pd
 from fcl.claims.table import claims_markdown, read_table
 from fcl.claims.verdicts import NOT_EVALUATED, data_difference
 from fcl.files import write_text
+from fcl.manifests import read_manifests
 from fcl.tables.common import Column, markdown, shown
 
 PathLike = str | os.PathLike[str]
@@ -34,11 +34,13 @@ RUN_TIMES = {
     "device": Column("device"),
 }
 MEBIBYTE = 2**20
+DRAWN = ("figures", "tables")
 
 
-def read_manifests(folder: PathLike) -> list[dict]:
-    """Every run manifest below ``folder``, by path; a study whose numbers were copied in may have none."""
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(folder).rglob("*.manifest.json"))]
+def manifests_of_numbers(folder: PathLike) -> list[dict]:
+    """Run manifests of the stages of a study; not those of figures, tables and pages, which are drawn from numbers."""
+    manifests = read_manifests(folder)
+    return [content for name, content in manifests.items() if Path(name).parts[0] not in DRAWN and "/" in name]
 
 
 def run_times(manifests: Iterable[dict]) -> pd.DataFrame:
@@ -121,11 +123,11 @@ def write_report(
         figures: the PNG files, in order, and ``captions``, the file of each one's caption.
         tables: the Markdown files of the tables, in order.
         page: the report (Markdown); its links are relative to it.
-        folder: the study's results; the run manifests below it give times and versions.
+        folder: the study's numbers, of a run or a record; its run manifests give times and versions.
         study, dataset, title, whole: name of the study, name and title of its data, and that none was left out.
     """
     table = read_table(claims)
-    manifests = read_manifests(folder)
+    manifests = manifests_of_numbers(folder)
     times = run_times(manifests)
     times_text = markdown(shown(times, RUN_TIMES)) if len(times) else "There are no run manifests beside the results."
     made_with = versions(manifests)

@@ -4,12 +4,12 @@
 rule claims_table:
     input:
         metrics=uniform_metrics,
-        histories=lambda w: results(study_of(w), "metrics/history/{model}.csv", model=fcl_models(study_of(w))),
-        diatomics=lambda w: results(study_of(w), "diatomics/{model}.csv", model=fcl_models(study_of(w))),
+        histories=lambda w: numbers(study_of(w), "metrics/history/{model}.csv", model=fcl_models(study_of(w))),
+        diatomics=lambda w: numbers(study_of(w), "diatomics/{model}.csv", model=fcl_models(study_of(w))),
         cutoffs=lambda w: calibrated(study_of(w), ".json"),
         calibrations=lambda w: calibrated(study_of(w), "_metrics.csv"),
-        neighbors="results/{study}/data/neighbors.csv",
-        elements="results/{study}/data/elements.csv",
+        neighbors=f"{NUMBERS}/{{study}}/data/neighbors.csv",
+        elements=f"{NUMBERS}/{{study}}/data/elements.csv",
         hyperparameters="results/{study}/tables/table02.csv",
         source="resources/claims.csv",
     output:

@@ -1,4 +1,6 @@
 # What the rules share: the study of a job, its settings, and what it asks of a scheduler. Rules are in the other files.
+# `results(...)` are files that a run writes; `numbers(...)` are those that figures, tables, claims and the report are made
+# of, which are read from record/ instead with --config from_record=true.
 import functools
 
 from fcl.adapter import export_source_path
@@ -6,7 +8,7 @@ from fcl.config_bases import changes, derived, owner_of_pretrained, owner_of_sta
 from fcl.config_checks import cutoff_label, lambda_label
 from fcl.dataset import load_data_manifest
 from fcl.provenance import adapter_digest
-from fcl.record import settle_times, without_records
+from fcl.record import check_record, numbers_root
 from fcl.selection import nearest_lambda, shown_subset, smallest_lambdas
 from snakemake.logging import logger
 
@@ -14,10 +16,12 @@ export_source_path(workflow.basedir)  # jobs import the library of this checkout
 
 STUDY = CONFIG.resolve(CONFIG.study)  # the study that the targets belong to
 
-if workflow.is_main_process and without_records(
-    Path()
-):  # a fresh clone: times mean nothing, checksums decide
-    settle_times(Path("results") / name for name in CONFIG.studies)
+NUMBERS = numbers_root(CONFIG.from_record)
+if CONFIG.from_record:
+    try:
+        check_record(Path(NUMBERS), STUDY.name)
+    except FileNotFoundError as error:
+        raise WorkflowError(str(error))
 
 
 wildcard_constraints:
@@ -151,6 +155,12 @@ def store_file(study, split):
     return f"results/{owner_of_store(CONFIG, study)}/stores/{split}.h5"
 
 
+def described_store(study, split):
+    """A file that says what a graph store holds: its run manifest, or the run manifests of the record."""
+    folder = f"{NUMBERS}/{owner_of_store(CONFIG, study)}"
+    return f"{folder}/manifest.json" if CONFIG.from_record else f"{folder}/stores/{split}.manifest.json"
+
+
 def stored(split):
     """Input function of a rule that needs the graph store of ``split``."""
     return lambda wildcards: store_file(wildcards.study, split)
@@ -179,7 +189,7 @@ def model_file(suffix, model=None):
 
 def metrics_files(study, models, folder="metrics"):
     """Errors of models at uniform cutoffs (or another table of each); a model that is the base's has the base's."""
-    return [f"results/{owner_of_model(study.name, model)}/{folder}/{model}.csv" for model in models]
+    return [f"{NUMBERS}/{owner_of_model(study.name, model)}/{folder}/{model}.csv" for model in models]
 
 
 def evaluated_cutoffs(wildcards):
@@ -216,14 +226,19 @@ def models(study):
 
 
 def results(study, pattern, **values):
-    """Files of a study, e.g. ``results(STUDY, "models/{model}.json", model=[...])``."""
+    """Files that a run of a study writes, e.g. ``results(STUDY, "figures/{name}.png", name=[...])``."""
     return expand(f"results/{study.name}/{pattern}", **values)
+
+
+def numbers(study, pattern, **values):
+    """Files of numbers that figures, tables, claims and the report are made of."""
+    return expand(f"{NUMBERS}/{study.name}/{pattern}", **values)
 
 
 def calibrated(study, suffix, subsets=None, lambdas=None, seeds=None):
     """A file of each calibration, or of those of some subsets, lambdas and seeds: subset x lambda x seed."""
     calibration = study.calibration
-    return results(
+    return numbers(
         study,
         f"calibration/{{subset}}_lambda{{lam}}_seed{{seed}}{suffix}",
         subset=calibration.subsets if subsets is None else subsets,
@@ -255,7 +270,7 @@ def validated(study, stage):
     """The results of one stage of the comparison, a file a subset; none where the study leaves the stage out."""
     wanted = stage == "statics" or getattr(study.validation, stage) is not None
     return (
-        results(study, f"validation/{{subset}}_{stage}.json", subset=study.validation.subsets)
+        numbers(study, f"validation/{{subset}}_{stage}.json", subset=study.validation.subsets)
         if wanted
         else []
     )
@@ -263,7 +278,7 @@ def validated(study, stage):
 
 def unlabelled(study, suffix):
     """A file of each calibration without labels: subset x lambda x seed."""
-    return results(
+    return numbers(
         study,
         f"unlabelled/{{subset}}_lambda{{lam}}_seed{{seed}}{suffix}",
         subset=study.calibration.subsets,
@@ -326,7 +341,7 @@ def uniform_metrics(wildcards):
 
 def diatomic_tables(wildcards):
     study = study_of(wildcards)
-    return results(study, "diatomics/{model}.csv", model=fcl_models(study))
+    return numbers(study, "diatomics/{model}.csv", model=fcl_models(study))
 
 
 def calibrations_at_one_lambda(wildcards, *subsets):
@@ -392,7 +407,7 @@ def compared(wildcards):
         file
         for study in studies
         for folder in ("metrics", "diatomics")
-        for file in results(study, f"{folder}/{{model}}.csv", model=fcl_models(study))
+        for file in numbers(study, f"{folder}/{{model}}.csv", model=fcl_models(study))
     ]
 
 

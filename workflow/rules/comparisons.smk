@@ -19,8 +19,8 @@ rule ablations_table:
         mem_mb=memory("tables"),
         runtime=minutes("tables"),
     params:
-        base=lambda w: f"results/{w.study}",
-        ablations=lambda w: {study.name: f"results/{study.name}" for study in made_for(w, "ablation")},
+        base=lambda w: f"{NUMBERS}/{w.study}",
+        ablations=lambda w: {study.name: f"{NUMBERS}/{study.name}" for study in made_for(w, "ablation")},
         changes=lambda w: {study.name: changes(CONFIG, study.name) for study in made_for(w, "ablation")},
         title=lambda w: data_manifest(w).title,
         code=source_digest("fcl.comparisons:write_ablations"),
@@ -34,8 +34,7 @@ rule learning_curve_figure:
     input:
         metrics=lambda w: [metrics_files(study, [model])[0] for study, model in learning_models(w)],
         stores=lambda w: [
-            store_file(study.name, "train").replace(".h5", ".manifest.json")
-            for study, _ in learning_models(w)
+            described_store(study.name, "train") for study, _ in learning_models(w)
         ],
     output:
         png="results/{study}/figures/learning_curve.png",

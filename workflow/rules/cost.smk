@@ -73,7 +73,7 @@ rule measure_wall_clock:
 
 rule figure_wall_clock:
     input:
-        measured="results/{study}/cost/wall_clock.csv",
+        measured=f"{NUMBERS}/{{study}}/cost/wall_clock.csv",
     output:
         **named_figure_files("wall_clock", "measured time and memory"),
     log:
@@ -95,7 +95,7 @@ rule figure_wall_clock:
 
 rule table_wall_clock:
     input:
-        measured="results/{study}/cost/wall_clock.csv",
+        measured=f"{NUMBERS}/{{study}}/cost/wall_clock.csv",
     output:
         **named_table_files("wall_clock", "measured time and memory", "../report/wall_clock.rst"),
     log:

@@ -31,4 +31,4 @@ rule diatomic_curves:
 
 rule diatomics_all:
     input:
-        results(STUDY, "diatomics/{model}.csv", model=fcl_models(STUDY)),
+        numbers(STUDY, "diatomics/{model}.csv", model=fcl_models(STUDY)),

@@ -3,7 +3,7 @@
 
 rule figure_01:
     input:
-        example="results/{study}/data/example.json",
+        example=f"{NUMBERS}/{{study}}/data/example.json",
         cutoffs=lambda w: calibrations_at_one_lambda(w, shown_subset(study_of(w).calibration.subsets))[0],
     output:
         **figure_files("01", "1: the model, drawn from data"),

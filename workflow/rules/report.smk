@@ -28,7 +28,7 @@ rule report_page:
         mem_mb=memory("tables"),
         runtime=minutes("tables"),
     params:
-        folder=lambda w: f"results/{w.study}",
+        folder=lambda w: f"{NUMBERS}/{w.study}",
         dataset=lambda w: data_manifest(w).name,
         title=lambda w: data_manifest(w).title,
         whole=whole_data,

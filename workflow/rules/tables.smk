@@ -46,7 +46,7 @@ rule table_02:
 
 rule table_03:
     input:
-        neighbors="results/{study}/data/neighbors.csv",
+        neighbors=f"{NUMBERS}/{{study}}/data/neighbors.csv",
         claims="resources/claims.csv",
     output:
         **table_files("03", "3: average neighbours"),
@@ -69,7 +69,7 @@ rule table_03:
 
 rule table_04:
     input:
-        elements="results/{study}/data/elements.csv",
+        elements=f"{NUMBERS}/{{study}}/data/elements.csv",
         claims="resources/claims.csv",
     output:
         **table_files("04", "4: elements of the molecular crystals"),

@@ -31,9 +31,14 @@ MARKERS = ("o", "s", "^", "D", "v")
 
 
 def structures_of(manifest: PathLike) -> int:
-    """Training structures, from the run manifest of a graph store; ValueError names a file that does not say."""
+    """Training structures, from the run manifest of a graph store, or from the collected ones of a record.
+
+    ValueError names a file that does not say.
+    """
     try:
-        return int(json.loads(Path(manifest).read_text(encoding="utf-8"))["extra"]["structures"])
+        content = json.loads(Path(manifest).read_text(encoding="utf-8"))
+        store = content["runs"]["stores/train.manifest.json"] if "runs" in content else content
+        return int(store["extra"]["structures"])
     except (KeyError, TypeError) as error:
         raise ValueError(f"{manifest}: says nothing of extra.structures ({error})") from None
 

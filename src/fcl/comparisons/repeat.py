@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from pathlib import Path
 
 import pandas as pd
 
 from fcl.claims.measured import NotEvaluated
+from fcl.manifests import read_manifests
 
 PathLike = str | os.PathLike[str]
 MODEL = "fcl_seed{seed}"
@@ -24,12 +24,12 @@ def history_digest(path: PathLike) -> str:
     return hashlib.sha256(table.to_csv(index=False, lineterminator="\n").encode()).hexdigest()
 
 
-def weights_digest(manifest: PathLike) -> str:
-    """SHA-256 of the weights, from the run manifest of a training."""
-    manifest = Path(manifest)
-    if not manifest.is_file():
-        raise NotEvaluated(f"{manifest.name} is missing")
-    return json.loads(manifest.read_text(encoding="utf-8"))["extra"]["weights_sha256"]
+def weights_digest(folder: PathLike, model: str) -> str:
+    """SHA-256 of the weights of ``model``, from the run manifests of a study's folder."""
+    manifest = read_manifests(folder).get(f"models/{model}.manifest.json")
+    if manifest is None:
+        raise NotEvaluated(f"{model}.manifest.json is missing")
+    return manifest["extra"]["weights_sha256"]
 
 
 def repeated_digests(first: PathLike, second: PathLike, seed: int) -> dict[str, tuple[str, str]]:
@@ -41,5 +41,5 @@ def repeated_digests(first: PathLike, second: PathLike, seed: int) -> dict[str, 
             raise NotEvaluated(f"the study {folder.name} has not been run")
     return {
         "validation history": tuple(history_digest(folder / f"metrics/history/{model}.csv") for folder in folders),
-        "weights": tuple(weights_digest(folder / f"models/{model}.manifest.json") for folder in folders),
+        "weights": tuple(weights_digest(folder, model) for folder in folders),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from cycler import cycler
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.style import context as style_context
+from PIL import Image
 
 from fcl.files import atomic_path, write_csv
 
@@ -29,6 +31,7 @@ ANGSTROM = "Å"
 FORCE_RMSE_LABEL = f"force RMSE (meV/{ANGSTROM})"
 ENERGY_RMSE_LABEL = "energy RMSE (meV/atom)"
 PAIRS_LABEL = "pairs per atom"
+LARGEST_PNG = 150_000  # bytes; the record of a study is committed
 
 
 def read_tables(files: Sequence[PathLike], columns: Sequence[str]) -> pd.DataFrame:
@@ -118,11 +121,26 @@ def seeds_note(table: pd.DataFrame) -> str:
 
 
 def save(figure: Figure, png: PathLike, pdf: PathLike) -> None:
-    """Write a figure as PNG (300 dpi) and PDF, each atomically and without time stamps or versions."""
+    """Write a figure as PNG (200 dpi, a palette, at most `LARGEST_PNG`) and PDF, each atomically and without dates."""
     with atomic_path(png) as temporary:
-        figure.savefig(temporary, format="png", metadata={"Software": None})
+        temporary.write_bytes(_small_png(figure))
     with atomic_path(pdf) as temporary:
         figure.savefig(temporary, format="pdf", metadata={"CreationDate": None, "Producer": None, "Creator": None})
+
+
+def _small_png(figure: Figure) -> bytes:
+    """The figure as PNG with as many colours as `LARGEST_PNG` allows, and with the fewest where none is small enough."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png")
+    with Image.open(drawn) as image:
+        pixels, dpi = image.convert("RGB"), image.info["dpi"]
+    for colours in (256, 128, 64, 32):
+        packed = io.BytesIO()
+        palette = pixels.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        palette.save(packed, format="png", optimize=True, dpi=dpi)
+        if packed.tell() <= LARGEST_PNG:
+            break
+    return packed.getvalue()
 
 
 def save_table(table: pd.DataFrame, png: PathLike, csv: PathLike | None) -> None:
