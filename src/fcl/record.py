@@ -69,8 +69,8 @@ def outdated(folder: Path) -> Iterator[tuple[str, str]]:
         for entry in content["inputs"].values():
             root, _, inside = entry["file"].partition("/")
             file = folder.parent / inside
-            if root not in (RUNS, RECORDS) or not file.is_file():
-                continue
+            if root not in (RUNS, RECORDS) or file.name == COLLECTED or not file.is_file():
+                continue  # the collected manifests name themselves where something was drawn from a record
             if inside not in checksums:
                 checksums[inside] = sha256_file(file)
             if checksums[inside] != entry["sha256"]:
@@ -89,7 +89,9 @@ def write_record(run: PathLike, record: PathLike, pictures: Sequence[str] | None
     if not manifests:
         raise FileNotFoundError(f"{run}: no run manifests; has this study been run?")
     for manifest, file in outdated(run):
-        raise ValueError(f"{run / manifest}: {file} is not the file that this result was made from; run the study again")
+        raise ValueError(
+            f"{run / manifest}: {file} is not the file that this result was made from; run the study again"
+        )
     files = recorded_files(run, pictures)
     record.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{record.name}.", dir=record.parent) as scratch:

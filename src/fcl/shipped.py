@@ -16,10 +16,10 @@ FOLDER = Path(__file__).parent / "shipped_files"
 
 #: Models by name, and what each is. Their files are NAME.safetensors and NAME.json in `FOLDER`.
 MODELS = {
-    "embedded": "FCL model of seed 1 of the study embedded: the paper's schedule, shortened, on 384 structures of the "
-    "embedded PBEsol set (not MAD); not for science",
-    "mini": "FCL model of seed 1 of the mini study: trained for minutes on the embedded PBEsol set (not MAD), to try "
-    "things with; not for science",
+    "embedded": "FCL model of seed 1 of the record of the study embedded: the paper's schedule, shortened, on 384 "
+    "structures of the embedded PBEsol set (not MAD); not for science",
+    "mini": "FCL model of seed 1 of the mini study as it was before November 2026, with 16 + 40 epochs on the embedded "
+    "PBEsol set (not MAD), to try things with; not for science",
 }
 SPLITS = ("train", "val", "test")
 

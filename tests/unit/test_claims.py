@@ -19,7 +19,7 @@ from fcl.download import load_data_manifest
 
 ROOT = Path(__file__).parents[2]
 CLAIMS = ROOT / "resources/claims.csv"
-RECORDS = [ROOT / "results/mini", ROOT / "results/embedded"]
+RECORDS = [ROOT / "record/mini", ROOT / "record/embedded"]
 MAD = {"dataset": PAPER_DATA, "whole": True}
 OTHER = {"dataset": "toy", "whole": True}
 

@@ -141,7 +141,7 @@ def test_what_cannot_be_read_is_not_written(tmp_path):
 def test_the_files_of_the_study_are_cutoffs_files():
     from pathlib import Path
 
-    files = list((Path(__file__).parents[2] / "results/mini/calibration").glob("*_seed?.json"))
+    files = list((Path(__file__).parents[2] / "record/embedded/calibration").glob("*_seed?.json"))
     if not files:
         pytest.skip("the mini study has not been run here")
     for path in files:

@@ -24,7 +24,7 @@ def make_targets():
 
 def test_it_opens_with_a_picture_and_two_commands():
     before, after = README.split("## Two commands")
-    assert re.search(r"!\[.+\]\(results/embedded/figures/fig0[35]\.png\)", before)
+    assert re.search(r"!\[.+\]\(record/embedded/figures/fig0[35]\.png\)", before)
     assert blocks("sh")[0] == "make mini\nmake test\n"
     assert after.index("make mini") < after.index("snakemake")
 
@@ -75,7 +75,7 @@ def test_snakemake_targets_named_exist():
 def test_links_lead_to_files():
     links = re.findall(r"\]\((?!https?://)([^)#]+)\)", README)
     assert "LICENSE" in links
-    missing = [link for link in links if not (ROOT / link).exists() and not link.startswith("results/")]
+    missing = [link for link in links if not (ROOT / link).exists()]
     assert missing == []
 
 
@@ -88,7 +88,7 @@ def test_python_is_valid_and_its_imports_exist(code):
 
 
 def test_the_figure_is_redrawn_from_the_committed_numbers(tmp_path, monkeypatch):
-    (tmp_path / "results").symlink_to(ROOT / "results")
+    (tmp_path / "record").symlink_to(ROOT / "record")
     monkeypatch.chdir(tmp_path)
     code = next(code for code in blocks("python") if "figure_05" in code)
     exec(compile(code, "README.md", "exec"), {})

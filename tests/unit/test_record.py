@@ -1,100 +1,117 @@
-"""Results of record: whether they are made from the files beside them, and what times a clone's files get."""
+"""Records: what is kept of a run, that it was made from the files beside it, and what the committed ones hold."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from fcl import record
+from fcl.cli import app
 from fcl.files import sha256_file
+from fcl.manifests import read_manifests
 
 ROOT = Path(__file__).resolve().parents[2]
+STUDIES = sorted(path.parent for path in (ROOT / "record").glob("*/manifest.json"))
+LARGEST_PNG, LARGEST_RECORD = 150_000, 10_000_000  # bytes
 
 
 @pytest.fixture
-def study(tmp_path, monkeypatch):
-    """A figure made from a table that was made from a store that is not there; the table looks newest."""
+def run(tmp_path, monkeypatch):
+    """A run: a figure made from a table that was made from a store."""
     monkeypatch.chdir(tmp_path)
     folder = Path("results/toy")
-    for name in ("metrics/a.csv", "figures/fig.png"):
+    for name in ("metrics/a.csv", "figures/fig01.png", "figures/fig02.png", "figures/fig01.pdf", "stores/test.h5",
+                 "models/a.safetensors", "calibration/a.json", "calibration/a_history.csv", "report.md",
+                 "tables/table01.tex", "tables/table01.md", "tables/table01.csv", "logs/a.log"):  # fmt: skip
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name)
-    (folder / "figures/fig.csv").write_text("1")
-    table = {"file": "results/toy/metrics/a.csv", "sha256": sha256_file(folder / "metrics/a.csv")}
-    store = {"file": "results/toy/stores/test.h5", "sha256": "0"}
-    for name, entry in (("metrics/a", store), ("figures/fig", table)):
-        (folder / f"{name}.manifest.json").write_text(json.dumps({"inputs": {"x": entry}}))
-    os.utime(folder / "figures/fig.png", (1, 1))
+    for name, file in (("metrics/a", "stores/test.h5"), ("figures/fig01", "metrics/a.csv")):
+        entry = {"file": f"results/toy/{file}", "sha256": sha256_file(folder / file)}
+        (folder / f"{name}.manifest.json").write_text(json.dumps({"stage": name, "inputs": {"x": entry}}))
     return folder
 
 
-def times(folder):
-    return {path.name: path.stat().st_mtime for path in folder.rglob("*") if path.is_file()}
+def files_in(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file())
 
 
-def test_results_that_agree_become_equally_old(study):
+def test_numbers_pages_pictures_and_one_manifest_are_kept(run):
+    written = record.write_record(run, "record/toy")
+    kept = ["calibration/a.json", "figures/fig01.png", "figures/fig02.png", "manifest.json", "metrics/a.csv",
+            "report.md", "tables/table01.csv", "tables/table01.md"]  # fmt: skip
+    assert files_in("record/toy") == kept == sorted(path.as_posix() for path in written)
+    assert (Path("record/toy") / "metrics/a.csv").read_bytes() == (run / "metrics/a.csv").read_bytes()
+    assert read_manifests("record/toy") == read_manifests(run) != {}
+    assert list(record.outdated(Path("record/toy"))) == []
+
+
+def test_a_small_record_has_numbers_and_the_pictures_named(run):
+    record.write_record(run, "record/toy")
+    record.write_record(run, "record/toy", ["fig02"])  # in place of the other one
+    kept = ["calibration/a.json", "figures/fig02.png", "manifest.json", "metrics/a.csv", "tables/table01.csv"]
+    assert files_in("record") == [f"toy/{name}" for name in kept]
+    with pytest.raises(ValueError, match="results/toy: there is no picture 'fig07'"):
+        record.write_record(run, "record/toy", ["fig07"])
+    assert files_in("record") == [f"toy/{name}" for name in kept]
+
+
+def test_a_result_that_was_made_from_another_file_is_not_recorded(run):
+    (run / "metrics/a.csv").write_text("other")
+    with pytest.raises(ValueError, match=r"fig01\.manifest\.json: toy/metrics/a\.csv is not the file"):
+        record.write_record(run, "record/toy")
+    assert not Path("record/toy").exists()
+
+
+def test_what_is_no_run(tmp_path, run):
+    with pytest.raises(FileNotFoundError, match="no run manifests; has this study been run"):
+        record.write_record(tmp_path / "none", "record/none")
+    (run / "metrics/b.manifest.json").write_text("half")
+    with pytest.raises(ValueError, match=r"b\.manifest\.json: not a run manifest"):
+        record.write_record(run, "record/toy")
+    Path("record/bad").mkdir(parents=True)
+    Path("record/bad/manifest.json").write_text("{}")
+    with pytest.raises(ValueError, match="'runs' is missing"):
+        read_manifests("record/bad")
+    Path("record/bad/manifest.json").write_text("[]")
+    with pytest.raises(ValueError, match="but list"):
+        read_manifests("record/bad")
+
+
+def test_a_record_that_is_not_there_is_named(run):
+    assert record.numbers_root(False) == "results" and record.numbers_root(True) == "record"
+    with pytest.raises(FileNotFoundError, match="record/mini holds no record .*; records are there of: none"):
+        record.check_record(Path("record"), "mini")
+    record.write_record(run, "record/toy")
+    with pytest.raises(FileNotFoundError, match="records are there of: toy"):
+        record.check_record(Path("record"), "mini")
+    record.check_record(Path("record"), "toy")
+
+
+def test_the_command(run):
+    done = CliRunner().invoke(app, ["record", str(run), "record/toy", "--picture", "fig01"])
+    assert done.exit_code == 0 and done.output.startswith("record/toy: 5 files, 0.0 MB")
+    done = CliRunner().invoke(app, ["record", "results/none", "record/none"])
+    assert done.exit_code == 1 and "has this study been run?" in done.output
+
+
+def test_records_are_there():
+    assert {"embedded", "mini"} <= {path.name for path in STUDIES}
+    assert not list((ROOT / "record").rglob("*.manifest.json"))
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.name)
+def test_committed_results_are_made_from_the_committed_files(study):
     assert list(record.outdated(study)) == []
-    record.settle_times([study])
-    assert len(set(times(study).values())) == 1
+    manifests = read_manifests(study)
+    assert manifests
+    for content in manifests.values():
+        assert content["study"] == study.name and content["versions"]["python"] and content["device"]
+        assert content["seconds"] >= 0 and content["peak_memory_bytes"] > 0
 
 
-def test_studies_that_use_each_other_become_equally_old(study):
-    other = Path("results/other/figures")
-    other.mkdir(parents=True)
-    (other / "fig.csv").write_text("2")
-    record.settle_times(Path("results") / name for name in ("toy", "none", "other"))
-    assert len(set(times(Path("results")).values())) == 1
-    (other / "fig.csv").write_text("3")  # which toy was made from, and which comes later
-    entry = {"file": "results/other/figures/fig.csv", "sha256": "0"}
-    (study / "figures/fig.manifest.json").write_text(json.dumps({"inputs": {"x": entry}}))
-    record.settle_times(Path("results") / name for name in ("toy", "other"))
-    assert (other / "fig.csv").stat().st_mtime > (study / "figures/fig.png").stat().st_mtime
-
-
-def test_an_input_that_has_changed_becomes_newer(study):
-    (study / "metrics/a.csv").write_text("other")
-    os.utime(study / "metrics/a.csv", (1, 1))
-    assert list(record.outdated(study)) == [(study / "figures/fig.manifest.json", study / "metrics/a.csv")]
-    record.settle_times([study])
-    found = times(study)
-    assert found.pop("a.csv") > max(found.values())
-    assert len(set(found.values())) == 1
-
-
-def test_a_manifest_that_is_none_leaves_the_times(study, capsys):
-    (study / "figures/fig.manifest.json").write_text("fig.manifest.json")
-    before = times(study)
-    with pytest.raises(ValueError, match=r"fig\.manifest\.json: not a run manifest"):
-        list(record.outdated(study))
-    record.settle_times([study])
-    assert times(study) == before
-    with pytest.raises(SystemExit):
-        record.main([str(study)])
-    assert "not a run manifest" in capsys.readouterr().err
-
-
-def test_the_command(study, tmp_path, capsys):
-    record.main([str(study)])
-    assert "every result is made from the files beside it" in capsys.readouterr().out
-    (study / "metrics/a.csv").write_text("other")
-    for folder, words in ((study, "metrics/a.csv is not the file that it was made from"), (tmp_path / "x", "has this")):
-        with pytest.raises(SystemExit):
-            record.main([str(folder)])
-        assert words in capsys.readouterr().err
-
-
-def test_records_of_snakemake(tmp_path):
-    assert record.without_records(tmp_path)
-    (tmp_path / ".snakemake/metadata").mkdir(parents=True)  # a dry run leaves the folder
-    assert record.without_records(tmp_path)
-    (tmp_path / ".snakemake/metadata/eA").write_text("{}")
-    assert not record.without_records(tmp_path)
-
-
-@pytest.mark.parametrize("study", ["mini", "embedded"])
-def test_the_committed_results_are_made_from_each_other(study, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    if not Path("results", study).is_dir():
-        pytest.skip(f"the study {study} has not been run here")
-    assert [f"{manifest}: {file}" for manifest, file in record.outdated(Path("results", study))] == []
+def test_records_are_small():
+    files = [path for path in (ROOT / "record").rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= LARGEST_RECORD
+    assert {path.suffix for path in files} <= {".csv", ".json", ".md", ".png"}
+    assert [path for path in files if path.suffix == ".png" and path.stat().st_size > LARGEST_PNG] == []

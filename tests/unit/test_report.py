@@ -101,6 +101,6 @@ def test_captions_read_the_same_in_markdown(path):
 
 
 def test_links_of_the_committed_report_lead_to_files():
-    report = ROOT / "results/mini/report.md"
+    report = ROOT / "record/embedded/report.md"
     links = re.findall(r"\]\((?!https?://)([^)]+)\)", report.read_text(encoding="utf-8"))
     assert links and all((report.parent / link).is_file() for link in links)

@@ -9,7 +9,7 @@ import pytest
 from fcl.summary import main, markdown, sweeps, uniform_errors
 
 ROOT = Path(__file__).parents[2]
-RECORD = ROOT / "results" / "embedded"
+RECORD = ROOT / "record" / "embedded"
 
 
 @pytest.fixture

@@ -139,6 +139,7 @@ def write_claims(*, csv, markdown, html, dataset, title, whole, **files):
     for path in (csv, markdown, html):
         write_text(path, f"{dataset} {title} {whole} {sorted(files)}\\n")
 """,
+    "closing": "print('the end')",
     "report": """
 from fcl.files import write_text
 

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import time
 
 import pytest
 from dry_runs import ROOT, copy_workflow, planned, snakemake
@@ -40,10 +39,11 @@ SMALL = {
     "table_labels": 1,
     "claims_table": 1,
     "report_page": 1,
+    "summary": 1,
     "all": 1,
 }
 #: What follows from any new result.
-SUMMARIES = {"claims_table": 1, "report_page": 1}
+SUMMARIES = {"claims_table": 1, "report_page": 1, "summary": 1}
 UNIFORM, DIATOMIC = ("figure_03", "figure_08"), ("figure_04", "figure_10")
 CALIBRATED = ("figure_01", "figure_05", "figure_06", "figure_07", "figure_09")
 COMPARED = ("figure_validation", "table_validation")
@@ -278,56 +278,46 @@ def test_an_edit_of_the_library_runs_the_stages_that_use_it(finished):
     assert jobs == {"diatomic_curves": 3, **once(DIATOMIC)} | SUMMARIES
 
 
-def clone_of(finished, folder):
-    """What a clone holds of a finished study: numbers without stores, models, logs or Snakemake's records.
+DRAWN = {
+    *FIGURES, "figure_validation", "figure_wall_clock", "table_01", "table_02", "table_03", "table_04",
+    "table_validation", "table_wall_clock", "table_labels", "claims_table", "report_page",
+}  # fmt: skip
+FROM_RECORD = ("--config", "study=embedded", "from_record=true")
 
-    The times of a clone mean nothing; here they are at their worst, with everything newer than the results.
-    """
-    left_out = shutil.ignore_patterns(".snakemake", "*.h5", "*.safetensors", "logs", "benchmarks")
-    shutil.copytree(finished, folder, ignore=left_out)
-    now = time.time()
-    for path in folder.rglob("*"):
-        if path.is_file() and "results" not in path.relative_to(folder).parts:
-            os.utime(path, (now, now))
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """What a clone holds: the workflow and the record, and no results."""
+    folder = copy_workflow(tmp_path_factory.mktemp("clone"))
+    for study in ROOT.glob("record/embedded*"):
+        shutil.copytree(study, folder / "record" / study.name)
     return folder
 
 
-def test_everything_is_redrawn_from_the_committed_numbers_alone(finished, tmp_path):
-    folder = clone_of(finished, tmp_path / "clone")
-    results = folder / "results/smoke"
-    for path in [path for made in ("figures/*", "training.*", "tables/*", "claims.*") for path in results.glob(made)]:
-        path.unlink()
-    assert planned(folder, "figures", "--config", "study=smoke") == FIGURES | {"figures": 1}
-    jobs = planned(folder, "figures", "tables", "claims", "--config", "study=smoke")
-    tables = {f"table_{number:02d}": 1 for number in range(1, 5)}
-    assert jobs == FIGURES | tables | {"claims_table": 1, "figures": 1, "tables": 1, "claims": 1}
+def test_everything_is_drawn_from_the_record_and_nothing_else_is_run(clone):
+    targets = ("figures", "tables", "claims", "report")
+    assert planned(clone, *targets, *FROM_RECORD) == once([*DRAWN, *targets])
+    # with the default target too, and what is drawn from several records
+    assert planned(clone, *FROM_RECORD) == once([*DRAWN, "all"])
+    compared = once(["ablations_table", "ablations", "learning_curve_figure", "learning_curve"])
+    assert planned(clone, "ablations", "learning_curve", "repeat", *FROM_RECORD) == compared
 
 
-def test_nothing_is_run_for_results_that_came_with_a_clone(finished, tmp_path):
-    folder = clone_of(finished, tmp_path / "clone")
-    jobs = planned(folder, "figures", "tables", "claims", "--config", "study=smoke")
-    # made again, as the captions, claims and sources that they show are newer; no job of these needs a model or data
-    assert set(jobs) <= {"table_01", "table_02", "table_03", "table_04", "claims_table", "tables", "claims"}
+def test_without_a_record_nothing_is_drawn_and_it_is_named(clone):
+    done = snakemake(clone, "figures", "--config", "study=mini", "from_record=true")
+    assert done.returncode != 0
+    assert "record/mini holds no record (no manifest.json); records are there of: embedded, embedded-25" in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("study", "targets"), [("mini", ["all"]), ("embedded", ["all", "ablations", "learning_curve", "repeat"])]
-)
-def test_a_clone_has_nothing_to_do_for_the_studies_of_record(tmp_path, study, targets):
-    """Results as git writes them, in an order of times that means nothing: checksums decide until a job has run."""
-    folder, asked = copy_workflow(tmp_path / "clone"), [*targets, "--config", f"study={study}"]
-    left_out = shutil.ignore_patterns("*.h5", "*.rejected.csv", "static_*.safetensors", "logs", "benchmarks")
-    for results in ROOT.glob(f"results/{study}*"):
-        shutil.copytree(results, folder / "results" / results.name, ignore=left_out)
-    files = sorted(path for path in (folder / "results").rglob("*") if path.is_file())
-    for age, path in enumerate(files):
-        os.utime(path, (time.time() - 7 * age % 1000,) * 2)
-    assert planned(folder, *asked) == {}
-    with (folder / f"results/{study}/metrics/fcl_seed1.csv").open("a") as stream:
-        stream.write("\n")
-    jobs = planned(folder, *asked)
-    follow = {*FIGURES, "claims_table", "report_page", "ablations_table", *targets}
-    assert {"figure_03", "figure_08", "claims_table"} <= set(jobs) <= follow
+def test_results_are_not_taken_for_those_of_the_record(finished, tmp_path):
+    """A run and a record of the same study: each is drawn from its own numbers."""
+    shutil.copytree(finished, tmp_path / "both")
+    folder = tmp_path / "both"
+    shutil.copytree(folder / "results/smoke", folder / "record/smoke")
+    (folder / "record/smoke/manifest.json").write_text('{"runs": {}}')
+    assert planned(folder, "figures", "--config", "study=smoke") == {}
+    jobs = planned(folder, "figures", "--config", "study=smoke", "from_record=true")
+    assert set(jobs) == {*FIGURES, "figures"} - {"figure_02"}  # a schematic has no numbers
 
 
 def test_an_edit_of_a_script_counts_by_its_content(finished):

@@ -16,7 +16,7 @@ from fcl.adapter import export_source_path
 from fcl.provenance import sources
 
 # package -> module, where they differ
-MODULES = {"mace-torch": "mace", "pyyaml": "yaml"}
+MODULES = {"mace-torch": "mace", "pillow": "PIL", "pyyaml": "yaml"}
 # Not imported here, but what ASE and mace-torch compute with, and what pandas writes tables with.
 INDIRECT = {"e3nn", "jinja2", "pip", "python", "scipy", "tabulate"}
 

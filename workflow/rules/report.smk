@@ -42,3 +42,27 @@ rule report_page:
 rule report:
     input:
         results(STUDY, "{page}", page=["report.md", "report.manifest.json"]),
+
+
+# The last job of a run. What it prints is also kept; a record that is not there is no fault.
+rule summary:
+    input:
+        rules.report.input,
+        evaluated=lambda w: metrics_files(study_of(w), models(study_of(w))),
+        calibrations=lambda w: calibrated(study_of(w), "_metrics.csv"),
+        record=lambda w: [path for path in [f"record/{w.study}/manifest.json"] if Path(path).is_file()],
+    output:
+        "results/{study}/summary.txt",
+    log:
+        "results/{study}/logs/summary.log",
+    localrule: True
+    conda:
+        "../../envs/plot.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("tables"),
+        runtime=minutes("tables"),
+    message:
+        "The main numbers of {wildcards.study}; kept in {output}"
+    shell:
+        "python -m fcl.closing results/{wildcards.study} record/{wildcards.study} 2> {log} | tee {output}"

@@ -129,7 +129,7 @@ def save(figure: Figure, png: PathLike, pdf: PathLike) -> None:
 
 
 def _small_png(figure: Figure) -> bytes:
-    """The figure as PNG with as many colours as `LARGEST_PNG` allows, and with the fewest where none is small enough."""
+    """The figure as PNG, with as many of 256 colours as `LARGEST_PNG` allows."""
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png")
     with Image.open(drawn) as image:

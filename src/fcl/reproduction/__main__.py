@@ -1,4 +1,4 @@
-"""Print the reproduction page of a study: ``python -m fcl.reproduction results/embedded > docs/reproduction.md``."""
+"""Print the reproduction page of a study: ``python -m fcl.reproduction record/embedded > docs/reproduction.md``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fcl.reproduction.page import reproduction_page
 def main(arguments: list[str] | None = None) -> None:
     """Print the page of a study's folder; the folder's name is that of the study."""
     parser = argparse.ArgumentParser(prog="python -m fcl.reproduction", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("study", type=Path, help="folder of a finished study, such as results/embedded")
+    parser.add_argument("study", type=Path, help="folder of a finished study, such as record/embedded")
     parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="default: config.yaml")
     parser.add_argument("--claims", type=Path, default=Path("resources/claims.csv"), help="the paper's claims")
     options = parser.parse_args(arguments)

@@ -34,7 +34,7 @@ WORTHWHILE = 0.05
 NOT_RUN = "*Not run*: {}."
 HEAD = """# Reproduction: which of the paper's claims hold
 
-*Written by `python -m fcl.reproduction results/{study}` from the committed numbers of that study; a test compares.
+*Written by `python -m fcl.reproduction record/{study}` from the committed numbers of that study; a test compares.
 Every number, verdict and sentence about them is computed.*
 
 Study `{study}`; data: **{title}**. None of this is evidence about MAD: it says how the method behaves on these data.
