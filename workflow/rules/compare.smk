@@ -10,10 +10,7 @@ rule compare:
     conda:
         "../../envs/plot.yaml"
     threads: 1
-    params:
-        run=f"results/{STUDY.name}",
-        record=f"record/{STUDY.name}",
     message:
         "Comparing results/{STUDY.name} with record/{STUDY.name}; kept in {log}"
     shell:
-        "python -m fcl.comparison {params.run} {params.record} 2>&1 | tee {log}"
+        f"python -m fcl.comparison results/{STUDY.name} record/{STUDY.name} 2>&1 | tee {{log}}"

@@ -33,9 +33,7 @@ rule ablations_table:
 rule learning_curve_figure:
     input:
         metrics=lambda w: [metrics_files(study, [model])[0] for study, model in learning_models(w)],
-        stores=lambda w: [
-            described_store(study.name, "train") for study, _ in learning_models(w)
-        ],
+        stores=lambda w: [described_store(study.name, "train") for study, _ in learning_models(w)],
     output:
         png="results/{study}/figures/learning_curve.png",
         pdf="results/{study}/figures/learning_curve.pdf",
