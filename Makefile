@@ -21,7 +21,7 @@ help: ## show this list
 
 venv: $(STAMP) ## make the virtual environment with the pinned versions
 
-mini: $(STAMP) ## run the mini study: a small, real one, offline, about 20 minutes on 2 cores
+mini: $(STAMP) ## run the mini study: a small, real one, offline
 	$(RUN) snakemake --cores $(CORES) --config study=mini
 
 smoke: $(STAMP) ## run the smoke study: every rule once, a few minutes, numbers without meaning
