@@ -80,6 +80,7 @@ def write_manifest(
         "versions": versions(),
         "commit": git_commit(),
         "device": device_name(),
+        "threads": threads(),
         "peak_memory_bytes": peak_memory_bytes(),
         "peak_gpu_memory_bytes": peak_gpu_memory_bytes(),
         "started_utc": _utc(started),
@@ -184,6 +185,12 @@ def device_name() -> str:
     if torch is not None and torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return processor_name()
+
+
+def threads() -> int | None:
+    """Threads that torch computes with in this process; ``None`` where the stage has not imported torch."""
+    torch = sys.modules.get("torch")
+    return None if torch is None else torch.get_num_threads()
 
 
 def peak_memory_bytes() -> int:

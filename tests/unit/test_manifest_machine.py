@@ -16,7 +16,7 @@ def torch_with(available):
     cuda = SimpleNamespace(
         is_available=lambda: available, get_device_name=lambda: "GPU model", max_memory_allocated=lambda: 12345
     )
-    return SimpleNamespace(cuda=cuda)
+    return SimpleNamespace(cuda=cuda, get_num_threads=lambda: 3)
 
 
 @pytest.mark.parametrize(("torch", "expected"), [(torch_with(True), 12345), (torch_with(False), None), (None, None)])
@@ -24,6 +24,13 @@ def test_device_and_its_memory(monkeypatch, torch, expected):
     monkeypatch.setitem(sys.modules, "torch", torch)
     assert manifest.peak_gpu_memory_bytes() == expected
     assert (manifest.device_name() == "GPU model") is (expected is not None)
+
+
+@pytest.mark.parametrize(("torch", "expected"), [(torch_with(False), 3), (None, None)])
+def test_threads_of_torch_where_it_is_loaded(monkeypatch, tmp_path, torch, expected):
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    facts = {"stage": "s", "study": "mini", "digest": "0", "inputs": {}, "settings": {}, "started": 0.0}
+    assert manifest.write_manifest(tmp_path / "a.json", **facts)["threads"] == expected
 
 
 def test_a_processor_of_which_the_system_says_nothing(monkeypatch):
