@@ -51,7 +51,7 @@ app = typer.Typer(
 
 
 def _register() -> None:
-    from fcl.cli import calibrate, export, models, simulate
+    from fcl.cli import calibrate, compare, export, models, simulate
 
     app.command("info")(models.info)
     app.command("evaluate")(models.evaluate)
@@ -60,6 +60,7 @@ def _register() -> None:
     app.command("relax")(simulate.relax)
     app.command("md")(simulate.md)
     app.command("export")(export.export)
+    app.command("compare")(compare.compare)
 
 
 _register()
