@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fcl.files import sha256_file, write_text
-from fcl.manifests import COLLECTED, read_manifests
+from fcl.manifests import RECORD_MANIFEST, read_manifests
 
 PathLike = str | os.PathLike[str]
 RUNS, RECORDS = "results", "record"
@@ -35,10 +35,10 @@ def numbers_root(from_record: bool) -> str:
 
 def check_record(root: Path, study: str) -> None:
     """FileNotFoundError with a sentence where there is no record of ``study`` below ``root``."""
-    if not (root / study / COLLECTED).is_file():
-        there = ", ".join(sorted(path.parent.name for path in root.glob(f"*/{COLLECTED}"))) or "none"
+    if not (root / study / RECORD_MANIFEST).is_file():
+        there = ", ".join(sorted(path.parent.name for path in root.glob(f"*/{RECORD_MANIFEST}"))) or "none"
         raise FileNotFoundError(
-            f"from_record: {root / study} holds no record (no {COLLECTED}); records are there of: {there}. Without "
+            f"from_record: {root / study} holds no record (no {RECORD_MANIFEST}); records are there of: {there}. Without "
             "from_record the study is run"
         )
 
@@ -69,7 +69,7 @@ def outdated(folder: Path) -> Iterator[tuple[str, str]]:
         for entry in content["inputs"].values():
             root, _, inside = entry["file"].partition("/")
             file = folder.parent / inside
-            if root not in (RUNS, RECORDS) or file.name == COLLECTED or not file.is_file():
+            if root not in (RUNS, RECORDS) or file.name == RECORD_MANIFEST or not file.is_file():
                 continue  # the collected manifests name themselves where something was drawn from a record
             if inside not in checksums:
                 checksums[inside] = sha256_file(file)
@@ -86,8 +86,6 @@ def write_record(run: PathLike, record: PathLike, pictures: Sequence[str] | None
     """
     run, record = Path(run), Path(record)
     manifests = read_manifests(run)
-    if not manifests:
-        raise FileNotFoundError(f"{run}: no run manifests; has this study been run?")
     for manifest, file in outdated(run):
         raise ValueError(
             f"{run / manifest}: {file} is not the file that this result was made from; run the study again"
@@ -99,11 +97,11 @@ def write_record(run: PathLike, record: PathLike, pictures: Sequence[str] | None
         for file in files:
             (fresh / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(run / file, fresh / file)
-        write_text(fresh / COLLECTED, collected(record.name, manifests))
+        write_text(fresh / RECORD_MANIFEST, collected(record.name, manifests))
         if record.exists():
             record.rename(Path(scratch) / "before")
         fresh.rename(record)
-    return [*files, Path(COLLECTED)]
+    return [*files, Path(RECORD_MANIFEST)]
 
 
 def collected(study: str, manifests: dict[str, dict[str, Any]]) -> str:

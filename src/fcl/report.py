@@ -38,8 +38,14 @@ DRAWN = ("figures", "tables")
 
 
 def manifests_of_numbers(folder: PathLike) -> list[dict]:
-    """Run manifests of the stages of a study; not those of figures, tables and pages, which are drawn from numbers."""
-    manifests = read_manifests(folder)
+    """Run manifests of the stages of a study; not those of figures, tables and pages, which are drawn from numbers.
+
+    None where the numbers were copied in without them.
+    """
+    try:
+        manifests = read_manifests(folder)
+    except FileNotFoundError:
+        return []
     return [content for name, content in manifests.items() if Path(name).parts[0] not in DRAWN and "/" in name]
 
 

@@ -51,7 +51,7 @@ app = typer.Typer(
 
 
 def _register() -> None:
-    from fcl.cli import calibrate, export, models, record, simulate
+    from fcl.cli import calibrate, compare, export, models, record, simulate
 
     app.command("info")(models.info)
     app.command("evaluate")(models.evaluate)
@@ -61,6 +61,7 @@ def _register() -> None:
     app.command("md")(simulate.md)
     app.command("export")(export.export)
     app.command("record")(record.record)
+    app.command("compare")(compare.compare)
 
 
 _register()
