@@ -7,6 +7,15 @@ import pytest
 from examples import SMALL_MODEL, embedded_frames, labelled, random_structures, structures
 
 ROOT = Path(__file__).resolve().parents[1]
+#: Folders of tests that run Snakemake, documents or benchmarks.
+PROGRAMS = ("workflow", "docs", "benchmarks")
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the tests of the folders `PROGRAMS`."""
+    for item in items:
+        if item.path.relative_to(ROOT / "tests").parts[0] in PROGRAMS:
+            item.add_marker(pytest.mark.workflow)
 
 
 @pytest.fixture(autouse=True)

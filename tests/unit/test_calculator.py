@@ -316,6 +316,7 @@ def test_copies_are_equal_and_independent(sulphide, how):
     assert sulphide.calc.cutoffs.by_element is not None
 
 
+@pytest.mark.slow
 def test_the_compiled_path(model):
     """The program of `backend="compiled"`, run without the compiler: energy, forces and stress, and other sizes too."""
     from fcl.model.compiled import CompiledEnergies
