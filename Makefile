@@ -36,8 +36,8 @@ test: $(STAMP) ## run the tests; line coverage of the library below 95% fails (p
 	$(RUN) python -m pytest $(SIDE_BY_SIDE) -m "not slow" \
 		--cov=fcl --cov-report=term-missing:skip-covered --cov-fail-under=95
 
-test-fast: $(STAMP) ## run the tests that neither train a model nor run Snakemake: about a minute
-	$(RUN) python -m pytest $(SIDE_BY_SIDE) -m "not slow and not training and not workflow"
+test-fast: $(STAMP) ## run the tests that neither train, draw nor run Snakemake: about a minute
+	$(RUN) python -m pytest $(SIDE_BY_SIDE) -m "not slow and not heavy and not workflow"
 
 test-all: $(STAMP) ## run all tests, the slow ones too: half an hour
 	$(RUN) python -m pytest $(SIDE_BY_SIDE)

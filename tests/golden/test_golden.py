@@ -54,7 +54,7 @@ def test_the_shipped_weights_predict_what_they_did(folder, model, backend):
             assert_near(predictions[cutoffs][quantity], values, GOLDEN_PREDICTION, f"{model}, {cutoffs}, {quantity}")
 
 
-@pytest.mark.training
+@pytest.mark.heavy
 def test_training_from_nothing_arrives_at_the_shipped_weights(folder):
     histories = train(folder)
     for model in MODELS:
@@ -73,7 +73,7 @@ def test_training_from_nothing_arrives_at_the_shipped_weights(folder):
                 assert weights[name].equal(values), name
 
 
-@pytest.mark.training
+@pytest.mark.heavy
 def test_calibration_of_the_shipped_weights(folder):
     results = calibrate(folder, HERE / "fcl.safetensors")
     assert results.keys() == GOLDEN["calibration"].keys()

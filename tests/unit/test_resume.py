@@ -19,6 +19,8 @@ from fcl.model.files import build_model
 from fcl.supervision import TrainingInterrupted, duration
 from fcl.training import TrainingDiverged, fcl_plan, fit, static_plan
 
+pytestmark = pytest.mark.heavy
+
 LOSS = SimpleNamespace(energy_weight=0.1, force_weight=1.0)
 INTERVAL = SimpleNamespace(r_min=3.5, r_max=7.0, sampling="atoms")
 IDENTITY = {"settings": {"fcl": {"learning_rate": 0.02}}, "code": "abc"}

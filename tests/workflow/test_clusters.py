@@ -86,8 +86,8 @@ def slurm(tmp_path):
 def submitted(folder, path, *targets):
     """What Snakemake hands to sbatch for ``targets``, a line a job, with the stand-ins of `slurm` on ``path``."""
     done = snakemake(
-        folder, *targets, "--workflow-profile", "profiles/slurm", "--retries", "0",
-        "--config", "study=smoke", cores=None, PATH=path,
+        folder, *targets, "--workflow-profile", "profiles/slurm", "--retries", "0", "--config", "study=smoke",
+        "--slurm-init-seconds-before-status-checks", "1", cores=None, PATH=path,
     )  # fmt: skip
     calls = Path(path.split(os.pathsep)[0]) / "calls"
     assert calls.is_file(), done.stdout
