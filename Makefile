@@ -11,9 +11,11 @@ STAMP := $(VENV)/.installed
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 # the environment's programs first, so that jobs find them without activation
 RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
+# tests on all cores, those of a file on one
+SIDE_BY_SIDE := -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help venv mini smoke embedded test test-slurm test-engines lint bench mutants embedded-data clean
+.PHONY: help venv mini smoke embedded test test-fast test-all test-slurm test-engines lint bench mutants embedded-data clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do \
@@ -31,7 +33,14 @@ embedded: $(STAMP) ## run the embedded study, the paper's schedule on the data o
 	$(RUN) snakemake --cores $(CORES) --config study=embedded
 
 test: $(STAMP) ## run the tests; line coverage of the library below 95% fails (part of the tests: python -m pytest PATH)
-	$(RUN) python -m pytest -n auto --dist loadfile --cov=fcl --cov-report=term-missing:skip-covered --cov-fail-under=95
+	$(RUN) python -m pytest $(SIDE_BY_SIDE) -m "not slow" \
+		--cov=fcl --cov-report=term-missing:skip-covered --cov-fail-under=95
+
+test-fast: $(STAMP) ## run the tests that neither train, draw nor run Snakemake: about a minute
+	$(RUN) python -m pytest $(SIDE_BY_SIDE) -m "not slow and not heavy and not workflow"
+
+test-all: $(STAMP) ## run all tests, the slow ones too: half an hour
+	$(RUN) python -m pytest $(SIDE_BY_SIDE)
 
 test-slurm: $(STAMP) ## run the smoke study through a real Slurm set up for it: root, Debian, about 10 minutes
 	$(RUN) python tests/slurm/smoke.py

@@ -7,6 +7,23 @@ import pytest
 from examples import SMALL_MODEL, embedded_frames, labelled, random_structures, structures
 
 ROOT = Path(__file__).resolve().parents[1]
+#: Folders of tests that run Snakemake, documents or benchmarks.
+PROGRAMS = ("workflow", "docs", "benchmarks")
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the tests of the folders `PROGRAMS`."""
+    for item in items:
+        if any(item.path.is_relative_to(ROOT / "tests" / name) for name in PROGRAMS):
+            item.add_marker(pytest.mark.workflow)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Also for what is made once for many tests, which is made before `numerics`."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

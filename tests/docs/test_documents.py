@@ -22,6 +22,7 @@ def library(distributions, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_what_a_document_states_is_what_its_commands_say(name, library, tmp_path):
     document, here = ROOT / name, tmp_path / "here"

@@ -14,7 +14,12 @@ from regenerate import COMMAND, HERE, MODELS, ROOT, build_stores, calibrate, pre
 from tolerances import GOLDEN_BYTES, GOLDEN_PREDICTION, GOLDEN_TRAINING
 
 #: Every backend with every model; of those that take a minute to compile a model, the one model that has all there is.
-CASES = [(model, backend) for backend in BACKENDS for model in MODELS if model == "fcl" or backend != "compiled"]
+CASES = [
+    pytest.param(model, backend, marks=[pytest.mark.slow] if backend == "compiled" else [])
+    for backend in BACKENDS
+    for model in MODELS
+    if model == "fcl" or backend != "compiled"
+]
 GOLDEN = json.loads((HERE / "golden.json").read_text(encoding="utf-8"))
 
 
@@ -49,6 +54,7 @@ def test_the_shipped_weights_predict_what_they_did(folder, model, backend):
             assert_near(predictions[cutoffs][quantity], values, GOLDEN_PREDICTION, f"{model}, {cutoffs}, {quantity}")
 
 
+@pytest.mark.heavy
 def test_training_from_nothing_arrives_at_the_shipped_weights(folder):
     histories = train(folder)
     for model in MODELS:
@@ -67,6 +73,7 @@ def test_training_from_nothing_arrives_at_the_shipped_weights(folder):
                 assert weights[name].equal(values), name
 
 
+@pytest.mark.heavy
 def test_calibration_of_the_shipped_weights(folder):
     results = calibrate(folder, HERE / "fcl.safetensors")
     assert results.keys() == GOLDEN["calibration"].keys()

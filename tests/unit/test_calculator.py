@@ -243,6 +243,7 @@ def sulphide():
     return atoms
 
 
+@pytest.mark.heavy
 def test_a_trained_model_conserves_the_energy(sulphide):
     """NVE at 0.5 fs, 300 K: drift below 1 meV/atom/ps; kept lists give the forces of fresh ones, to the last bit."""
     from fcl.simulation import molecular_dynamics
@@ -263,6 +264,7 @@ def test_a_trained_model_conserves_the_energy(sulphide):
     assert atoms.calc.rebuilds < 200
 
 
+@pytest.mark.heavy
 def test_programs_of_ase(sulphide):
     """Optimisers, thermostats and a barostat run with it, each some steps."""
     from ase import units
@@ -316,6 +318,7 @@ def test_copies_are_equal_and_independent(sulphide, how):
     assert sulphide.calc.cutoffs.by_element is not None
 
 
+@pytest.mark.slow
 def test_the_compiled_path(model):
     """The program of `backend="compiled"`, run without the compiler: energy, forces and stress, and other sizes too."""
     from fcl.model.compiled import CompiledEnergies

@@ -11,6 +11,8 @@ from fcl.calibration import calibrate, objective
 from fcl.cutoffs import arithmetic_mean
 from tolerances import DIFFERENCE, EQUAL, EQUAL_GRADIENTS, OPTIMUM
 
+pytestmark = pytest.mark.heavy
+
 LOSS = SimpleNamespace(energy_weight=0.1, force_weight=1.0)
 
 

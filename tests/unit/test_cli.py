@@ -1,7 +1,8 @@
-"""The command `fcl`: each subcommand once as a process of its own, and what it says of bad input."""
+"""The command `fcl`: each subcommand, also as a process of its own (mostly slow), and what it says of bad input."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -13,6 +14,8 @@ from typer.testing import CliRunner
 
 from fcl.cli import app
 from fcl.cutoff_choice import read_cutoffs
+
+pytestmark = pytest.mark.heavy
 
 HASH = {"weights_sha256": "0" * 64}
 ELEMENTS = "H=3.9,C=4.6,N=5.0,O=4.8,S=5.5"
@@ -69,6 +72,24 @@ def run(*arguments):
     return CliRunner().invoke(app, list(arguments))
 
 
+def in_this_process(*arguments):
+    """As `process`, without the time in which a process of its own imports what it needs."""
+    done = run(*arguments)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+@pytest.fixture(params=["in this process", pytest.param("as a process", marks=pytest.mark.slow)])
+def succeeds(request, folder, tmp_path, monkeypatch):
+    """`in_this_process`, and `process` in a folder of its own."""
+    if request.param == "in this process":
+        return in_this_process
+    for name in ("small.safetensors", "small.json", "crystals.xyz", "formamide.xyz", "water.xyz"):
+        shutil.copy(folder / name, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return process
+
+
 def test_help_is_light_and_names_every_command():
     code = (
         "import sys; from fcl.cli import app\n"
@@ -99,9 +120,9 @@ def test_info():
     assert card == json.loads(open("small.json").read())
 
 
-def test_evaluate():
+def test_evaluate(succeeds):
     rows = json.loads(
-        process("evaluate", "small.safetensors", "crystals.xyz", "--cutoffs", "6.0", "--cutoffs", ELEMENTS, "--json")
+        succeeds("evaluate", "small.safetensors", "crystals.xyz", "--cutoffs", "6.0", "--cutoffs", ELEMENTS, "--json")
     )["results"]
     assert [(row["cutoffs"], row["subset"], row["structures"]) for row in rows] == [
         (cutoffs, subset, n)
@@ -116,9 +137,9 @@ def test_evaluate():
     )
 
 
-def test_calibrate_for_a_tolerance():
+def test_calibrate_for_a_tolerance(succeeds):
     """The file says what the held-out structures say, and the other commands take it."""
-    text = process(
+    text = succeeds(
         "calibrate", "small.safetensors", "crystals.xyz", "-o", "out/mine.json", "--subset", "SHIFTML-molcrys",
         "--max-error-increase", "10%", "--epochs", "1",
     )  # fmt: skip
@@ -162,8 +183,8 @@ def test_predict():
     assert "stress" not in predicted[-1].calc.results  # a molecule
 
 
-def test_relax():
-    text = process("relax", "small.safetensors", "water.xyz", "-o", "relaxed.xyz", "--fmax", "0.05")
+def test_relax(succeeds):
+    text = succeeds("relax", "small.safetensors", "water.xyz", "-o", "relaxed.xyz", "--fmax", "0.05")
     assert "largest force" in text
     assert np.linalg.norm(read("relaxed.xyz").get_forces(), axis=1).max() <= 0.05
     done = run("relax", "small.safetensors", "formamide.xyz", "-o", "half.xyz", "--cell", "--steps", "1", "--json")
@@ -172,9 +193,9 @@ def test_relax():
     assert read("half.xyz").cell.volume != read("formamide.xyz").cell.volume
 
 
-def test_md():
+def test_md(succeeds):
     facts = json.loads(
-        process(
+        succeeds(
             "md", "small.safetensors", "formamide.xyz", "-o", "md.xyz", "--steps", "20", "--interval", "5",
             "--repeat", "2", "1", "1", "--timestep", "0.1", "--cutoffs", ELEMENTS, "--json",
         )

@@ -19,6 +19,8 @@ from fcl.unlabelled import calibrate_unlabelled
 from fcl.wall_clock import COLUMNS, Case, measure, measure_wall_clock, structures_for
 from figure_examples import outputs, wall_clock_rows
 
+pytestmark = pytest.mark.heavy
+
 SUBSET = "SHIFTML-molcrys"
 TITLE = "a toy set, not MAD"
 

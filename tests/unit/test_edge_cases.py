@@ -135,6 +135,7 @@ def test_bessel_functions_at_the_ends_of_their_range():
     assert torch.isfinite(torch.autograd.grad(basis(r).sum(), r)[0]).all()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kind", ["fcl", "static"])
 @pytest.mark.parametrize("backend", ["fast", "reference"])
 def test_single_precision(small_settings, contract_frames, kind, backend):

@@ -13,6 +13,8 @@ from export_examples import TOLERANCE
 from fcl import FCLCalculator
 from fcl.cli import app
 
+pytestmark = pytest.mark.heavy
+
 ELEMENTS = "H=3.9,C=4.6,N=5.0,O=4.8,S=5.5"
 
 

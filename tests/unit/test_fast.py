@@ -89,7 +89,8 @@ def test_fast_equals_reference(model_settings, kinds, kind):
         assert_equal(results(model, "fast", kinds, kind, indices, stress=stress), expected)
 
 
-@pytest.mark.parametrize("kind", ["static", "fcl"])
+@pytest.mark.heavy
+@pytest.mark.parametrize("kind", [pytest.param("static", marks=pytest.mark.slow), "fcl"])
 def test_the_compiled_program_equals_reference(small_settings, kinds, kind):
     """The traced program with its derivative taken by AOTAutograd, without code generation (which takes a minute)."""
     model = model_of(kind, small_settings)
@@ -114,6 +115,7 @@ def test_the_compiled_program_equals_reference(small_settings, kinds, kind):
     assert_equal(changed, results(model, "reference", kinds, kind, batches[0]))
 
 
+@pytest.mark.slow
 def test_compiled_code_equals_reference(small_settings, kinds, tmp_path, monkeypatch):
     """The same with generated code, in training of a flexible model."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
@@ -124,6 +126,7 @@ def test_compiled_code_equals_reference(small_settings, kinds, tmp_path, monkeyp
     assert_equal(training_step(model, kinds, everything), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not onednn_multiplies(torch.zeros(1)), reason="this PyTorch has no oneDNN")
 def test_products_by_onednn_in_float32(small_settings, frames):
     """Float32 on a CPU: pairs fill whole blocks, products are oneDNN's, and only rounding changes."""
@@ -164,6 +167,7 @@ def test_compiled_without_pairs_is_evaluated_eagerly(small_settings, graphs):
         assert float(found["forces"].abs().max()) == 0.0
 
 
+@pytest.mark.heavy
 def test_a_program_is_made_for_each_precision(small_settings, frames):
     model = model_of("fcl", small_settings)
     model.backend = "compiled"
@@ -183,6 +187,7 @@ def test_what_the_path_does_not_cover_is_said(model_settings):
         build_model("static", settings, 4.0, 10.0, backend="compiled")
 
 
+@pytest.mark.heavy
 def test_a_program_is_made_for_each_number_of_threads(small_settings, frames, monkeypatch):
     """The number is given to TorchInductor, whose caches on disk do not look at torch's: it is part of the code."""
     wanted = []
@@ -206,6 +211,7 @@ def test_a_program_is_made_for_each_number_of_threads(small_settings, frames, mo
     assert wanted == [{"cpp.threads": 1}, {"cpp.threads": 2}]
 
 
+@pytest.mark.slow
 def test_sums_of_several_threads_are_in_order(small_settings, kinds):
     """With two threads the program sums by kernels that give the same bits again, and the same derivatives."""
     model, everything = model_of("fcl", small_settings), torch.arange(len(kinds))

@@ -20,6 +20,8 @@ from figure_examples import (
     write_metrics,
 )
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture
 def metrics(tmp_path):

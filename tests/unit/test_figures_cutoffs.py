@@ -7,6 +7,8 @@ import pytest
 from fcl.figures import figure_06, figure_07
 from figure_examples import CALIBRATION, TITLE, containers, drawn_figures, lines, outputs, points, write_calibration
 
+pytestmark = pytest.mark.heavy
+
 CRYSTALS = {"O": 4.5, "H": 4.0, "C": 5.0, "Na": 7.0}
 FRAGMENTS = {"C": 4.2, "H": 3.6, "O": 4.8, "S": 6.0}
 

@@ -17,6 +17,8 @@ from fcl.figures import environment, figure_01
 from fcl.figures.environment import neighbours, pair_table, plane
 from figure_examples import TITLE, drawn_figures, outputs, write_calibration
 
+pytestmark = pytest.mark.heavy
+
 ROOT = Path(__file__).resolve().parents[2]
 CUTOFFS = {"H": 3.8, "C": 4.3, "N": 4.9, "O": 4.8, "S": 6.5}
 SETTINGS = {"mixing_rule": "arithmetic", "initial_cutoff": 6.0}

@@ -22,6 +22,8 @@ from figure_examples import (
 )
 from validation_examples import files_of, nve, rdf, statics
 
+pytestmark = pytest.mark.heavy
+
 EXAMPLE = """{"name": "water", "subset": "MC3D", "symbols": ["O", "H", "H"], "cell": [[9, 0, 0], [0, 9, 0], [0, 0, 9]],
 "positions": [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]],
 "pairs": [[0, 1, 0, 0, 0, 0.96], [0, 2, 0, 0, 0, 0.96], [1, 2, 0, 0, 0, 1.52], [1, 1, 1, 0, 0, 9.0]]}"""

@@ -8,6 +8,8 @@ from fcl.figures import figure_training
 from fcl.figures.training import read_runs
 from figure_examples import HISTORIES, TITLE, drawn_figures, lines, outputs, write_histories
 
+pytestmark = pytest.mark.heavy
+
 COLUMNS = ("pre-training", "FCL", "static, 4.0 Å", "static, 5.0 Å")
 VALUES = ("train_loss", "val_loss", "learning_rate")
 

@@ -12,6 +12,8 @@ from fcl.data.store import arrays_from_frames
 from fcl.model.files import build_model
 from fcl.training import HISTORY_COLUMNS, fcl_plan, fit
 
+pytestmark = pytest.mark.heavy
+
 LOSS = SimpleNamespace(energy_weight=0.1, force_weight=1.0)
 SETTINGS = SimpleNamespace(
     epochs=2, batch_size=3, learning_rate=0.01, weight_decay=1e-8, gradient_clip_norm=10.0, plateau_factor=0.5,

@@ -180,6 +180,7 @@ def test_misuse_is_an_error(flexible, model_settings, graphs):
     assert np.isfinite(float(flexible.r_max))
 
 
+@pytest.mark.heavy
 def test_safe_loading_stays_on():
     """Importing mace-torch would allow pickles for the whole process; importing ours must not."""
     program = "import os, fcl.model.mace as m; assert 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD' not in os.environ"

@@ -69,6 +69,7 @@ def project(tmp_path):
     return tmp_path
 
 
+@pytest.mark.heavy
 def test_a_small_project(project, monkeypatch, capsys):
     """Caught, missed, an import error that does not count; the project itself stays as it is."""
     tests = ("tests/test_double.py",)

@@ -112,6 +112,7 @@ def test_the_table_adds_up():
     assert text.count("\n| ") == len(stages) + 3 and text.endswith("- a note\n")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("source", ["the embedded data", "synthetic"])
 def test_a_measurement_is_made_of_positive_numbers(monkeypatch, source):
     monkeypatch.chdir(ROOT)

@@ -17,6 +17,8 @@ from fcl.data.batch import GraphData
 from fcl.data.store import arrays_from_frames
 from fcl.training import fcl_plan, fit, static_plan
 
+pytestmark = pytest.mark.heavy
+
 CONFIG = Path(__file__).resolve().parents[2] / "config.yaml"
 FLAT = [1.0] * 500
 

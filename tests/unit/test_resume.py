@@ -19,6 +19,8 @@ from fcl.model.files import build_model
 from fcl.supervision import TrainingInterrupted, duration
 from fcl.training import TrainingDiverged, fcl_plan, fit, static_plan
 
+pytestmark = pytest.mark.heavy
+
 LOSS = SimpleNamespace(energy_weight=0.1, force_weight=1.0)
 INTERVAL = SimpleNamespace(r_min=3.5, r_max=7.0, sampling="atoms")
 IDENTITY = {"settings": {"fcl": {"learning_rate": 0.02}}, "code": "abc"}
@@ -42,12 +44,26 @@ def data(frames):
 
 
 def fresh_model(settings, kind, backend="auto", device="cpu", built={}):  # noqa: B006, models made once
-    """Always the same initial weights; to build a model takes longer than to train it here."""
+    """Always the same initial weights; to build or to copy a model takes as long as to train it here.
+
+    On a CPU it is one module for all, as it was when it was built; a compiled one is a copy, with programs of its own.
+    """
     if (kind, backend) not in built:
         torch.manual_seed(1)
         r_max, neighbors = (7.0, None) if kind == "fcl" else (5.0, 20.0)
-        built[kind, backend] = build_model(kind, settings, r_max, neighbors, dtype=torch.float64, backend=backend)
-    return copy.deepcopy(built[kind, backend]).to(device)
+        model = build_model(kind, settings, r_max, neighbors, dtype=torch.float64, backend=backend)
+        built[kind, backend] = model, weights(model)
+    model, initial = built[kind, backend]
+    if backend == "compiled" or torch.device(device).type != "cpu":
+        return copy.deepcopy(model).to(device)
+    model.load_state_dict(initial)
+    model.zero_grad(set_to_none=True)
+    return model.train()
+
+
+def weights(model):
+    """A copy of a model's state."""
+    return {name: value.clone() for name, value in model.state_dict().items()}
 
 
 def train(settings, data, kind="fcl", checkpoints=None, at_step=None, act=None, backend="auto", **changes):
@@ -77,7 +93,7 @@ def train(settings, data, kind="fcl", checkpoints=None, at_step=None, act=None, 
     with pytest.MonkeyPatch.context() as patch, checkpoints or nullcontext() as kept:
         patch.setattr(supervision.Supervisor, "after_step", acting(supervision.Supervisor.after_step))
         history = fit(model, data, data, changed, LOSS, plan, order_seed=2, checkpoints=kept)
-    return model.state_dict(), [{name: row[name] for name in row if name != "seconds"} for row in history]
+    return weights(model), [{name: row[name] for name in row if name != "seconds"} for row in history]
 
 
 def kill():
@@ -176,7 +192,7 @@ def test_batches_made_ahead_do_not_change_what_is_drawn(small_settings, data, un
     assert_equal(train(small_settings, data, checkpoints=checkpoints(tmp_path)), unbroken["fcl"])
 
 
-@pytest.mark.skipif("FCL_LONG_TESTS" not in os.environ, reason="set FCL_LONG_TESTS=1: compiles twice, a minute")
+@pytest.mark.slow
 def test_the_compiled_path_goes_on_too(small_settings, data, tmp_path):
     options = {"backend": "compiled", "epochs": 2}
     expected = train(small_settings, data, **options)
@@ -186,6 +202,7 @@ def test_the_compiled_path_goes_on_too(small_settings, data, tmp_path):
     assert_equal(train(small_settings, data, checkpoints=checkpoints(tmp_path), **options), expected)
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_the_generator_of_a_gpu_comes_back(small_settings, frames, tmp_path):
     """Sums on a GPU are not repeatable bit for bit: the cutoffs that are drawn are, and the rest is close."""

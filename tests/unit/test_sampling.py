@@ -16,6 +16,8 @@ from fcl.model.files import build_model
 from fcl.training import fcl_plan, fit, seed_streams, static_plan
 from tolerances import CORRELATION, P_VALUE, REORDERED, SAMPLE_MEAN
 
+pytestmark = pytest.mark.heavy
+
 LOSS = SimpleNamespace(energy_weight=0.1, force_weight=1.0)
 SETTINGS = SimpleNamespace(
     epochs=3, batch_size=3, learning_rate=0.01, weight_decay=1e-8, gradient_clip_norm=10.0, plateau_factor=0.5,

@@ -13,6 +13,8 @@ from fcl import FCLCalculator
 from fcl.model.files import build_model
 from fcl.simulation import energy_drift, molecular_dynamics, relax
 
+pytestmark = pytest.mark.heavy
+
 CUTOFFS = {"H": 3.8, "C": 4.4, "N": 4.9, "O": 4.7, "S": 5.5}
 
 

@@ -17,6 +17,8 @@ from fcl.config import load_config
 from fcl.data.batch import average_neighbors
 from fcl.data.store import read_store
 
+pytestmark = pytest.mark.heavy
+
 CONFIG = Path(__file__).parents[2] / "config.yaml"
 
 

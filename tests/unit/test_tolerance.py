@@ -24,6 +24,8 @@ from fcl.tolerance import (
     relative_increase,
 )
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture(scope="module")
 def data(crystals):

@@ -17,6 +17,8 @@ from fcl.model.files import build_model, card_path, load, save_model
 from fcl.training import EarlyStopping, TrainingDiverged, batch_loss, fit, static_plan, validation_loss
 from tolerances import CURVE, EQUAL
 
+pytestmark = pytest.mark.heavy
+
 LOSS = SimpleNamespace(energy_weight=0.1, force_weight=1.0)
 STATIC = SimpleNamespace(
     epochs=4, batch_size=3, learning_rate=0.02, weight_decay=1e-8, gradient_clip_norm=10.0, milestones=(2, 3), gamma=0.5

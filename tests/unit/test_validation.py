@@ -21,6 +21,8 @@ from fcl.validation.nve import energy_conservation, fluctuation, trace
 from fcl.validation.rdf import block_average, pair_distribution, sampled_rdf
 from fcl.validation.statics import at_minimum, equation_of_state, phonons_at_gamma, rmsd
 
+pytestmark = pytest.mark.heavy
+
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "tests/golden/fcl.safetensors"
 SUBSET = "SHIFTML-molcrys"

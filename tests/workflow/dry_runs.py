@@ -1,11 +1,14 @@
 """Running Snakemake in copies of the workflow, with stages that only write files."""
 
+import atexit
 import os
 import shutil
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
+
+from preloaded import Snakemake
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("Snakefile", "config.yaml", "workflow", "profiles", "envs", "resources", "src")
@@ -198,18 +201,32 @@ def put_into_jobs(folder, code):
 
 
 def environment(folder, **variables):
-    """That of this process, without the library's place and with a cache of the copy's own."""
-    kept = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    """That of this process, without the library's place and any Slurm job's, and with a cache of the copy's own."""
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONPATH" and not key.startswith("SLURM")}
     return {**kept, **variables, "XDG_CACHE_HOME": str(folder / ".cache")}
+
+
+PRELOADED = Snakemake()
+atexit.register(PRELOADED.close)
 
 
 def snakemake(folder, *arguments, cores=2, timeout=300, **variables):
     """Run Snakemake in ``folder`` as a user would; stdout and stderr come back together in ``stdout``.
 
-    ``cores=None`` leaves that to the profile; further keywords are environment variables.
+    ``cores=None`` leaves that to the profile; further keywords are environment variables. A run that plans only is a
+    fork of a process that has imported Snakemake.
     """
+    arguments = (*(() if cores is None else ("--cores", str(cores))), *arguments)
+    if not {"-n", "--dry-run", "--lint"}.isdisjoint(arguments):
+        status, said = PRELOADED.run(arguments, folder, environment(folder, **variables))
+        return subprocess.CompletedProcess(arguments, status, said)
+    return process(folder, *arguments, timeout=timeout, **variables)
+
+
+def process(folder, *arguments, timeout=300, **variables):
+    """``python -m snakemake`` in ``folder``, from nothing."""
     return subprocess.run(
-        [sys.executable, "-m", "snakemake", *(() if cores is None else ("--cores", str(cores))), *arguments],
+        [sys.executable, "-m", "snakemake", *arguments],
         cwd=folder,
         env=environment(folder, **variables),
         stdout=subprocess.PIPE,

@@ -64,36 +64,52 @@ def test_groups_share_a_gpu_and_hold_all_short_jobs_but_no_training(slurm_plan):
     assert slurm_plan.count("Group job figures") == 1
 
 
-def submitted(folder, scratch, *targets):
-    """What Snakemake hands to sbatch for ``targets``, a line a job; sbatch is a program that notes it and fails."""
-    sbatch = scratch / "bin/sbatch"
-    sbatch.parent.mkdir()
-    sbatch.write_text(f'#!/bin/sh\necho "$@" >> {scratch}/calls\nexit 1\n')
-    sbatch.chmod(0o755)
+#: Programs of Slurm that its plugin may call: none knows an account, and sbatch notes what it is given and fails.
+SLURM = {
+    "sbatch": 'echo "$@" >> "$(dirname "$0")/calls"; exit 1',
+    "sacct": "echo none",
+    **dict.fromkeys(("squeue", "sinfo", "scontrol", "sacctmgr", "sshare", "scancel"), "exit 1"),
+}
+
+
+@pytest.fixture
+def slurm(tmp_path):
+    """A PATH on which the programs of `SLURM` come first: whether the machine has real ones does not matter."""
+    for name, text in SLURM.items():
+        program = tmp_path / "slurm" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f"#!/bin/sh\n{text}\n")
+        program.chmod(0o755)
+    return os.pathsep.join([str(tmp_path / "slurm"), os.environ["PATH"]])
+
+
+def submitted(folder, path, *targets):
+    """What Snakemake hands to sbatch for ``targets``, a line a job, with the stand-ins of `slurm` on ``path``."""
     done = snakemake(
-        folder, *targets, "--workflow-profile", "profiles/slurm", "--retries", "0",
-        "--config", "study=smoke", cores=None, PATH=f"{sbatch.parent}:{os.environ['PATH']}",
+        folder, *targets, "--workflow-profile", "profiles/slurm", "--retries", "0", "--config", "study=smoke",
+        "--slurm-init-seconds-before-status-checks", "1", cores=None, PATH=path,
     )  # fmt: skip
-    assert (scratch / "calls").is_file(), done.stdout
-    return (scratch / "calls").read_text().splitlines()
+    calls = Path(path.split(os.pathsep)[0]) / "calls"
+    assert calls.is_file(), done.stdout
+    return calls.read_text().splitlines()
 
 
-def test_the_job_that_takes_a_whole_machine_takes_its_own_threads_on_a_cluster(finished, tmp_path):
+def test_the_job_that_takes_a_whole_machine_takes_its_own_threads_on_a_cluster(finished, slurm, tmp_path):
     """There is no number of cores there: Snakemake is given none, and a dry run does not show that."""
     folder = tmp_path / "study"
     shutil.copytree(finished, folder)
     for path in folder.glob("results/smoke/cost/*"):
         path.unlink()
-    (call,) = submitted(folder, tmp_path, "results/smoke/cost/wall_clock.csv")
+    (call,) = submitted(folder, slurm, "results/smoke/cost/wall_clock.csv")
     assert "measure_wall_clock" in call and "--cpus-per-task=1 " in call and "--gpus=1 " in call and "-p gpu " in call
 
 
-def test_the_group_of_figures_asks_for_two_cores_not_for_one_a_figure(finished, tmp_path):
+def test_the_group_of_figures_asks_for_two_cores_not_for_one_a_figure(finished, slurm, tmp_path):
     folder = tmp_path / "study"
     shutil.copytree(finished, folder)
     for path in [*folder.glob("results/smoke/figures/*"), *folder.glob("results/smoke/tables/*")]:
         path.unlink()
-    (call,) = submitted(folder, tmp_path, "figures", "tables")
+    (call,) = submitted(folder, slurm, "figures", "tables")
     assert "--cpus-per-task=2 " in call and "--mem 4000 " in call and "-p cpu " in call
     assert "--gpus" not in call and "figure_10:study=smoke" in call and "table_04:study=smoke" in call
 
@@ -241,7 +257,7 @@ def test_a_study_whose_jobs_all_fail_once_ends_as_one_that_was_never_broken(fini
     assert results_of(folder) == results_of(finished)
 
 
-@pytest.mark.skipif("FCL_LONG_TESTS" not in os.environ, reason="set FCL_LONG_TESTS=1: the smoke study, three times")
+@pytest.mark.slow
 def test_the_same_with_real_training(tmp_path):
     whole, broken = (copy_workflow(tmp_path / name) for name in ("whole", "broken"))
     done = snakemake(whole, "--config", "study=smoke", timeout=3600)

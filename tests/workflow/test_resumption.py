@@ -66,6 +66,7 @@ def kill_after(folder, study, step, number, whole):
         scripts[0].wait(60)
 
 
+@pytest.mark.slow
 def test_a_training_killed_anywhere_ends_as_one_that_was_not(unbroken, tmp_path):
     folder = without_the_training(unbroken, tmp_path / "broken")
     steps = sorted(random.Random(SEED).sample(range(3, STEPS_AN_EPOCH * EPOCHS - 8), 4))
