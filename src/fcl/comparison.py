@@ -25,6 +25,7 @@ listed, not off.
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -38,6 +39,8 @@ from fcl.scatter import Scatter
 
 #: Packages whose version cannot change a number; fcl itself is what is compared.
 UNRELATED = frozenset({"flexible-cutoff-learning", "snakemake", "matplotlib", "seaborn"})
+#: Folders that the same settings of a drawing can name.
+ROOT = re.compile(r"^(results|record)/")
 #: Longest text in a column of the printed tables.
 WIDTH = 120
 
@@ -260,15 +263,16 @@ def _other_settings(here: Mapping[str, dict], there: Mapping[str, dict]) -> Iter
         if names:
             values = [shown(side.get(names[0], "none")) for side in (run, record)]
             yield Difference(path, "settings", names[0], *values)
-        else:
+        elif not any(isinstance(value, str) and value.startswith("*/") for value in record.values()):
             yield Difference(path, "", "settings_digest", *(str(digest)[:12] for digest in digests))
 
 
 def _settings(manifest: Mapping[str, Any]) -> dict[str, Cell]:
-    """Settings of a job by their path (``fcl.max_epochs``)."""
+    """Settings of a job by their path (``fcl.max_epochs``), without the root of a folder: a run or a record."""
     rows: Rows = {}
     flatten(manifest.get("settings", {}), "", "", rows)
-    return {f"{where}.{key}".strip("."): cell for where, row in rows.items() for key, cell in row.items()}
+    cells = {f"{where}.{key}".strip("."): cell for where, row in rows.items() for key, cell in row.items()}
+    return {key: ROOT.sub("*/", cell) if isinstance(cell, str) else cell for key, cell in cells.items()}
 
 
 def _count(number: int) -> str:
@@ -283,7 +287,7 @@ def _columns(rows: list[tuple[str, ...]]) -> list[str]:
 
 
 def main(run: str, record: str) -> None:
-    """Print the comparison; exit code 1 where something is off. For the workflow, which has no command line of its own."""
+    """Print the comparison, with exit code 1 where something is off: what the workflow calls."""
     result = compare(run, record)
     print(result.text())
     sys.exit(not result.passed)

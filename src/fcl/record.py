@@ -38,8 +38,8 @@ def check_record(root: Path, study: str) -> None:
     if not (root / study / RECORD_MANIFEST).is_file():
         there = ", ".join(sorted(path.parent.name for path in root.glob(f"*/{RECORD_MANIFEST}"))) or "none"
         raise FileNotFoundError(
-            f"from_record: {root / study} holds no record (no {RECORD_MANIFEST}); records are there of: {there}. Without "
-            "from_record the study is run"
+            f"from_record: {root / study} holds no record (no {RECORD_MANIFEST}); records are there of: {there}. "
+            "Without from_record the study is run"
         )
 
 
