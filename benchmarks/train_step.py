@@ -11,9 +11,9 @@ from measure import LABEL, begin, embedded_arrays, finish, interleaved, parser, 
 
 from fcl.cutoffs import sample_cutoffs, uniform_cutoffs
 from fcl.data.batch import GraphData
+from fcl.loss import batch_loss
 from fcl.model.backbone import ScaleShiftMACE, backbone_arguments
 from fcl.model.files import build_model, default_dtype
-from fcl.training import batch_loss
 
 BACKENDS = ("reference", "fast", "compiled")
 

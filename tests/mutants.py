@@ -68,7 +68,7 @@ USUAL = (
         "positions.index_select(0, i) + shifts", "positions.index_select(0, i) - shifts", (SYMMETRY,),
     ),
     Mutation(
-        "weights of the loss swapped", "src/fcl/training.py",
+        "weights of the loss swapped", "src/fcl/loss.py",
         "return loss.energy_weight * energy + loss.force_weight * forces",
         "return loss.force_weight * energy + loss.energy_weight * forces", (TRAINING,),
     ),
