@@ -135,6 +135,20 @@ FURTHER = (
         "no gradient of the objective", "src/fcl/calibration.py",
         "index_put((elements,), values)", "index_put((elements,), values.detach() + 0 * values)", (CALIBRATION,),
     ),
+    Mutation(
+        "one mixing rule in all exported models", "src/fcl/export/frozen.py",
+        "m = self.mixing(a_i, a_j)", "m = 0.5 * (a_i + a_j)", ("tests/unit/test_mixing.py",),
+    ),
+    Mutation(
+        "a mixing rule beyond the reach of the lists", "src/fcl/cutoffs.py",
+        "    _check_mixing_rule(name, rule)\n", "", ("tests/unit/test_mixing.py",),
+    ),
+    Mutation(
+        "validation by a loss of its own", "src/fcl/loss.py",
+        "energy, forces = terms(energy.double(), forces.double(), batch.atoms_per_structure)",
+        "energy, forces = energy.double().abs() / batch.atoms_per_structure, forces.double().abs()",
+        ("tests/unit/test_loss.py",),
+    ),
 )  # fmt: skip
 
 
