@@ -61,7 +61,7 @@ lint: $(STAMP) ## check style: ruff, snakefmt and snakemake --lint
 	$(RUN) snakefmt --check Snakefile workflow
 	$(RUN) snakemake --lint
 
-mutants: $(STAMP) ## break the code in 20 ways and see that the tests notice, some minutes
+mutants: $(STAMP) ## break the code in 23 ways and see that the tests notice, some minutes
 	$(RUN) python tests/mutants.py
 
 bench: $(STAMP) ## measure speed on this machine: benchmarks/records/<device>.json and docs/performance.md

@@ -13,7 +13,7 @@ import torch
 from measure import EMBEDDED, LABEL, begin, embedded_arrays, finish, interleaved, parser, study
 from vesin import NeighborList
 
-from fcl.cutoffs import sample_cutoffs
+from fcl.cutoffs import arithmetic_mean, sample_cutoffs
 from fcl.data.batch import GraphData
 from fcl.data.frames import read_frames
 
@@ -89,7 +89,7 @@ if __name__ == "__main__":
 
     def store():
         batch = data.batch(order)
-        return data.select_pairs(batch, draw(batch.n_atoms))
+        return data.select_pairs(batch, draw(batch.n_atoms), arithmetic_mean)
 
     seconds = interleaved(
         {

@@ -10,7 +10,7 @@ import torch
 from ase import Atoms
 from measure import EMBEDDED, LABEL, begin, finish, interleaved, parser, study
 
-from fcl.cutoffs import uniform_cutoffs
+from fcl.cutoffs import arithmetic_mean, uniform_cutoffs
 from fcl.data.batch import GraphData
 from fcl.data.frames import Frame, read_frames
 from fcl.data.store import arrays_from_frames
@@ -47,7 +47,7 @@ if __name__ == "__main__":
         for cutoff in (SMALL, LARGE):
             whole = data.batch(torch.tensor([0]))
             radii = uniform_cutoffs(whole.numbers, cutoff, data.dtype)
-            batch = data.select_pairs(whole, radii)
+            batch = data.select_pairs(whole, radii, arithmetic_mean)
             pairs[cutoff] = batch.pair_index.shape[1]
             programs[f"{backend} {cutoff}"] = lambda model=model, batch=batch, radii=radii: model(batch, radii)
     seconds = interleaved(programs, options.repeats)

@@ -20,9 +20,9 @@ from fcl.calibration import calibrate
 from fcl.config import load_config
 from fcl.data.batch import GraphData, average_neighbors
 from fcl.data.loader import split_order
-from fcl.evaluation import EVALUATION_BATCH_SIZE, evaluate, uniform_rule
+from fcl.evaluation import evaluate, uniform_rule
 from fcl.model.files import build_model, load
-from fcl.training import fcl_plan, static_plan, train_epoch, validation_loss
+from fcl.training import fcl_plan, static_plan, train_epoch, validate
 
 LAMBDA = 1e-4
 
@@ -59,11 +59,7 @@ class Trained:
     def validate(self) -> float:
         """Loss of the validation split at all cutoffs at which it is validated."""
         cutoffs = self.settings.validation_cutoffs if self.kind == "fcl" else [self.cutoff]
-        errors = [
-            evaluate(self.model.eval(), self.val, uniform_rule(cutoff, self.val.dtype), EVALUATION_BATCH_SIZE)
-            for cutoff in cutoffs
-        ]
-        return validation_loss(errors, self.study.loss)["val_loss"]
+        return validate(self.model, self.val, cutoffs, self.study.loss)["val_loss"]
 
     def evaluate(self, test: GraphData) -> float:
         """Sum of the force errors of ``test`` at every uniform cutoff of the study."""

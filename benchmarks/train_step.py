@@ -9,11 +9,11 @@ from __future__ import annotations
 import torch
 from measure import LABEL, begin, embedded_arrays, finish, interleaved, parser, peak_memory_mb, study
 
-from fcl.cutoffs import sample_cutoffs, uniform_cutoffs
+from fcl.cutoffs import arithmetic_mean, sample_cutoffs, uniform_cutoffs
 from fcl.data.batch import GraphData
+from fcl.loss import batch_loss
 from fcl.model.backbone import ScaleShiftMACE, backbone_arguments
 from fcl.model.files import build_model, default_dtype
-from fcl.training import batch_loss
 
 BACKENDS = ("reference", "fast", "compiled")
 
@@ -62,7 +62,7 @@ def measure(kind: str, data: GraphData, protocol, batch_size: int, repeats: int)
     def make():
         batch = data.batch(order)
         cutoffs = draw(batch)
-        return data.select_pairs(batch, cutoffs), cutoffs
+        return data.select_pairs(batch, cutoffs, arithmetic_mean), cutoffs
 
     batch, cutoffs = make()
     neighbors = 2 * batch.pair_index.shape[1] / batch.n_atoms

@@ -120,8 +120,8 @@ def trained_model(small_settings, tmp_path_factory):
     from fcl.data.batch import GraphData
     from fcl.data.frames import read_frames
     from fcl.data.store import arrays_from_frames
+    from fcl.loss import LOSS
     from fcl.model.files import build_model, save_model
-    from fcl.tolerance import LOSS
     from fcl.training import fcl_plan, fit
 
     def data(split):

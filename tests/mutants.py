@@ -68,7 +68,7 @@ USUAL = (
         "positions.index_select(0, i) + shifts", "positions.index_select(0, i) - shifts", (SYMMETRY,),
     ),
     Mutation(
-        "weights of the loss swapped", "src/fcl/training.py",
+        "weights of the loss swapped", "src/fcl/loss.py",
         "return loss.energy_weight * energy + loss.force_weight * forces",
         "return loss.force_weight * energy + loss.energy_weight * forces", (TRAINING,),
     ),
@@ -134,6 +134,20 @@ FURTHER = (
     Mutation(
         "no gradient of the objective", "src/fcl/calibration.py",
         "index_put((elements,), values)", "index_put((elements,), values.detach() + 0 * values)", (CALIBRATION,),
+    ),
+    Mutation(
+        "one mixing rule in all exported models", "src/fcl/export/frozen.py",
+        "m = self.mixing(a_i, a_j)", "m = 0.5 * (a_i + a_j)", ("tests/unit/test_mixing.py",),
+    ),
+    Mutation(
+        "a mixing rule beyond the reach of the lists", "src/fcl/cutoffs.py",
+        "    _check_mixing_rule(name, rule)\n", "", ("tests/unit/test_mixing.py",),
+    ),
+    Mutation(
+        "validation by a loss of its own", "src/fcl/loss.py",
+        "energy, forces = terms(energy.double(), forces.double(), batch.atoms_per_structure)",
+        "energy, forces = energy.double().abs() / batch.atoms_per_structure, forces.double().abs()",
+        ("tests/unit/test_loss.py",),
     ),
 )  # fmt: skip
 

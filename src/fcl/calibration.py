@@ -10,8 +10,8 @@ import torch
 
 from fcl.cutoffs import cost, pairs_per_atom
 from fcl.data.batch import GraphData
+from fcl.loss import batch_loss
 from fcl.progress import say
-from fcl.training import batch_loss
 
 
 @dataclass

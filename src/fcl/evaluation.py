@@ -69,13 +69,24 @@ class Errors:
         }
 
 
-def evaluate(model, data: GraphData, rule: CutoffRule, batch_size: int, indices: torch.Tensor | None = None) -> Errors:
-    """Errors of ``model`` with the cutoffs of ``rule`` on ``data`` (all structures, or ``indices``)."""
+def evaluate(
+    model,
+    data: GraphData,
+    rule: CutoffRule,
+    batch_size: int,
+    indices: torch.Tensor | None = None,
+    observe: Callable[[dict[str, torch.Tensor], Batch], None] = lambda output, batch: None,
+) -> Errors:
+    """Errors of ``model`` with the cutoffs of ``rule`` on ``data`` (all structures, or ``indices``).
+
+    ``observe`` is called with what the model gives for each batch, and the batch.
+    """
     if indices is None:
         indices = torch.arange(len(data))
     columns: list[list[torch.Tensor]] = [[], [], [], [], []]
     for batch, cutoffs in selected_batches(data, split_order(indices, batch_size), rule, model.mixing):
         output = model(batch, cutoffs)
+        observe(output, batch)
         atoms = batch.atoms_per_structure
         deviation = (output["forces"] - batch.forces).double()
         zero = torch.zeros(batch.n_structures, dtype=torch.float64, device=data.device)

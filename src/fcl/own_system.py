@@ -9,9 +9,9 @@ from fcl.calibration import calibrate
 from fcl.cutoff_path import CalibrationPlan
 from fcl.data.batch import GraphData
 from fcl.evaluation import Errors
+from fcl.loss import LOSS
 from fcl.tolerance import (
     FOLDS,
-    LOSS,
     Trial,
     cheapest_within,
     errors_at,

@@ -18,9 +18,8 @@ from fcl.cutoff_path import CalibrationPlan, CutoffPath
 from fcl.data.batch import GraphData, ranges
 from fcl.data.loader import selected_batches
 from fcl.evaluation import EVALUATION_BATCH_SIZE, Errors, cutoff_rule, evaluate, uniform_rule
+from fcl.loss import LOSS
 
-#: Section 3 of the paper: 0.1 per-atom energy, 1.0 force components.
-LOSS = LossSettings(energy_weight=0.1, force_weight=1.0)
 #: The lambdas of a path (eV/A^4 of the force term); the paper's are 1e-6 to 1e-2.
 LAMBDAS = tuple(10.0 ** (0.5 * exponent) for exponent in range(-12, -1))
 #: Parts of the cross-validation: each path sees two thirds of the structures.

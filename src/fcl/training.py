@@ -1,4 +1,4 @@
-"""Training: L1 losses, AdamW, the paper's two schedules, best-by-validation weights (Section 3, "Training details")."""
+"""Training: AdamW, the paper's two schedules, best-by-validation weights (Section 3, "Training details")."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from fcl.checkpoints import Checkpoints
 from fcl.cutoffs import cutoff_sampler
 from fcl.data.batch import Batch, GraphData
 from fcl.data.loader import selected_batches, split_order
-from fcl.evaluation import EVALUATION_BATCH_SIZE, CutoffRule, Errors, evaluate, uniform_rule
+from fcl.evaluation import EVALUATION_BATCH_SIZE, CutoffRule, evaluate, uniform_rule
+from fcl.loss import SplitLoss, batch_loss, mean_loss
 from fcl.schedules import EarlyStopping, multi_step_scheduler, plateau_scheduler
 from fcl.supervision import Supervisor, stop_requests
 from fcl.training_state import EpochSoFar, TrainingDiverged, TrainingState
@@ -35,22 +36,36 @@ def seed_streams(seed: int, count: int) -> list[int]:
     return [int(value) >> 1 for value in np.random.SeedSequence(seed).generate_state(count, dtype=np.uint64)]
 
 
-def batch_loss(output: dict[str, torch.Tensor], batch: Batch, loss) -> torch.Tensor:
-    """energy_weight mean_s |dE_s| / n_s + force_weight mean_{i, xyz} |dF| (eV and eV/A; L1, Section 3)."""
-    energy = ((output["energy"] - batch.energy).abs() / batch.atoms_per_structure).mean()
-    forces = (output["forces"] - batch.forces).abs().mean()
-    return loss.energy_weight * energy + loss.force_weight * forces
+def validate(
+    model, data: GraphData, cutoffs: Sequence[float], loss, before_batch: Callable[[], None] = lambda: None
+) -> dict[str, float]:
+    """The loss and the mean absolute errors over a whole split, averaged over the uniform ``cutoffs`` (A).
 
+    ``before_batch`` is called before each batch. Raises `TrainingDiverged` that names the structures when the loss is
+    not finite.
+    """
 
-def validation_loss(errors: list[Errors], loss) -> dict[str, float]:
-    """The same loss over a whole split, averaged over the cutoffs at which it was evaluated."""
+    def watched(rule: CutoffRule) -> CutoffRule:
+        def cutoffs_of(batch: Batch) -> torch.Tensor:
+            before_batch()
+            return rule(batch)
+
+        return cutoffs_of
+
+    splits = [SplitLoss() for _ in cutoffs]
+    errors = [
+        evaluate(model.eval(), data, watched(uniform_rule(cutoff, data.dtype)), EVALUATION_BATCH_SIZE, None, split.add)
+        for cutoff, split in zip(cutoffs, splits, strict=True)
+    ]
+    value = mean_loss(splits, loss)
+    if not np.isfinite(value):
+        bad = [error.indices[~np.isfinite(error.energy + error.force_absolute)] for error in errors]
+        raise TrainingDiverged("the validation loss is not finite", structures=np.unique(np.concatenate(bad)).tolist())
     metrics = [error.metrics() for error in errors]
-    energy = float(np.mean([m["energy_mae_ev_per_atom"] for m in metrics]))
-    forces = float(np.mean([m["force_mae_ev_per_angstrom"] for m in metrics]))
     return {
-        "val_loss": loss.energy_weight * energy + loss.force_weight * forces,
-        "val_energy_mae_ev_per_atom": energy,
-        "val_force_mae_ev_per_angstrom": forces,
+        "val_loss": value,
+        "val_energy_mae_ev_per_atom": float(np.mean([m["energy_mae_ev_per_atom"] for m in metrics])),
+        "val_force_mae_ev_per_angstrom": float(np.mean([m["force_mae_ev_per_angstrom"] for m in metrics])),
     }
 
 
@@ -132,7 +147,8 @@ def fit(
                 train_loss, mean_cutoff = train_epoch(
                     model, train, chunks, optimizer, settings, loss, noted, state.so_far, supervisor.after_step
                 )
-                validation = _validate(model, val, loss, plan, supervisor)
+                # No weight changes in the validation: a training that is told to end there goes on before it.
+                validation = validate(model, val, plan.validation_cutoffs, loss, supervisor.end_if_asked)
             except TrainingDiverged as error:
                 raise supervisor.diverged(error, train, chunks, val) from None
             row = {
@@ -153,27 +169,6 @@ def fit(
     model.load_state_dict(state.best)
     model.eval()
     return state.history
-
-
-def _validate(model, val: GraphData, loss, plan: Plan, supervisor: Supervisor) -> dict[str, float]:
-    """`validation_loss` at the cutoffs of ``plan``; `TrainingDiverged` with its structures if it is not finite."""
-
-    def interruptible(rule: CutoffRule) -> CutoffRule:
-        def checked(batch: Batch) -> torch.Tensor:
-            supervisor.end_if_asked()  # no weight changes here: it goes on before the validation
-            return rule(batch)
-
-        return checked
-
-    errors = [
-        evaluate(model.eval(), val, interruptible(uniform_rule(cutoff, val.dtype)), EVALUATION_BATCH_SIZE)
-        for cutoff in plan.validation_cutoffs
-    ]
-    result = validation_loss(errors, loss)
-    if not np.isfinite(result["val_loss"]):
-        bad = [error.indices[~np.isfinite(error.energy + error.force_absolute)] for error in errors]
-        raise TrainingDiverged("the validation loss is not finite", structures=np.unique(np.concatenate(bad)).tolist())
-    return result
 
 
 def train_epoch(

@@ -5,7 +5,7 @@ import torch
 
 from fcl.calibration import Calibration
 from fcl.cutoff_path import CalibrationPlan, CutoffPath
-from fcl.tolerance import LOSS
+from fcl.loss import LOSS
 
 BOUNDS = {"lower_bound": 3.5, "upper_bound": 7.0}
 

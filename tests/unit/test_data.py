@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from fcl.cutoffs import uniform_cutoffs
+from fcl.cutoffs import arithmetic_mean, uniform_cutoffs
 from fcl.data.batch import GraphData, ranges
 from fcl.data.build import build_store
 from fcl.data.frames import FrameError, read_frames
@@ -145,5 +145,7 @@ def test_float32_batches_keep_the_pairs(frames):
     for dtype in (torch.float32, torch.float64):
         data = GraphData(arrays, dtype)
         batch = data.batch(torch.arange(len(data)))
-        counts.append(data.select_pairs(batch, uniform_cutoffs(batch.numbers, 5.0, dtype)).pair_index.shape[1])
+        counts.append(
+            data.select_pairs(batch, uniform_cutoffs(batch.numbers, 5.0, dtype), arithmetic_mean).pair_index.shape[1]
+        )
     assert counts[0] == counts[1]

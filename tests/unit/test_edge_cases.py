@@ -10,7 +10,7 @@ from ase.build import bulk
 
 from differences import both_sides, copies, cutoff_gradient, quotient
 from examples import contract_model, labelled, sampled_cutoffs
-from fcl.cutoffs import uniform_cutoffs
+from fcl.cutoffs import arithmetic_mean, uniform_cutoffs
 from fcl.data.batch import GraphData
 from fcl.data.store import arrays_from_frames
 from fcl.diatomics import diatomic_curve
@@ -40,7 +40,7 @@ def everything(graphs, seed=1):
     """Batch of all structures with pairs, and its cutoffs."""
     batch = graphs.batch(torch.arange(len(graphs)))
     cutoffs = sampled_cutoffs(batch.n_atoms, seed).to(graphs.dtype)
-    return graphs.select_pairs(batch, cutoffs), cutoffs
+    return graphs.select_pairs(batch, cutoffs, arithmetic_mean), cutoffs
 
 
 def training_gradients(model, batch, cutoffs):
@@ -75,7 +75,7 @@ def test_structures_without_pairs_do_not_disturb_the_others(model, graphs):
         batch = graphs.batch(indices)
         cutoffs = uniform_cutoffs(batch.numbers, 5.3, torch.float64)
         model.zero_grad()
-        results.append(training_gradients(model, graphs.select_pairs(batch, cutoffs), cutoffs)[:2])
+        results.append(training_gradients(model, graphs.select_pairs(batch, cutoffs, arithmetic_mean), cutoffs)[:2])
     torch.testing.assert_close(results[0][0], results[1][0], **EQUAL)
     for name, gradient in results[1][1].items():
         torch.testing.assert_close(results[0][1][name], gradient, msg=name, **EQUAL)
@@ -117,7 +117,7 @@ def test_all_cutoffs_at_the_limit(model, contract_graphs):
     """a = r_max for every atom: all pairs of the store, finite second derivatives."""
     batch = contract_graphs.batch(torch.arange(len(contract_graphs)))
     cutoffs = uniform_cutoffs(batch.numbers, 7.0, torch.float64)
-    batch = contract_graphs.select_pairs(batch, cutoffs)
+    batch = contract_graphs.select_pairs(batch, cutoffs, arithmetic_mean)
     assert batch.pair_index.shape[1] == int(contract_graphs.pair_ptr[-1])
     cutoffs.requires_grad_(True)
     (slopes,) = torch.autograd.grad((model(batch, cutoffs, training=True)["forces"] ** 2).sum(), cutoffs)
@@ -149,7 +149,7 @@ def test_single_precision(small_settings, contract_frames, kind, backend):
         batch = data.batch(torch.nonzero(torch.linalg.det(data.cells).abs() > 1e-6).flatten())
         cutoffs = sampled_cutoffs(batch.n_atoms, 4) if kind == "fcl" else torch.full((batch.n_atoms,), 5.5)
         cutoffs = cutoffs.to(dtype).requires_grad_(True)
-        batch = data.select_pairs(batch, cutoffs)
+        batch = data.select_pairs(batch, cutoffs, arithmetic_mean)
         output = model(batch, cutoffs, stress=True, training=True)
         assert all(value.dtype == dtype for value in output.values())
         if kind == "fcl":
@@ -168,7 +168,7 @@ def test_other_layouts_of_the_same_numbers(model, contract_graphs):
     strided = torch.stack([cutoffs, -cutoffs], dim=1)[:, 0]
     transposed = batch.positions.T.contiguous().T
     assert not strided.is_contiguous() and not transposed.is_contiguous()
-    other = contract_graphs.select_pairs(batch, strided)
+    other = contract_graphs.select_pairs(batch, strided, arithmetic_mean)
     assert torch.equal(other.pair_index, batch.pair_index)
     mine = model(replace(other, positions=transposed), strided)
     for name, value in model(batch, cutoffs).items():
@@ -192,7 +192,7 @@ def test_parameter_gradients_of_a_loss_with_forces_and_stress(model, contract_gr
     """The derivative of the whole training loss along one direction in all parameters, by central differences."""
     batch = contract_graphs.batch(torch.tensor([2, 5, 12, 16, 18]))
     cutoffs = sampled_cutoffs(batch.n_atoms, 2)
-    batch = contract_graphs.select_pairs(batch, cutoffs)
+    batch = contract_graphs.select_pairs(batch, cutoffs, arithmetic_mean)
     _, gradients, _ = training_gradients(model, batch, cutoffs)
     generator = torch.Generator().manual_seed(1)
     directions = {name: torch.randn(g.shape, generator=generator) for name, g in gradients.items()}
@@ -224,7 +224,7 @@ def test_a_cutoff_that_is_not_a_number_is_refused_by_the_pairs(graphs):
     cutoffs = sampled_cutoffs(batch.n_atoms, 1)
     cutoffs[3] = float("nan")
     with pytest.raises(ValueError, match="a cutoff of nan A"):
-        graphs.select_pairs(batch, cutoffs)
+        graphs.select_pairs(batch, cutoffs, arithmetic_mean)
 
 
 def test_a_static_model_has_no_curve_at_another_cutoff(small_settings):

@@ -56,7 +56,7 @@ def test_batches_carry_their_pairs_and_cutoffs(graphs):
         again = graphs.batch(batch.indices)
         expected = draw(rules[1])(again)
         assert torch.equal(cutoffs, expected)
-        assert torch.equal(batch.pair_index, graphs.select_pairs(again, expected).pair_index)
+        assert torch.equal(batch.pair_index, graphs.select_pairs(again, expected, arithmetic_mean).pair_index)
 
 
 def test_history_tells_the_mean_cutoff_and_batching_is_checked(small_settings, frames):

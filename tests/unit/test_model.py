@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from examples import enlarged
-from fcl.cutoffs import sample_cutoffs, uniform_cutoffs
+from fcl.cutoffs import arithmetic_mean, sample_cutoffs, uniform_cutoffs
 from fcl.model.backbone import ScaleShiftMACE, backbone_arguments
 from fcl.model.mace import FlexibleMACE, StaticMACE, count_parameters
 from tolerances import EQUAL, EQUAL_GRADIENTS
@@ -74,7 +74,7 @@ def test_static_equals_mace_torch(static, model_settings, contract_graphs, backe
     theirs.load_state_dict(static.state_dict())
     static.backend = backend
     batch = periodic(contract_graphs)
-    batch = contract_graphs.select_pairs(batch, uniform_cutoffs(batch.numbers, 5.5, torch.float64))
+    batch = contract_graphs.select_pairs(batch, uniform_cutoffs(batch.numbers, 5.5, torch.float64), arithmetic_mean)
     ours = static(batch, stress=True)
     expected = theirs(mace_inputs(batch), compute_stress=True)
     assert ours["forces"].abs().max() > 1e-3
@@ -98,7 +98,7 @@ def test_neutral_flexible_equals_mace_torch(model_settings, graphs, cutoff, back
     torch.nn.init.zeros_(ours.cutoff_embedding.projection.weight)
     for batch, stress in ((periodic(graphs), True), (everything(graphs), False)):
         cutoffs = uniform_cutoffs(batch.numbers, cutoff, torch.float64)
-        batch = graphs.select_pairs(batch, cutoffs)
+        batch = graphs.select_pairs(batch, cutoffs, arithmetic_mean)
         result = ours(batch, cutoffs, stress=stress)
         expected = theirs(mace_inputs(batch), compute_stress=stress)
         for key in ("energy", "forces", "stress") if stress else ("energy", "forces"):
@@ -113,7 +113,7 @@ def test_backends_agree_with_sampled_cutoffs(flexible, contract_graphs):
         flexible.zero_grad()
         batch = everything(contract_graphs)
         cutoffs = sampled(batch).requires_grad_(True)
-        batch = contract_graphs.select_pairs(batch, cutoffs)
+        batch = contract_graphs.select_pairs(batch, cutoffs, arithmetic_mean)
         output = flexible(batch, cutoffs, training=True)
         loss = output["energy"].abs().sum() + (output["forces"] - batch.forces).abs().mean()
         loss.backward()
@@ -171,9 +171,9 @@ def test_misuse_is_an_error(flexible, model_settings, graphs):
         flexible(batch)
     cutoffs = uniform_cutoffs(batch.numbers, 4.0, torch.float64)
     with pytest.raises(ValueError, match="needs the cutoffs"):
-        flexible(graphs.select_pairs(batch, cutoffs))
+        flexible(graphs.select_pairs(batch, cutoffs, arithmetic_mean))
     with pytest.raises(ValueError, match="r_max"):
-        graphs.select_pairs(batch, cutoffs + 3.5)
+        graphs.select_pairs(batch, cutoffs + 3.5, arithmetic_mean)
     with pytest.raises(ValueError, match="fast path"):
         StaticMACE(model_settings.model_copy(update={"correlation": 2}), 4.0, 10.0, backend="fast")
     assert StaticMACE(model_settings.model_copy(update={"correlation": 2}), 4.0, 10.0).backend == "reference"

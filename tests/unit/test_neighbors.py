@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from matscipy.neighbours import neighbour_list
 
-from fcl.cutoffs import MIXING_RULES, sample_cutoffs
+from fcl.cutoffs import MIXING_RULES, arithmetic_mean, sample_cutoffs
 from fcl.data.batch import GraphData, average_neighbors
 from fcl.data.frames import Frame
 from fcl.data.neighbors import half_pairs
@@ -171,7 +171,7 @@ def test_batches_prune_as_single_structures_do(library, contract_graphs, contrac
     """All structures in one batch: the pairs within m_ij, and the atoms and shifts of each still its own."""
     batch = contract_graphs.batch(torch.arange(len(contract_graphs)))
     cutoffs = sample_cutoffs(batch.n_atoms, 3.5, R_MAX, torch.Generator().manual_seed(5), torch.float64)
-    kept = contract_graphs.select_pairs(batch, cutoffs)
+    kept = contract_graphs.select_pairs(batch, cutoffs, arithmetic_mean)
     for k, frame in enumerate(contract_frames):
         own, mine = cutoffs[batch.structure == k].numpy(), kept.pair_structure == k
         rows, distances = directed_pairs(library, frame, R_MAX)

@@ -133,7 +133,7 @@ def test_joined_errors_are_those_of_all_structures(model, data):
 def test_warm_start(model, data):
     """A second optimisation goes on from the cutoffs that it is given."""
     from fcl.calibration import calibrate
-    from fcl.tolerance import LOSS
+    from fcl.loss import LOSS
 
     start = {"H": 4.2, "C": 5.1}
     short = CalibrationPlan(epochs=1, lower_bound=3.5, upper_bound=7.0, batch_size=12)

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from fcl.cutoffs import uniform_cutoffs
+from fcl.cutoffs import arithmetic_mean, uniform_cutoffs
 from fcl.data.batch import GraphData
 from fcl.data.store import arrays_from_frames
 from fcl.diatomics import diatomic_curve
 from fcl.evaluation import element_rule, evaluate, rows_by_subset, uniform_rule
 from fcl.model.files import build_model, card_path, load, save_model
-from fcl.training import EarlyStopping, TrainingDiverged, batch_loss, fit, static_plan, validation_loss
+from fcl.training import EarlyStopping, TrainingDiverged, batch_loss, fit, static_plan, validate
 from tolerances import CURVE, EQUAL
 
 pytestmark = pytest.mark.heavy
@@ -46,9 +46,12 @@ def test_loss_is_l1_per_atom_and_per_component(graphs):
 
 def test_validation_loss_averages_over_cutoffs(small, data):
     model = build_model("fcl", small, 7.0, dtype=torch.float64)
-    errors = [evaluate(model, data, uniform_rule(cutoff, torch.float64), 4) for cutoff in (4.0, 6.0)]
-    losses = [validation_loss([error], LOSS)["val_loss"] for error in errors]
-    assert validation_loss(errors, LOSS)["val_loss"] == pytest.approx(np.mean(losses))
+    losses = [validate(model, data, [cutoff], LOSS)["val_loss"] for cutoff in (4.0, 6.0)]
+    found = validate(model, data, [4.0, 6.0], LOSS)
+    assert found["val_loss"] == pytest.approx(np.mean(losses)) and losses[0] != losses[1]
+    metrics = [evaluate(model, data, uniform_rule(cutoff, torch.float64), 4).metrics() for cutoff in (4.0, 6.0)]
+    for name in ("energy_mae_ev_per_atom", "force_mae_ev_per_angstrom"):
+        assert found[f"val_{name}"] == pytest.approx(np.mean([values[name] for values in metrics]))
 
 
 def test_evaluation_does_not_depend_on_the_batch_size(small, data):
@@ -58,7 +61,7 @@ def test_evaluation_does_not_depend_on_the_batch_size(small, data):
     assert one == pytest.approx(many, rel=EQUAL["rtol"])
     batch = data.batch(torch.arange(len(data)))
     cutoffs = uniform_cutoffs(batch.numbers, 5.0, torch.float64)
-    batch = data.select_pairs(batch, cutoffs)
+    batch = data.select_pairs(batch, cutoffs, arithmetic_mean)
     output = model(batch, cutoffs)
     force_rmse = float(((output["forces"] - batch.forces) ** 2).mean().sqrt())
     energy_rmse = float((((output["energy"] - batch.energy) / batch.atoms_per_structure) ** 2).mean().sqrt())
@@ -94,9 +97,9 @@ def test_early_stopping():
 def test_static_training_learns_and_keeps_the_best_weights(small, data):
     torch.manual_seed(0)
     model = build_model("static", small, 5.0, 20.0, dtype=torch.float64)
-    before = validation_loss([evaluate(model, data, uniform_rule(5.0, torch.float64), 9)], LOSS)["val_loss"]
+    before = validate(model, data, [5.0], LOSS)["val_loss"]
     history = fit(model, data, data, STATIC, LOSS, static_plan("test", 5.0, torch.float64), order_seed=1)
-    after = validation_loss([evaluate(model, data, uniform_rule(5.0, torch.float64), 9)], LOSS)["val_loss"]
+    after = validate(model, data, [5.0], LOSS)["val_loss"]
     assert after == pytest.approx(min(row["val_loss"] for row in history)) and after < before
     assert [row["learning_rate"] for row in history] == [0.02, 0.02, 0.01, 0.005]
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from fcl.cutoffs import arithmetic_mean
+from fcl.cutoffs import MixingRule
 from fcl.data.store import StoreArrays
 
 
@@ -133,9 +132,11 @@ class GraphData:
         self,
         batch: Batch,
         cutoffs: torch.Tensor,
-        mixing: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = arithmetic_mean,
+        mixing: MixingRule,
     ) -> Batch:
         """Keep the pairs with r_ij <= m_ij (Eq. 4) for per-atom ``cutoffs`` [n_atoms] (A); the topology is then fixed.
+
+        ``mixing`` is the model's rule for m_ij.
 
         Only the distance and the two atoms of a candidate are read before the decision. Distances are the
         stored float32 ones: at a distance that equals m_ij to 1e-7 the taper is zero either way.

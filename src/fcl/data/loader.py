@@ -7,6 +7,7 @@ from dataclasses import fields
 
 import torch
 
+from fcl.cutoffs import MixingRule
 from fcl.data.batch import Batch, GraphData
 
 
@@ -30,7 +31,7 @@ def selected_batches(
     data: GraphData,
     chunks: Iterable[torch.Tensor],
     rule: Callable[[Batch], torch.Tensor],
-    mixing: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    mixing: MixingRule,
 ) -> Iterator[tuple[Batch, torch.Tensor]]:
     """Batches of the structures of each of ``chunks`` with their pairs, and the per-atom cutoffs [n_atoms] of ``rule``.
 

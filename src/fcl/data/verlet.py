@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from fcl.cutoffs import MixingRule
 from fcl.data.batch import Batch
 from fcl.data.neighbors import complete_box, half_pairs
 
@@ -37,7 +37,7 @@ class VerletList:
 
     def __init__(
         self,
-        mixing: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+        mixing: MixingRule,
         skin: float = 0.5,
         dtype: torch.dtype = torch.float64,
         device: str | torch.device = "cpu",

@@ -8,12 +8,14 @@ through the blocks themselves. What is left is what depends on distances: radial
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import torch
 
 from fcl.calculator import prepared
 from fcl.cutoff_choice import CutoffChoice
+from fcl.cutoffs import MixingRule
 from fcl.model.fast import supports_fast
 
 
@@ -21,8 +23,9 @@ class FrozenMACE(torch.nn.Module):
     """Site energies of a `StaticMACE` or `FlexibleMACE` at fixed cutoffs; scriptable, on any device.
 
     ``choice`` gives the cutoffs by element (or one number, for all elements of the model). Matrices are computed in
-    float64 and kept in ``dtype``; ``model`` is left as it is. Raises `ValueError` for cutoffs given atom by atom and
-    for models that the fast path does not cover.
+    float64 and kept in ``dtype``; ``model`` is left as it is. Pairs are cut off by the model's own mixing rule. Raises
+    `ValueError` for cutoffs given atom by atom, for models that the fast path does not cover and for a mixing rule that
+    TorchScript does not take.
 
     Attributes: ``elements``, atomic numbers in ascending order; ``largest_cutoff`` (A), which no pair exceeds;
     ``interaction_range`` (A), beyond which no atom matters to the energy of another: as many times the largest cutoff
@@ -38,7 +41,7 @@ class FrozenMACE(torch.nn.Module):
         self.elements: list[int] = elements.tolist()
         self.largest_cutoff = float(cutoffs.max())
         self.interaction_range = len(model.interactions) * self.largest_cutoff
-        self.geometric = model.settings.mixing_rule == "geometric"
+        self.mixing = _scriptable_rule(model)
         self.flexible = bool(model.needs_cutoffs)
         self.polynomial_order = int(model.settings.polynomial_order)
         exact = prepared(model, torch.float64, "cpu", None)
@@ -64,7 +67,7 @@ class FrozenMACE(torch.nn.Module):
         a = self.cutoffs.index_select(0, rows)
         i, j = pair_index[0], pair_index[1]
         a_i, a_j = a.index_select(0, i), a.index_select(0, j)
-        m = torch.sqrt(a_i * a_j) if self.geometric else 0.5 * (a_i + a_j)
+        m = self.mixing(a_i, a_j)
         within = torch.nonzero(torch.linalg.vector_norm(vectors.detach(), dim=1) <= m).squeeze(1)
         i, j, vectors = i.index_select(0, within), j.index_select(0, within), vectors.index_select(0, within)
         distances = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
@@ -123,6 +126,18 @@ def exported_elements(model, choice: CutoffChoice) -> list[int]:
     elements = np.flatnonzero(~np.isnan(choice.by_element))
     model.check_elements(torch.as_tensor(elements))
     return elements.tolist()
+
+
+def _scriptable_rule(model) -> MixingRule:
+    """The model's mixing rule, which becomes part of the exported program; `ValueError` names one that cannot."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*torch.jit", category=DeprecationWarning)
+            torch.jit.script(model.mixing)
+    except (RuntimeError, TypeError, ValueError, OSError) as error:
+        name = model.settings.mixing_rule
+        raise ValueError(f"mixing rule {name!r} cannot be exported: TorchScript does not take it ({error})") from error
+    return model.mixing
 
 
 def _linear(weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.nn.Linear:
