@@ -43,7 +43,7 @@ test-all: $(STAMP) ## run all tests, the slow ones too: half an hour
 	$(RUN) python -m pytest $(SIDE_BY_SIDE)
 
 test-slurm: $(STAMP) ## run the smoke study through a real Slurm set up for it: root, Debian, about 10 minutes
-	$(RUN) python tests/slurm/smoke.py
+	$(RUN) python tools/slurm/smoke.py
 
 # In an environment on top of the other one: LAMMPS brings the programs of an MPI with it, TorchSim many packages.
 test-engines: $(STAMP) ## the tests with LAMMPS and TorchSim, in an environment that has them
@@ -52,12 +52,13 @@ test-engines: $(STAMP) ## the tests with LAMMPS and TorchSim, in an environment 
 		'import sysconfig; print(sysconfig.get_path("purelib"))')/base.pth
 	$(VENV)-engines/bin/python -m pip --disable-pip-version-check install --quiet \
 		'lammps[mpi]==2025.7.22.4.0' mpich==5.0.2 torch-sim-atomistic==0.3.0
-	PYTHONPATH=src $(VENV)-engines/bin/python -m pytest -ra tests/unit/test_export_frozen.py \
-		tests/unit/test_export_metatomic.py tests/unit/test_export_lammps.py tests/unit/test_export_torchsim.py
+	PYTHONPATH=src $(VENV)-engines/bin/python -m pytest -ra tests/models/test_frozen.py \
+		tests/engines/test_metatomic.py tests/engines/test_lammps.py tests/engines/test_torchsim.py
 
-lint: $(STAMP) ## check style: ruff, snakefmt and snakemake --lint
+lint: $(STAMP) ## check style and imports: ruff, import-linter, snakefmt and snakemake --lint
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
+	$(RUN) lint-imports
 	$(RUN) snakefmt --check Snakefile workflow
 	$(RUN) snakemake --lint
 
@@ -75,9 +76,9 @@ bench: $(STAMP) ## measure speed on this machine: benchmarks/records/<device>.js
 	mv docs/performance.md.part docs/performance.md
 
 embedded-data: $(STAMP) ## compute and package the embedded data: needs cp2k.psmp; goes on from what is shipped
-	$(RUN) python -m fcl.embedded generate --work build/embedded
-	$(RUN) python -m fcl.embedded atoms --work build/embedded
-	$(RUN) python -m fcl.embedded package --work build/embedded --output resources/embedded
+	$(RUN) python tools/embedded_data generate --work build/embedded
+	$(RUN) python tools/embedded_data atoms --work build/embedded
+	$(RUN) python tools/embedded_data package --work build/embedded --output resources/embedded
 
 clean: ## remove the environment, caches and the smoke study; other results stay
 	rm -rf $(VENV) $(VENV)-engines results/smoke .pytest_cache .ruff_cache .hypothesis .coverage

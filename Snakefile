@@ -11,9 +11,10 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 sys.path.insert(0, str(Path(workflow.basedir) / "src"))
-from fcl.checkpoints import remove_finished
-from fcl.config import ConfigError, load_config
-from fcl.files import remove_halves
+from fcl.training.checkpoints import remove_finished
+from fcl.config.errors import ConfigError
+from fcl.config.load import load_config
+from fcl.runs.files import remove_halves
 
 min_version("9.0")
 

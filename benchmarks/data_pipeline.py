@@ -13,9 +13,10 @@ import torch
 from measure import EMBEDDED, LABEL, begin, embedded_arrays, finish, interleaved, parser, study
 from vesin import NeighborList
 
-from fcl.cutoffs import arithmetic_mean, sample_cutoffs
+from fcl.cutoffs.mixing import arithmetic_mean
+from fcl.cutoffs.sampling import sample_cutoffs
 from fcl.data.batch import GraphData
-from fcl.data.frames import read_frames
+from fcl.data.read import read_frames
 
 
 def vesin_batch(frames, r_max: float, draw) -> dict[str, torch.Tensor]:

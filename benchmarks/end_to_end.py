@@ -23,11 +23,15 @@ from pathlib import Path
 import yaml
 from synthetic_mad import write
 
-from fcl import stages
-from fcl.config import Study, load_config
-from fcl.dataset import load_data_manifest
-from fcl.download import fetch_split
-from fcl.files import file_digest
+from fcl.config.load import load_config
+from fcl.config.study import Study
+from fcl.data.download import fetch_split
+from fcl.data.manifest import load_data_manifest
+from fcl.runs.files import file_digest
+from fcl.study.stages import training as stages
+from fcl.study.stages.calibration import calibrate_cutoffs
+from fcl.study.stages.data import build_store
+from fcl.study.stages.evaluation import diatomic_curves, evaluate_uniform
 
 ROOT = Path(__file__).parents[1]
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
@@ -138,7 +142,7 @@ def main() -> None:
             None,
         )
         ends = outputs(split, ".h5", ".rejected.csv", ".manifest.json")
-        in_process(f"store {split}", stages.build_store, settings, *arguments, *ends)
+        in_process(f"store {split}", build_store, settings, *arguments, *ends)
     train, val, test = (at / f"{split}.h5" for split in splits)
     ends = (".safetensors", ".csv", ".manifest.json")
     in_process("pretrain, 1 epoch", stages.pretrain, settings, train, val, *outputs("pretrain", *ends))
@@ -147,11 +151,11 @@ def main() -> None:
     in_process("train_static, 1 epoch", stages.train_static, settings, train, val, 5.0, 1, *outputs("static", *ends))
     model = at / "fcl.safetensors"
     names = outputs("metrics", ".csv", ".manifest.json")
-    in_process("evaluate, 1 cutoff", stages.evaluate_uniform, settings, test, model, [5.0], *names)
-    in_process("diatomics", stages.diatomic_curves, settings, model, *outputs("curves", ".csv", ".manifest.json"))
+    in_process("evaluate, 1 cutoff", evaluate_uniform, settings, test, model, [5.0], *names)
+    in_process("diatomics", diatomic_curves, settings, model, *outputs("curves", ".csv", ".manifest.json"))
     names = outputs("calibrated", ".json", "_history.csv", "_metrics.csv", ".manifest.json")
     arguments = (settings, train, test, model, "SHIFTML-molfrags", 1e-4, 1)
-    in_process("calibrate, 1 epoch", stages.calibrate_cutoffs, *arguments, *names)
+    in_process("calibrate, 1 epoch", calibrate_cutoffs, *arguments, *names)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Training speed on one GPU at MAD-like sizes: structures a second, utilisation, memory, hours of the full study.
 
-Runs real epochs (`fcl.training.fit`'s loop: gather, sample, prune, forward, backward, AdamW) over synthetic structures,
-for the static models of the paper and for FCL, eager and compiled. `benchmarks/gpu.sh` calls it; with
+Runs real epochs (`fcl.training.fit.fit`'s loop: gather, sample, prune, forward, backward, AdamW) over synthetic
+structures, for the static models of the paper and for FCL, eager and compiled. `benchmarks/gpu.sh` calls it; with
 ``--device cpu --structures 100`` it can be tried anywhere.
 """
 
@@ -15,12 +15,13 @@ import torch
 from mad_like import LABEL, TRAIN_STRUCTURES, VAL_STRUCTURES, mad_like
 from measure import begin, finish, parser, study, synchronise
 
+from fcl.cutoffs.rules import uniform_rule
 from fcl.data.batch import GraphData, average_neighbors
 from fcl.data.loader import split_order
 from fcl.data.store import arrays_from_frames
-from fcl.evaluation import EVALUATION_BATCH_SIZE, evaluate, uniform_rule
-from fcl.model.files import build_model
-from fcl.training import fcl_plan, static_plan, train_epoch
+from fcl.evaluation.errors import EVALUATION_BATCH_SIZE, evaluate
+from fcl.models.files import build_model
+from fcl.training.fit import fcl_plan, static_plan, train_epoch
 
 
 class Utilisation:

@@ -10,11 +10,13 @@ import torch
 from ase import Atoms
 from measure import EMBEDDED, LABEL, begin, finish, interleaved, parser, study
 
-from fcl.cutoffs import arithmetic_mean, uniform_cutoffs
+from fcl.cutoffs.assign import uniform_cutoffs
+from fcl.cutoffs.mixing import arithmetic_mean
 from fcl.data.batch import GraphData
-from fcl.data.frames import Frame, read_frames
+from fcl.data.frames import Frame
+from fcl.data.read import read_frames
 from fcl.data.store import arrays_from_frames
-from fcl.model.files import build_model
+from fcl.models.files import build_model
 
 SMALL, LARGE = 3.9, 6.0
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from synthetic import synthetic_frame
 
 from fcl.data.frames import Frame
-from fcl.data.synthetic import synthetic_frame
 
 LABEL = "synthetic structures of MAD's sizes (not MAD)"
 #: Structures of MAD's splits (training, validation): the paper's 8 : 1 : 1 of 95 595.

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import torch
 
-from fcl.files import write_json
-from fcl.measurement import interleaved as interleaved  # of the library, offered to the benchmarks from here
-from fcl.measurement import peak_memory_mb as peak_memory_mb
-from fcl.measurement import synchronise as synchronise
+from fcl.evaluation.timing import interleaved as interleaved  # of the library, offered to the benchmarks from here
+from fcl.evaluation.timing import peak_memory_mb as peak_memory_mb
+from fcl.evaluation.timing import synchronise as synchronise
+from fcl.runs.files import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 EMBEDDED = ROOT / "resources" / "embedded"
@@ -83,14 +83,14 @@ def finish(options: argparse.Namespace, name: str, result: dict) -> None:
 
 def study():
     """The protocol of the paper."""
-    from fcl.config import load_config
+    from fcl.config.load import load_config
 
     return load_config(ROOT / "config.yaml").resolve("paper")
 
 
 def embedded_arrays(split: str = "train"):
     """Stores' arrays of the embedded set at 7 A."""
-    from fcl.data.frames import read_frames
+    from fcl.data.read import read_frames
     from fcl.data.store import arrays_from_frames
 
     return arrays_from_frames(list(read_frames(EMBEDDED / f"{split}.xyz.gz")), 7.0)

@@ -20,9 +20,9 @@ import numpy as np
 from synthetic_mad import write
 
 from fcl.data.build import Block, Counter, blocks, build_store
+from fcl.data.extxyz import parse, sources
 from fcl.data.frames import FrameRules, raw_frame, validated
 from fcl.data.parallel import ordered_map
-from fcl.data.sources import parse, sources
 
 MAD_TRAIN_FRAMES = 76476
 RULES = FrameRules()

@@ -12,7 +12,7 @@ from ase import Atoms
 from ase.neighborlist import neighbor_list
 from measure import EMBEDDED, LABEL, begin, finish, interleaved, parser, study
 
-from fcl.data.frames import read_frames
+from fcl.data.read import read_frames
 from fcl.data.store import arrays_from_frames, content_hash, read_store, write_store
 
 PLAIN_BYTES = 2 * (2 * 8 + 3 * 4)

@@ -16,13 +16,14 @@ import time
 import torch
 from measure import LABEL, ROOT, begin, embedded_arrays, finish, interleaved, parser
 
-from fcl.calibration import calibrate
-from fcl.config import load_config
+from fcl.calibration.optimise import calibrate
+from fcl.config.load import load_config
+from fcl.cutoffs.rules import uniform_rule
 from fcl.data.batch import GraphData, average_neighbors
 from fcl.data.loader import split_order
-from fcl.evaluation import evaluate, uniform_rule
-from fcl.model.files import build_model, load
-from fcl.training import fcl_plan, static_plan, train_epoch, validate
+from fcl.evaluation.errors import evaluate
+from fcl.models.files import build_model, load
+from fcl.training.fit import fcl_plan, static_plan, train_epoch, validate
 
 LAMBDA = 1e-4
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
+from synthetic import synthetic_frame
 
-from fcl.data.synthetic import synthetic_frame
-from fcl.files import atomic_path
+from fcl.runs.files import atomic_path
 
 #: subset: (share in MAD, mean atoms, cubic angstrom an atom, periodic directions)
 SUBSETS = {

@@ -9,11 +9,13 @@ from __future__ import annotations
 import torch
 from measure import LABEL, begin, embedded_arrays, finish, interleaved, parser, peak_memory_mb, study
 
-from fcl.cutoffs import arithmetic_mean, sample_cutoffs, uniform_cutoffs
+from fcl.cutoffs.assign import uniform_cutoffs
+from fcl.cutoffs.mixing import arithmetic_mean
+from fcl.cutoffs.sampling import sample_cutoffs
 from fcl.data.batch import GraphData
-from fcl.loss import batch_loss
-from fcl.model.backbone import ScaleShiftMACE, backbone_arguments
-from fcl.model.files import build_model, default_dtype
+from fcl.models.files import build_model, default_dtype
+from fcl.models.mace.backbone import ScaleShiftMACE, backbone_arguments
+from fcl.training.loss import batch_loss
 
 BACKENDS = ("reference", "fast", "compiled")
 

@@ -1,14 +1,12 @@
 """Fixtures shared by all tests: float64, one thread, fixed seeds."""
 
-from pathlib import Path
-
 import pytest
 
 from examples import SMALL_MODEL, embedded_frames, labelled, random_structures, structures
+from project import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 #: Folders of tests that run Snakemake, documents or benchmarks.
-PROGRAMS = ("workflow", "docs", "benchmarks")
+PROGRAMS = ("workflow/", "docs/test_documents.py", "benchmarks/")
 
 
 def pytest_collection_modifyitems(items):
@@ -76,7 +74,7 @@ def contract_graphs(contract_frames):
 @pytest.fixture(scope="session")
 def model_settings():
     """Table 2, as in the protocol."""
-    from fcl.config import ModelSettings
+    from fcl.config.sections import ModelSettings
 
     return ModelSettings(
         num_elements=100, hidden_irreps="32x0e + 32x1o", mlp_irreps="16x0e", num_bessel=10, polynomial_order=5,
@@ -118,11 +116,11 @@ def trained_model(small_settings, tmp_path_factory):
     import torch
 
     from fcl.data.batch import GraphData
-    from fcl.data.frames import read_frames
+    from fcl.data.read import read_frames
     from fcl.data.store import arrays_from_frames
-    from fcl.loss import LOSS
-    from fcl.model.files import build_model, save_model
-    from fcl.training import fcl_plan, fit
+    from fcl.models.files import build_model, save_model
+    from fcl.training.fit import fcl_plan, fit
+    from fcl.training.loss import LOSS
 
     def data(split):
         frames = read_frames(ROOT / "resources" / "embedded" / f"{split}.xyz.gz")

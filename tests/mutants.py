@@ -31,10 +31,14 @@ SECONDS = 900
 #: How pytest reports a failed assertion; any other exception in a test is not what the test was written to see.
 ASSERTIONS = ("AssertionError", "assert ", "Failed: DID NOT RAISE")
 
-MODEL, NEIGHBORS, CUTOFFS = "tests/unit/test_model.py", "tests/unit/test_neighbors.py", "tests/unit/test_cutoffs.py"
-SYMMETRY, SAMPLING = "tests/unit/test_symmetry.py", "tests/unit/test_sampling.py"
-DERIVATIVES, SMOOTHNESS = "tests/unit/test_contract_derivatives.py", "tests/unit/test_contract_smoothness.py"
-TRAINING, CALIBRATION, GOLDEN = "tests/unit/test_training.py", "tests/unit/test_calibration.py", "tests/golden"
+MODEL, NEIGHBORS, CUTOFFS = (
+    "tests/models/test_model.py",
+    "tests/data/test_neighbors.py",
+    "tests/cutoffs/test_cutoffs.py",
+)
+SYMMETRY, SAMPLING = "tests/contract/test_symmetry.py", "tests/cutoffs/test_sampling.py"
+DERIVATIVES, SMOOTHNESS = "tests/contract/test_derivatives.py", "tests/contract/test_smoothness.py"
+TRAINING, CALIBRATION, GOLDEN = "tests/training/test_training.py", "tests/calibration/test_optimise.py", "tests/golden"
 
 
 @dataclass(frozen=True)
@@ -50,42 +54,42 @@ class Mutation:
 
 #: The ten usual mistakes.
 USUAL = (
-    Mutation("power of the taper", "src/fcl/model/radial.py", "(1.0 - x) ** 3", "(1.0 - x) ** 2", (SMOOTHNESS,)),
+    Mutation("power of the taper", "src/fcl/models/conditioning.py", "(1.0 - x) ** 3", "(1.0 - x) ** 2", (SMOOTHNESS,)),
     Mutation(
         "pairs selected by the cutoff of one atom", "src/fcl/data/batch.py",
         "<= pair_cutoffs)", "<= cutoffs.index_select(0, i))", (NEIGHBORS,),
     ),
     Mutation(
-        "another mixing rule", "src/fcl/cutoffs.py",
+        "another mixing rule", "src/fcl/cutoffs/mixing.py",
         "return 0.5 * (a_i + a_j)", "return torch.maximum(a_i, a_j)", (CUTOFFS,),
     ),
     Mutation(
-        "receiver and sender swapped", "src/fcl/model/fast.py",
+        "receiver and sender swapped", "src/fcl/models/mace/fast.py",
         "index_add_(0, j, to_j).index_add_(0, i, to_i)", "index_add_(0, i, to_j).index_add_(0, j, to_i)", (MODEL,),
     ),
     Mutation(
-        "sign of the cell shifts", "src/fcl/model/mace.py",
+        "sign of the cell shifts", "src/fcl/models/mace/model.py",
         "positions.index_select(0, i) + shifts", "positions.index_select(0, i) - shifts", (SYMMETRY,),
     ),
     Mutation(
-        "weights of the loss swapped", "src/fcl/loss.py",
+        "weights of the loss swapped", "src/fcl/training/loss.py",
         "return loss.energy_weight * energy + loss.force_weight * forces",
         "return loss.force_weight * energy + loss.energy_weight * forces", (TRAINING,),
     ),
     Mutation(
-        "no gradient through m_ij", "src/fcl/model/mace.py",
+        "no gradient through m_ij", "src/fcl/models/mace/model.py",
         "cutoffs.index_select(0, j))[:, None]", "cutoffs.index_select(0, j))[:, None].detach()", (DERIVATIVES,),
     ),
     Mutation(
-        "normalised by the root of the neighbours", "src/fcl/model/fast.py",
+        "normalised by the root of the neighbours", "src/fcl/models/mace/fast.py",
         "1.0 / first.avg_num_neighbors", "1.0 / first.avg_num_neighbors**0.5", (MODEL,),
     ),
     Mutation(
-        "optimised cutoffs not clamped", "src/fcl/calibration.py",
+        "optimised cutoffs not clamped", "src/fcl/calibration/optimise.py",
         "values.clamp_(settings.lower_bound, settings.upper_bound)", "pass", (CALIBRATION,),
     ),
     Mutation(
-        "seed of the order ignored", "src/fcl/training.py",
+        "seed of the order ignored", "src/fcl/training/fit.py",
         "torch.Generator().manual_seed(order_seed)", "torch.Generator().manual_seed(0)", (TRAINING, GOLDEN),
     ),
 )  # fmt: skip
@@ -93,61 +97,61 @@ USUAL = (
 #: Others that would be as silent.
 FURTHER = (
     Mutation(
-        "sampling from the global generator", "src/fcl/cutoffs.py",
+        "sampling from the global generator", "src/fcl/cutoffs/sampling.py",
         "torch.rand(n_atoms, generator=generator,", "torch.rand(n_atoms,", (SAMPLING,),
     ),
     Mutation(
-        "seed of the calibration ignored", "src/fcl/calibration.py",
+        "seed of the calibration ignored", "src/fcl/calibration/optimise.py",
         "torch.Generator().manual_seed(seed)", "torch.Generator().manual_seed(0)", (CALIBRATION,),
     ),
     Mutation(
         # (All directed edges backwards would be an inversion of space, which energies rightly do not notice.)
-        "one direction of each pair twice, reference path", "src/fcl/model/mace.py",
+        "one direction of each pair twice, reference path", "src/fcl/models/mace/model.py",
         "torch.cat([pair_index, pair_index.flip(0)]", "torch.cat([pair_index, pair_index]", (MODEL,),
     ),
     Mutation(
-        "sign of the forces", "src/fcl/model/mace.py",
+        "sign of the forces", "src/fcl/models/mace/model.py",
         "index_add(0, i, gradient).index_add(0, j, -gradient)", "index_add(0, i, -gradient).index_add(0, j, gradient)",
         (DERIVATIVES,),
     ),
     Mutation(
-        "node features without the cutoff", "src/fcl/model/mace.py",
+        "node features without the cutoff", "src/fcl/models/mace/model.py",
         " + self.cutoff_embedding(cutoffs[:, None])", " + 0.0 * self.cutoff_embedding(cutoffs[:, None])", (GOLDEN,),
     ),
     Mutation(
-        "element off by one", "src/fcl/model/mace.py",
+        "element off by one", "src/fcl/models/mace/model.py",
         "weight.index_select(0, numbers - 1)", "weight.index_select(0, numbers)", (MODEL,),
     ),
     Mutation(
-        "last weights instead of the best", "src/fcl/training.py",
+        "last weights instead of the best", "src/fcl/training/fit.py",
         "model.load_state_dict(state.best)", "pass", (TRAINING, GOLDEN),
     ),
     Mutation(
-        "cost as a mean over atoms", "src/fcl/cutoffs.py",
+        "cost as a mean over atoms", "src/fcl/cutoffs/cost.py",
         "return (total / _count(structure, n_structures).to(cutoffs.dtype)).mean()", "return (cutoffs**3).mean()",
         (CUTOFFS,),
     ),
     Mutation(
-        "pairs counted once", "src/fcl/cutoffs.py",
+        "pairs counted once", "src/fcl/cutoffs/cost.py",
         "return 2.0 * _count(", "return 1.0 * _count(", (CUTOFFS,),
     ),
     Mutation(
-        "no gradient of the objective", "src/fcl/calibration.py",
+        "no gradient of the objective", "src/fcl/calibration/optimise.py",
         "index_put((elements,), values)", "index_put((elements,), values.detach() + 0 * values)", (CALIBRATION,),
     ),
     Mutation(
-        "one mixing rule in all exported models", "src/fcl/export/frozen.py",
-        "m = self.mixing(a_i, a_j)", "m = 0.5 * (a_i + a_j)", ("tests/unit/test_mixing.py",),
+        "one mixing rule in all exported models", "src/fcl/models/mace/frozen.py",
+        "m = self.mixing(a_i, a_j)", "m = 0.5 * (a_i + a_j)", ("tests/contract/test_mixing.py",),
     ),
     Mutation(
-        "a mixing rule beyond the reach of the lists", "src/fcl/cutoffs.py",
-        "    _check_mixing_rule(name, rule)\n", "", ("tests/unit/test_mixing.py",),
+        "a mixing rule beyond the reach of the lists", "src/fcl/cutoffs/mixing.py",
+        "    _check_mixing_rule(name, rule)\n", "", ("tests/contract/test_mixing.py",),
     ),
     Mutation(
-        "validation by a loss of its own", "src/fcl/loss.py",
+        "validation by a loss of its own", "src/fcl/training/loss.py",
         "energy, forces = terms(energy.double(), forces.double(), batch.atoms_per_structure)",
         "energy, forces = energy.double().abs() / batch.atoms_per_structure, forces.double().abs()",
-        ("tests/unit/test_loss.py",),
+        ("tests/training/test_loss.py",),
     ),
 )  # fmt: skip
 
@@ -182,7 +186,7 @@ def copy_project(source: Path, target: Path) -> None:
 
 def environment(folder: Path) -> dict[str, str]:
     """The process environment in which ``folder``'s own library and test helpers are imported."""
-    paths = os.pathsep.join([str(folder / "src"), str(folder / "tests")])
+    paths = os.pathsep.join([str(folder / "src"), str(folder / "tests/helpers")])
     return {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
 
 

@@ -16,19 +16,19 @@ __all__ = ["FCLCalculator", "FlexibleMACE", "StaticMACE", "calibrate", "load"]
 def __getattr__(name: str):
     """Import the heavy names on first use (PEP 562)."""
     if name == "load":
-        from fcl.model.files import load
+        from fcl.models.files import load
 
         return load
     if name in ("FlexibleMACE", "StaticMACE"):
-        from fcl.model import mace
+        from fcl.models.mace import model as mace
 
         return getattr(mace, name)
     if name == "calibrate":
-        from fcl.calibration import calibrate
+        from fcl.calibration.optimise import calibrate
 
         return calibrate
     if name == "FCLCalculator":
-        from fcl.calculator import FCLCalculator
+        from fcl.simulation.calculator import FCLCalculator
 
         return FCLCalculator
     raise AttributeError(f"module 'fcl' has no attribute {name!r}")

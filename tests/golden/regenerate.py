@@ -19,13 +19,15 @@ from pathlib import Path
 
 import torch
 
-from fcl import stages
-from fcl.config import load_config
+from fcl.config.load import load_config
 from fcl.data.batch import GraphData
+from fcl.data.manifest import load_data_manifest
 from fcl.data.store import read_store
-from fcl.dataset import load_data_manifest
-from fcl.files import write_json
-from fcl.model.files import load
+from fcl.models.files import load
+from fcl.runs.files import write_json
+from fcl.study.stages import training as stages
+from fcl.study.stages.calibration import calibrate_cutoffs
+from fcl.study.stages.data import build_store
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -70,7 +72,7 @@ def build_stores(folder: Path, splits=tuple(FRAMES)) -> None:
     for split in splits:
         outputs = (folder / f"{split}{ending}" for ending in (".h5", ".rejected.csv", ".manifest.json"))
         source, frames = embedded / manifest.splits[split].file, manifest.frame_settings(split)
-        stages.build_store(study, source, frames, study.model.num_elements, 1, None, *outputs)
+        build_store(study, source, frames, study.model.num_elements, 1, None, *outputs)
 
 
 def train(folder: Path, backend: str = "auto") -> dict[str, list[dict]]:
@@ -95,7 +97,7 @@ def calibrate(folder: Path, model: Path, backend: str = "auto") -> dict[str, dic
     for subset, lam in CALIBRATIONS:
         paths = [folder / f"{subset}{end}" for end in (".csv", "_metrics.csv", ".manifest.json")]
         files = folder / "train.h5", folder / "test.h5", model, subset, lam, 1, folder / f"{subset}.json"
-        stages.calibrate_cutoffs(study, *files, *paths)
+        calibrate_cutoffs(study, *files, *paths)
         history = read_rows(paths[0])
         cutoffs = json.loads(files[-1].read_text(encoding="utf-8"))["cutoffs"]
         results[subset] = {"objective": [row["objective"] for row in history], "cutoffs_angstrom": cutoffs}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from fcl.model.mace import BACKENDS
+from fcl.models.mace.model import BACKENDS
 from regenerate import COMMAND, HERE, MODELS, ROOT, build_stores, calibrate, predict, read_rows, train
 from tolerances import GOLDEN_BYTES, GOLDEN_PREDICTION, GOLDEN_TRAINING
 

@@ -5,6 +5,7 @@ import os
 import shutil
 
 import pytest
+
 from dry_runs import copy_workflow, put_stubs, snakemake
 
 

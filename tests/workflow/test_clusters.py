@@ -11,9 +11,10 @@ from pathlib import Path
 import pandas
 import pytest
 import yaml
-from dry_runs import ROOT, copy_workflow, put_into_jobs, put_stubs, snakemake
 from test_dag import SMALL
 from test_rules import GPU_RULES, RULES
+
+from dry_runs import ROOT, copy_workflow, put_into_jobs, put_stubs, snakemake
 
 PROFILE = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
 
@@ -117,7 +118,7 @@ def test_the_group_of_figures_asks_for_two_cores_not_for_one_a_figure(finished, 
 WATCH = """
 import atexit, json, os, time
 from pathlib import Path
-from fcl import adapter
+from fcl.study import adapter
 
 job = {"begin": time.monotonic()}
 original = adapter.library_function
@@ -167,7 +168,7 @@ def test_two_gpus_run_two_jobs_at_a_time_each_on_its_own(tmp_path):
 FAIL_ONCE = """
 import os, random, signal, threading
 from pathlib import Path
-from fcl import adapter
+from fcl.study import adapter
 
 original = adapter.library_function
 

@@ -5,12 +5,12 @@ import os
 import shutil
 
 import pytest
-from dry_runs import ROOT, copy_workflow, planned, snakemake
 
-from fcl.config import load_config
-from fcl.dataset import load_data_manifest
-from fcl.plan import plan
-from fcl.throughput import Throughput
+from dry_runs import ROOT, copy_workflow, planned, snakemake
+from fcl.config.load import load_config
+from fcl.data.manifest import load_data_manifest
+from plan import plan
+from throughput import Throughput
 
 SUBSETS = ("MC3D", "SHIFTML-molfrags")  # of the smoke study
 FIGURES = {f"figure_{number:02d}": 1 for number in range(1, 11)} | {"figure_training": 1}
@@ -268,7 +268,7 @@ def test_no_claim_depends_on_what_is_measured_beyond_the_paper(finished, overrid
 
 
 def test_an_edit_of_the_library_runs_the_stages_that_use_it(finished):
-    stages = finished / "src/fcl/stages.py"
+    stages = finished / "src/fcl/study/stages/evaluation.py"
     before = stages.read_text()
     stages.write_text(before.replace("    study.diatomics\n", "    study.diatomics.pairs\n"))
     try:

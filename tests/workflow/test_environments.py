@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from dry_runs import snakemake
 from test_rules import CONDA_NAMES, ENVIRONMENTS, ROOT, RULES, _script_of, _statements
 
-from fcl.adapter import export_source_path
-from fcl.provenance import sources
+from dry_runs import snakemake
+from fcl.runs.code_digest import sources
+from fcl.study.adapter import export_source_path
 
 # package -> module, where they differ
 MODULES = {"mace-torch": "mace", "pillow": "PIL", "pyyaml": "yaml"}
@@ -41,7 +41,7 @@ def needs(rule):
     """What a job of the rule imports: its script, the adapter, its function, and all that these reach."""
     script = _script_of(rule)
     function = next(node for node in _statements(script) if isinstance(node, ast.Assign)).value.args[1].value
-    code = [script.read_text(), *sources("fcl.adapter", function, without=frozenset()).values()]
+    code = [script.read_text(), *sources("fcl.study.adapter", function, without=frozenset()).values()]
     return set().union(*map(imports, code))
 
 
@@ -84,9 +84,14 @@ def test_the_library_is_imported_from_the_checkout_without_being_installed(tmp_p
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "src"), "elsewhere"]))
     export_source_path(ROOT)
     assert os.environ["PYTHONPATH"].split(os.pathsep) == [str(ROOT / "src"), "elsewhere"]
-    isolated = [sys.executable, "-S", "-c", "import fcl.adapter; print(fcl.adapter.__file__)"]  # -S: nothing installed
+    isolated = [
+        sys.executable,
+        "-S",
+        "-c",
+        "import fcl.study.adapter; print(fcl.study.adapter.__file__)",
+    ]  # -S: nothing installed
     done = subprocess.run(isolated, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert Path(done.stdout.strip()) == ROOT / "src/fcl/adapter.py"
+    assert Path(done.stdout.strip()) == ROOT / "src/fcl/study/adapter.py"
 
 
 CONDA = """#!/bin/sh

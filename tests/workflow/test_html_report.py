@@ -7,6 +7,7 @@ import shutil
 import subprocess
 
 import pytest
+
 from dry_runs import ROOT, copy_workflow, snakemake
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

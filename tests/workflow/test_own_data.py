@@ -8,6 +8,7 @@ import shutil
 import h5py
 import pytest
 import yaml
+
 from dry_runs import ROOT, copy_workflow, planned, snakemake
 
 CONFIG = ("--configfile", "examples/own-data/config.yaml")

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+
 from dry_runs import process, snakemake
 
 #: A plan, an error, and what Snakemake says of the rules.

@@ -12,6 +12,7 @@ from contextlib import suppress
 import pandas
 import psutil
 import pytest
+
 from dry_runs import copy_workflow, environment, snakemake
 
 SEED = 20260310

@@ -4,12 +4,12 @@ import ast
 import importlib
 import inspect
 import re
-from pathlib import Path
 
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+from project import ROOT
+
 SCRIPTS = sorted((ROOT / "workflow/scripts").glob("*.py"))
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
 GPU_RULES = {

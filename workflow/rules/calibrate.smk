@@ -34,7 +34,7 @@ rule calibrate_cutoffs:
             },
         ),
         dtype=dtype_of,
-        code=source_digest("fcl.stages:calibrate_cutoffs"),
+        code=source_digest("fcl.study.stages.calibration:calibrate_cutoffs"),
     message:
         "Optimising the cutoffs for {wildcards.subset} at lambda {wildcards.lam}, seed {wildcards.seed} [gpu={resources.gpu}]"
     script:

@@ -34,7 +34,7 @@ rule claims_table:
         dataset=lambda w: data_manifest(w).name,
         title=lambda w: data_manifest(w).title,
         whole=whole_data,
-        code=source_digest("fcl.claims:write_claims"),
+        code=source_digest("fcl.study.claims.table:write_claims"),
     message:
         "Setting the paper's claims beside {wildcards.study}"
     script:

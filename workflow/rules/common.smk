@@ -3,13 +3,14 @@
 # of, which are read from record/ instead with --config from_record=true.
 import functools
 
-from fcl.adapter import export_source_path
-from fcl.config_bases import changes, derived, owner_of_pretrained, owner_of_static, owner_of_store
-from fcl.config_checks import cutoff_label, lambda_label
-from fcl.dataset import load_data_manifest
-from fcl.provenance import adapter_digest
-from fcl.record import check_record, numbers_root
-from fcl.selection import nearest_lambda, shown_subset, smallest_lambdas
+from fcl.study.adapter import export_source_path
+from fcl.config.sharing import changes, owner_of_pretrained, owner_of_static, owner_of_store
+from fcl.config.load import derived
+from fcl.config.types import cutoff_label, lambda_label
+from fcl.data.manifest import load_data_manifest
+from fcl.runs.code_digest import adapter_digest
+from fcl.study.records.record import check_record, numbers_root
+from fcl.study.paper import nearest_lambda, shown_subset, smallest_lambdas
 from snakemake.logging import logger
 
 export_source_path(workflow.basedir)  # jobs import the library of this checkout, in a conda environment too

@@ -13,4 +13,4 @@ rule compare:
     message:
         "Comparing results/{STUDY.name} with record/{STUDY.name}; kept in {log}"
     shell:
-        f"python -m fcl.comparison results/{STUDY.name} record/{STUDY.name} 2>&1 | tee {{log}}"
+        f"python -m fcl.study.records.comparison results/{STUDY.name} record/{STUDY.name} 2>&1 | tee {{log}}"

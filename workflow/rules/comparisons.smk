@@ -23,7 +23,7 @@ rule ablations_table:
         ablations=lambda w: {study.name: f"{NUMBERS}/{study.name}" for study in made_for(w, "ablation")},
         changes=lambda w: {study.name: changes(CONFIG, study.name) for study in made_for(w, "ablation")},
         title=lambda w: data_manifest(w).title,
-        code=source_digest("fcl.comparisons:write_ablations"),
+        code=source_digest("fcl.study.comparisons.ablations:write_ablations"),
     message:
         "Setting the ablations of {wildcards.study} beside it"
     script:
@@ -50,7 +50,7 @@ rule learning_curve_figure:
     params:
         title=lambda w: data_manifest(w).title,
         cutoff=learning_cutoff,
-        code=source_digest("fcl.comparisons:learning_curve"),
+        code=source_digest("fcl.study.comparisons.learning:learning_curve"),
     message:
         "Drawing the learning curve"
     script:

@@ -33,7 +33,7 @@ rule calibrate_unlabelled:
             },
         ),
         dtype=dtype_of,
-        code=source_digest("fcl.unlabelled:calibrate_unlabelled"),
+        code=source_digest("fcl.study.stages.unlabelled:calibrate_unlabelled"),
     message:
         "Optimising the cutoffs for {wildcards.subset} at lambda {wildcards.lam} without labels [gpu={resources.gpu}]"
     script:
@@ -64,7 +64,7 @@ rule measure_wall_clock:
     params:
         settings=lambda w: settings(w, "calibration", "wall_clock"),
         dtype=dtype_of,
-        code=source_digest("fcl.wall_clock:measure_wall_clock"),
+        code=source_digest("fcl.study.stages.wall_clock:measure_wall_clock"),
     message:
         "Measuring time and memory at each set of cutoffs [gpu={resources.gpu}]"
     script:
@@ -86,7 +86,7 @@ rule figure_wall_clock:
         runtime=minutes("figures"),
     params:
         title=lambda w: data_manifest(w).title,
-        code=source_digest("fcl.figures:figure_wall_clock"),
+        code=source_digest("fcl.study.figures.wall_clock:figure_wall_clock"),
     message:
         "Drawing measured time and memory"
     script:
@@ -109,7 +109,7 @@ rule table_wall_clock:
     params:
         title=lambda w: data_manifest(w).title,
         initial_cutoff=lambda w: study_of(w).calibration.initial_cutoff,
-        code=source_digest("fcl.tables:table_wall_clock"),
+        code=source_digest("fcl.study.tables.cost:table_wall_clock"),
     message:
         "Writing the table of measured time and memory"
     script:
@@ -133,7 +133,7 @@ rule table_labels:
     params:
         title=lambda w: data_manifest(w).title,
         initial_cutoff=lambda w: study_of(w).calibration.initial_cutoff,
-        code=source_digest("fcl.tables:table_labels"),
+        code=source_digest("fcl.study.tables.cost:table_labels"),
     message:
         "Writing the table of calibrations with and without labels"
     script:

@@ -47,7 +47,7 @@ rule build_store:
         frames=frame_settings,
         num_elements=lambda w: study_of(w).model.num_elements,
         checksum=lambda w: split_entry(w).checksum,
-        code=source_digest("fcl.stages:build_store"),
+        code=source_digest("fcl.study.stages.data:build_store"),
     message:
         "Building the graph store of the {wildcards.split} split"
     script:
@@ -75,7 +75,7 @@ rule describe_data:
         runtime=minutes("describe_data"),
     params:
         subsets=lambda w: list(study_of(w).calibration.subsets),
-        code=source_digest("fcl.description:describe_data"),
+        code=source_digest("fcl.study.stages.describe:describe_data"),
     message:
         "Describing the data of {wildcards.study}"
     script:

@@ -22,7 +22,7 @@ rule diatomic_curves:
     params:
         settings=lambda w: settings(w, "diatomics"),
         dtype=dtype_of,
-        code=source_digest("fcl.stages:diatomic_curves"),
+        code=source_digest("fcl.study.stages.evaluation:diatomic_curves"),
     message:
         "Diatomic curves of the FCL model of seed {wildcards.seed} [gpu={resources.gpu}]"
     script:

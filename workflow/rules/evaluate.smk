@@ -24,7 +24,7 @@ rule evaluate_cutoffs:
         settings=lambda w: settings(w, evaluation=evaluated_grid(w)),
         cutoffs=evaluated_cutoffs,
         dtype=dtype_of,
-        code=source_digest("fcl.stages:evaluate_uniform"),
+        code=source_digest("fcl.study.stages.evaluation:evaluate_uniform"),
     message:
         "Evaluating {wildcards.model} on the test split [gpu={resources.gpu}]"
     script:

@@ -19,7 +19,7 @@ rule figure_01:
         title=lambda w: data_manifest(w).title,
         mixing_rule=lambda w: study_of(w).model.mixing_rule,
         initial_cutoff=lambda w: study_of(w).calibration.initial_cutoff,
-        code=source_digest("fcl.figures:figure_01"),
+        code=source_digest("fcl.study.figures.environment:figure_01"),
     message:
         "Drawing figure 1"
     script:
@@ -41,7 +41,7 @@ rule figure_02:
         r_min=lambda w: study_of(w).cutoffs.r_min,
         r_max=lambda w: study_of(w).cutoffs.r_max,
         initial_cutoff=lambda w: study_of(w).calibration.initial_cutoff,
-        code=source_digest("fcl.figures:figure_02"),
+        code=source_digest("fcl.study.figures.schematic:figure_02"),
     message:
         "Drawing figure 2"
     script:
@@ -63,7 +63,7 @@ rule figure_03:
         runtime=minutes("figures"),
     params:
         title=lambda w: data_manifest(w).title,
-        code=source_digest("fcl.figures:figure_03"),
+        code=source_digest("fcl.study.figures.uniform:figure_03"),
     message:
         "Drawing figure 3"
     script:
@@ -85,7 +85,7 @@ rule figure_04:
         runtime=minutes("figures"),
     params:
         title=lambda w: data_manifest(w).title,
-        code=source_digest("fcl.figures:figure_04"),
+        code=source_digest("fcl.study.figures.diatomics:figure_04"),
     message:
         "Drawing figure 4"
     script:
@@ -107,7 +107,7 @@ rule figure_05:
         runtime=minutes("figures"),
     params:
         title=lambda w: data_manifest(w).title,
-        code=source_digest("fcl.figures:figure_05"),
+        code=source_digest("fcl.study.figures.tradeoff:figure_05"),
     message:
         "Drawing figure 5"
     script:
@@ -131,7 +131,7 @@ rule figure_06:
         title=lambda w: data_manifest(w).title,
         initial_cutoff=lambda w: study_of(w).calibration.initial_cutoff,
         bounds=calibration_bounds,
-        code=source_digest("fcl.figures:figure_06"),
+        code=source_digest("fcl.study.figures.calibrated:figure_06"),
     message:
         "Drawing figure 6"
     script:
@@ -155,7 +155,7 @@ rule figure_07:
         title=lambda w: data_manifest(w).title,
         initial_cutoff=lambda w: study_of(w).calibration.initial_cutoff,
         bounds=calibration_bounds,
-        code=source_digest("fcl.figures:figure_07"),
+        code=source_digest("fcl.study.figures.calibrated:figure_07"),
     message:
         "Drawing figure 7"
     script:
@@ -177,7 +177,7 @@ rule figure_08:
         runtime=minutes("figures"),
     params:
         title=lambda w: data_manifest(w).title,
-        code=source_digest("fcl.figures:figure_08"),
+        code=source_digest("fcl.study.figures.uniform:figure_08"),
     message:
         "Drawing figure 8"
     script:
@@ -199,7 +199,7 @@ rule figure_09:
         runtime=minutes("figures"),
     params:
         title=lambda w: data_manifest(w).title,
-        code=source_digest("fcl.figures:figure_09"),
+        code=source_digest("fcl.study.figures.tradeoff:figure_09"),
     message:
         "Drawing figure 9"
     script:
@@ -221,7 +221,7 @@ rule figure_10:
         runtime=minutes("figures"),
     params:
         title=lambda w: data_manifest(w).title,
-        code=source_digest("fcl.figures:figure_10"),
+        code=source_digest("fcl.study.figures.diatomics:figure_10"),
     message:
         "Drawing figure 10"
     script:
@@ -243,7 +243,7 @@ rule figure_training:
         runtime=minutes("figures"),
     params:
         title=lambda w: data_manifest(w).title,
-        code=source_digest("fcl.figures:figure_training"),
+        code=source_digest("fcl.study.figures.training:figure_training"),
     message:
         "Drawing the training curves"
     script:

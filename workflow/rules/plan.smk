@@ -11,7 +11,8 @@ rule plan:
     threads: 1
     params:
         config=lambda w: json.dumps(config),
+        program=str(Path(workflow.basedir) / "tools/plan.py"),
     message:
         "Measuring this machine for some seconds a study; the plan is kept in {log}"
     shell:
-        "printf %s {params.config:q} | python -m fcl.plan --config - | tee {log}"
+        "printf %s {params.config:q} | python {params.program:q} --config - | tee {log}"

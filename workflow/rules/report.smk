@@ -32,7 +32,7 @@ rule report_page:
         dataset=lambda w: data_manifest(w).name,
         title=lambda w: data_manifest(w).title,
         whole=whole_data,
-        code=source_digest("fcl.report:write_report"),
+        code=source_digest("fcl.study.pages.report:write_report"),
     message:
         "Writing the report of {wildcards.study}"
     script:
@@ -65,4 +65,4 @@ rule summary:
     message:
         "The main numbers of {wildcards.study}; kept in {output}"
     shell:
-        "python -m fcl.closing results/{wildcards.study} record/{wildcards.study} 2> {log} | tee {output}"
+        "python -m fcl.study.pages.closing results/{wildcards.study} record/{wildcards.study} 2> {log} | tee {output}"

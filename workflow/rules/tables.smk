@@ -15,7 +15,7 @@ rule table_01:
         mem_mb=memory("tables"),
         runtime=minutes("tables"),
     params:
-        code=source_digest("fcl.tables:table_01"),
+        code=source_digest("fcl.study.tables.published:table_01"),
     message:
         "Writing table 1"
     script:
@@ -37,7 +37,7 @@ rule table_02:
         runtime=minutes("tables"),
     params:
         settings=lambda w: settings(w, "model", "cutoffs", "static"),
-        code=source_digest("fcl.tables:table_02"),
+        code=source_digest("fcl.study.tables.hyperparameters:table_02"),
     message:
         "Writing table 2"
     script:
@@ -60,7 +60,7 @@ rule table_03:
         runtime=minutes("tables"),
     params:
         title=lambda w: data_manifest(w).title,
-        code=source_digest("fcl.tables:table_03"),
+        code=source_digest("fcl.study.tables.data:table_03"),
     message:
         "Writing table 3"
     script:
@@ -83,7 +83,7 @@ rule table_04:
         runtime=minutes("tables"),
     params:
         title=lambda w: data_manifest(w).title,
-        code=source_digest("fcl.tables:table_04"),
+        code=source_digest("fcl.study.tables.data:table_04"),
     message:
         "Writing table 4"
     script:

@@ -25,7 +25,7 @@ rule pretrain:
     params:
         settings=lambda w: settings(w, "model", "loss", "pretrain"),
         dtype=dtype_of,
-        code=source_digest("fcl.stages:pretrain"),
+        code=source_digest("fcl.study.stages.training:pretrain"),
     message:
         "Pre-training a static model [gpu={resources.gpu}]"
     script:
@@ -58,7 +58,7 @@ rule train_fcl:
     params:
         settings=lambda w: settings(w, "model", "cutoffs", "loss", fcl={"seeds": [int(w.seed)]}),
         dtype=dtype_of,
-        code=source_digest("fcl.stages:train_fcl"),
+        code=source_digest("fcl.study.stages.training:train_fcl"),
     message:
         "Flexible cutoff learning, seed {wildcards.seed} [gpu={resources.gpu}]"
     script:
@@ -93,7 +93,7 @@ rule train_static:
             static={"cutoffs": [float(w.cutoff)], "seeds": [int(w.seed)]},
         ),
         dtype=dtype_of,
-        code=source_digest("fcl.stages:train_static"),
+        code=source_digest("fcl.study.stages.training:train_static"),
     message:
         "Training a static model at {wildcards.cutoff} A, seed {wildcards.seed} [gpu={resources.gpu}]"
     script:

@@ -24,7 +24,7 @@ rule validate_statics:
     params:
         settings=lambda w: settings(w, validation=compared_only(w, "equation_of_state", "phonons")),
         dtype=dtype_of,
-        code=source_digest("fcl.validation:validate_statics"),
+        code=source_digest("fcl.study.stages.validation:validate_statics"),
     message:
         "Minima, equations of state and phonons of {wildcards.subset} [gpu={resources.gpu}]"
     script:
@@ -53,7 +53,7 @@ rule validate_nve:
     params:
         settings=lambda w: settings(w, validation=compared_only(w, "nve")),
         dtype=dtype_of,
-        code=source_digest("fcl.validation:validate_nve"),
+        code=source_digest("fcl.study.stages.validation:validate_nve"),
     message:
         "Energy drift of {wildcards.subset} [gpu={resources.gpu}]"
     script:
@@ -82,7 +82,7 @@ rule validate_rdf:
     params:
         settings=lambda w: settings(w, validation=compared_only(w, "rdf")),
         dtype=dtype_of,
-        code=source_digest("fcl.validation:validate_rdf"),
+        code=source_digest("fcl.study.stages.validation:validate_rdf"),
     message:
         "Radial distribution of {wildcards.subset} [gpu={resources.gpu}]"
     script:
@@ -111,7 +111,7 @@ rule table_validation:
         tolerances=lambda w: study_of(w).tolerances.model_dump(),
         at_lambda=lambda w: study_of(w).validation.at_lambda,
         uniform_cutoff=lambda w: study_of(w).validation.uniform_cutoff,
-        code=source_digest("fcl.tables:table_validation"),
+        code=source_digest("fcl.study.tables.validation:table_validation"),
     message:
         "Writing the table of the validation"
     script:
@@ -137,7 +137,7 @@ rule figure_validation:
         title=lambda w: data_manifest(w).title,
         at_lambda=lambda w: study_of(w).validation.at_lambda,
         uniform_cutoff=lambda w: study_of(w).validation.uniform_cutoff,
-        code=source_digest("fcl.figures:figure_validation"),
+        code=source_digest("fcl.study.figures.validation:figure_validation"),
     message:
         "Drawing the figure of the validation"
     script:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from fcl.adapter import recorded_function
+from fcl.study.adapter import recorded_function
 
-write_ablations = recorded_function(snakemake, "fcl.comparisons:write_ablations")
+write_ablations = recorded_function(snakemake, "fcl.study.comparisons.ablations:write_ablations")
 write_ablations(
     snakemake.params.base,
     snakemake.params.ablations,

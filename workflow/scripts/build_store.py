@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from fcl.adapter import library_function, settings_of
+from fcl.study.adapter import library_function, settings_of
 
-build_store = library_function(snakemake, "fcl.stages:build_store")
+build_store = library_function(snakemake, "fcl.study.stages.data:build_store")
 build_store(
     settings_of(snakemake),
     source=Path(snakemake.input.frames),

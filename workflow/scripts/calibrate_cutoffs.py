@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from fcl.adapter import library_function, settings_of
+from fcl.study.adapter import library_function, settings_of
 
-calibrate_cutoffs = library_function(snakemake, "fcl.stages:calibrate_cutoffs")
+calibrate_cutoffs = library_function(snakemake, "fcl.study.stages.calibration:calibrate_cutoffs")
 calibrate_cutoffs(
     settings_of(snakemake),
     train=Path(snakemake.input.train),

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from fcl.adapter import library_function, settings_of
+from fcl.study.adapter import library_function, settings_of
 
-calibrate_unlabelled = library_function(snakemake, "fcl.unlabelled:calibrate_unlabelled")
+calibrate_unlabelled = library_function(snakemake, "fcl.study.stages.unlabelled:calibrate_unlabelled")
 calibrate_unlabelled(
     settings_of(snakemake),
     train=Path(snakemake.input.train),

@@ -1,8 +1,8 @@
 """The paper's claims beside the values of the study."""
 
-from fcl.adapter import recorded_function
+from fcl.study.adapter import recorded_function
 
-write_claims = recorded_function(snakemake, "fcl.claims:write_claims")
+write_claims = recorded_function(snakemake, "fcl.study.claims.table:write_claims")
 write_claims(
     metrics=snakemake.input.metrics,
     histories=snakemake.input.histories,

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from fcl.adapter import recorded_function
+from fcl.study.adapter import recorded_function
 
-describe_data = recorded_function(snakemake, "fcl.description:describe_data")
+describe_data = recorded_function(snakemake, "fcl.study.stages.describe:describe_data")
 describe_data(
     stores={"train": Path(snakemake.input.train), "test": Path(snakemake.input.test)},
     subsets=snakemake.params.subsets,

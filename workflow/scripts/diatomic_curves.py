@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from fcl.adapter import library_function, settings_of
+from fcl.study.adapter import library_function, settings_of
 
-diatomic_curves = library_function(snakemake, "fcl.stages:diatomic_curves")
+diatomic_curves = library_function(snakemake, "fcl.study.stages.evaluation:diatomic_curves")
 diatomic_curves(
     settings_of(snakemake),
     model=Path(snakemake.input.model),

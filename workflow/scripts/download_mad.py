@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from fcl.adapter import library_function
+from fcl.study.adapter import library_function
 
-fetch_split = library_function(snakemake, "fcl.download:fetch_split")
+fetch_split = library_function(snakemake, "fcl.data.download:fetch_split")
 fetch_split(
     Path(snakemake.params.manifest),
     snakemake.wildcards.split,

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from fcl.adapter import library_function, settings_of
+from fcl.study.adapter import library_function, settings_of
 
-evaluate_uniform = library_function(snakemake, "fcl.stages:evaluate_uniform")
+evaluate_uniform = library_function(snakemake, "fcl.study.stages.evaluation:evaluate_uniform")
 evaluate_uniform(
     settings_of(snakemake),
     store=Path(snakemake.input.store),

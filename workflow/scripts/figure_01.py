@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from fcl.adapter import recorded_function
+from fcl.study.adapter import recorded_function
 
-figure_01 = recorded_function(snakemake, "fcl.figures:figure_01")
+figure_01 = recorded_function(snakemake, "fcl.study.figures.environment:figure_01")
 figure_01(
     Path(snakemake.input.example),
     Path(snakemake.input.cutoffs),

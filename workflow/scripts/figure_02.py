@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from fcl.adapter import recorded_function
+from fcl.study.adapter import recorded_function
 
-figure_02 = recorded_function(snakemake, "fcl.figures:figure_02")
+figure_02 = recorded_function(snakemake, "fcl.study.figures.schematic:figure_02")
 figure_02(
     png=Path(snakemake.output.png),
     pdf=Path(snakemake.output.pdf),

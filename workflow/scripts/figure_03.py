@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from fcl.adapter import recorded_function
+from fcl.study.adapter import recorded_function
 
-figure_03 = recorded_function(snakemake, "fcl.figures:figure_03")
+figure_03 = recorded_function(snakemake, "fcl.study.figures.uniform:figure_03")
 figure_03(
     [Path(file) for file in snakemake.input.metrics],
     png=Path(snakemake.output.png),

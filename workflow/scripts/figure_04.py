@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from fcl.adapter import recorded_function
+from fcl.study.adapter import recorded_function
 
-figure_04 = recorded_function(snakemake, "fcl.figures:figure_04")
+figure_04 = recorded_function(snakemake, "fcl.study.figures.diatomics:figure_04")
 figure_04(
     [Path(file) for file in snakemake.input.diatomics],
     png=Path(snakemake.output.png),

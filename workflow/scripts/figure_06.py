@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from fcl.adapter import recorded_function
+from fcl.study.adapter import recorded_function
 
-figure_06 = recorded_function(snakemake, "fcl.figures:figure_06")
+figure_06 = recorded_function(snakemake, "fcl.study.figures.calibrated:figure_06")
 figure_06(
     [Path(file) for file in snakemake.input.cutoffs],
     png=Path(snakemake.output.png),

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from fcl.adapter import recorded_function
+from fcl.study.adapter import recorded_function
 
-figure_07 = recorded_function(snakemake, "fcl.figures:figure_07")
+figure_07 = recorded_function(snakemake, "fcl.study.figures.calibrated:figure_07")
 figure_07(
     [Path(file) for file in snakemake.input.cutoffs],
     png=Path(snakemake.output.png),

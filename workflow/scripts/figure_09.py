@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from fcl.adapter import recorded_function
+from fcl.study.adapter import recorded_function
 
-figure_09 = recorded_function(snakemake, "fcl.figures:figure_09")
+figure_09 = recorded_function(snakemake, "fcl.study.figures.tradeoff:figure_09")
 figure_09(
     [Path(file) for file in snakemake.input.metrics],
     png=Path(snakemake.output.png),

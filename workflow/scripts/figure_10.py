@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from fcl.adapter import recorded_function
+from fcl.study.adapter import recorded_function
 
-figure_10 = recorded_function(snakemake, "fcl.figures:figure_10")
+figure_10 = recorded_function(snakemake, "fcl.study.figures.diatomics:figure_10")
 figure_10(
     [Path(file) for file in snakemake.input.diatomics],
     png=Path(snakemake.output.png),

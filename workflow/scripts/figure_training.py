@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from fcl.adapter import recorded_function
+from fcl.study.adapter import recorded_function
 
-figure_training = recorded_function(snakemake, "fcl.figures:figure_training")
+figure_training = recorded_function(snakemake, "fcl.study.figures.training:figure_training")
 figure_training(
     [Path(file) for file in snakemake.input.histories],
     png=Path(snakemake.output.png),

@@ -1,8 +1,8 @@
 """The figure of the physics with optimised cutoffs."""
 
-from fcl.adapter import recorded_function
+from fcl.study.adapter import recorded_function
 
-figure_validation = recorded_function(snakemake, "fcl.figures:figure_validation")
+figure_validation = recorded_function(snakemake, "fcl.study.figures.validation:figure_validation")
 figure_validation(
     snakemake.input.statics,
     snakemake.input.nve,

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from fcl.adapter import recorded_function
+from fcl.study.adapter import recorded_function
 
-figure_wall_clock = recorded_function(snakemake, "fcl.figures:figure_wall_clock")
+figure_wall_clock = recorded_function(snakemake, "fcl.study.figures.wall_clock:figure_wall_clock")
 figure_wall_clock(
     Path(snakemake.input.measured),
     png=Path(snakemake.output.png),

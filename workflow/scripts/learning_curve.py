@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from fcl.adapter import recorded_function
+from fcl.study.adapter import recorded_function
 
-learning_curve = recorded_function(snakemake, "fcl.comparisons:learning_curve")
+learning_curve = recorded_function(snakemake, "fcl.study.comparisons.learning:learning_curve")
 learning_curve(
     [Path(file) for file in snakemake.input.metrics],
     [Path(file) for file in snakemake.input.stores],

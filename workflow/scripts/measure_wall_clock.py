@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from fcl.adapter import library_function, settings_of
+from fcl.study.adapter import library_function, settings_of
 
-measure_wall_clock = library_function(snakemake, "fcl.wall_clock:measure_wall_clock")
+measure_wall_clock = library_function(snakemake, "fcl.study.stages.wall_clock:measure_wall_clock")
 measure_wall_clock(
     settings_of(snakemake),
     test=Path(snakemake.input.test),

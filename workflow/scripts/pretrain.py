@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from fcl.adapter import library_function, settings_of
+from fcl.study.adapter import library_function, settings_of
 
-pretrain = library_function(snakemake, "fcl.stages:pretrain")
+pretrain = library_function(snakemake, "fcl.study.stages.training:pretrain")
 pretrain(
     settings_of(snakemake),
     train=Path(snakemake.input.train),

@@ -1,8 +1,8 @@
 """The study on one Markdown page."""
 
-from fcl.adapter import recorded_function
+from fcl.study.adapter import recorded_function
 
-write_report = recorded_function(snakemake, "fcl.report:write_report")
+write_report = recorded_function(snakemake, "fcl.study.pages.report:write_report")
 write_report(
     snakemake.input.claims,
     snakemake.input.figures,

@@ -1,8 +1,8 @@
 """Table 1: published models."""
 
-from fcl.adapter import recorded_function
+from fcl.study.adapter import recorded_function
 
-table_01 = recorded_function(snakemake, "fcl.tables:table_01")
+table_01 = recorded_function(snakemake, "fcl.study.tables.published:table_01")
 table_01(
     snakemake.input.source,
     csv=snakemake.output.csv,

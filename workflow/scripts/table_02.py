@@ -1,8 +1,8 @@
 """Table 2: hyperparameters of the models that the study builds."""
 
-from fcl.adapter import recorded_function, settings_of
+from fcl.study.adapter import recorded_function, settings_of
 
-table_02 = recorded_function(snakemake, "fcl.tables:table_02")
+table_02 = recorded_function(snakemake, "fcl.study.tables.hyperparameters:table_02")
 table_02(
     settings_of(snakemake),
     snakemake.input.source,

@@ -1,8 +1,8 @@
 """Table 3: average neighbours of the training split."""
 
-from fcl.adapter import recorded_function
+from fcl.study.adapter import recorded_function
 
-table_03 = recorded_function(snakemake, "fcl.tables:table_03")
+table_03 = recorded_function(snakemake, "fcl.study.tables.data:table_03")
 table_03(
     snakemake.input.neighbors,
     snakemake.input.claims,

@@ -1,8 +1,8 @@
 """Table 4: element fractions of the molecular crystals in the training split."""
 
-from fcl.adapter import recorded_function
+from fcl.study.adapter import recorded_function
 
-table_04 = recorded_function(snakemake, "fcl.tables:table_04")
+table_04 = recorded_function(snakemake, "fcl.study.tables.data:table_04")
 table_04(
     snakemake.input.elements,
     snakemake.input.claims,

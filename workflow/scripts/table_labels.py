@@ -1,8 +1,8 @@
 """Calibrations with and without labels."""
 
-from fcl.adapter import recorded_function
+from fcl.study.adapter import recorded_function
 
-table_labels = recorded_function(snakemake, "fcl.tables:table_labels")
+table_labels = recorded_function(snakemake, "fcl.study.tables.cost:table_labels")
 table_labels(
     snakemake.input.labelled,
     snakemake.input.unlabelled,

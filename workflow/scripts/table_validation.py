@@ -1,8 +1,8 @@
 """The table of the physics with optimised cutoffs."""
 
-from fcl.adapter import recorded_function
+from fcl.study.adapter import recorded_function
 
-table_validation = recorded_function(snakemake, "fcl.tables:table_validation")
+table_validation = recorded_function(snakemake, "fcl.study.tables.validation:table_validation")
 table_validation(
     snakemake.input.statics,
     snakemake.input.nve,

@@ -1,8 +1,8 @@
 """Measured time and memory, and their ratios to the start."""
 
-from fcl.adapter import recorded_function
+from fcl.study.adapter import recorded_function
 
-table_wall_clock = recorded_function(snakemake, "fcl.tables:table_wall_clock")
+table_wall_clock = recorded_function(snakemake, "fcl.study.tables.cost:table_wall_clock")
 table_wall_clock(
     snakemake.input.measured,
     csv=snakemake.output.csv,

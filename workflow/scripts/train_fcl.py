@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from fcl.adapter import library_function, settings_of
+from fcl.study.adapter import library_function, settings_of
 
-train_fcl = library_function(snakemake, "fcl.stages:train_fcl")
+train_fcl = library_function(snakemake, "fcl.study.stages.training:train_fcl")
 train_fcl(
     settings_of(snakemake),
     train=Path(snakemake.input.train),

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from fcl.adapter import library_function, settings_of
+from fcl.study.adapter import library_function, settings_of
 
-train_static = library_function(snakemake, "fcl.stages:train_static")
+train_static = library_function(snakemake, "fcl.study.stages.training:train_static")
 train_static(
     settings_of(snakemake),
     train=Path(snakemake.input.train),

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from fcl.adapter import library_function, settings_of
+from fcl.study.adapter import library_function, settings_of
 
-validate_nve = library_function(snakemake, "fcl.validation:validate_nve")
+validate_nve = library_function(snakemake, "fcl.study.stages.validation:validate_nve")
 validate_nve(
     settings_of(snakemake),
     structures=Path(snakemake.input.structures),

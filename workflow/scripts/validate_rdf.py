@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from fcl.adapter import library_function, settings_of
+from fcl.study.adapter import library_function, settings_of
 
-validate_rdf = library_function(snakemake, "fcl.validation:validate_rdf")
+validate_rdf = library_function(snakemake, "fcl.study.stages.validation:validate_rdf")
 validate_rdf(
     settings_of(snakemake),
     structures=Path(snakemake.input.structures),

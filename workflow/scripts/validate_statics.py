@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from fcl.adapter import library_function, settings_of
+from fcl.study.adapter import library_function, settings_of
 
-validate_statics = library_function(snakemake, "fcl.validation:validate_statics")
+validate_statics = library_function(snakemake, "fcl.study.stages.validation:validate_statics")
 validate_statics(
     settings_of(snakemake),
     store=Path(snakemake.input.store),

@@ -1,5 +1,5 @@
 """``python -m fcl.cli`` is the command ``fcl``."""
 
-from fcl.cli import app
+from fcl.cli.main import app
 
 app(prog_name="fcl")

@@ -92,15 +92,15 @@ def calibrate(
     if max_added_error is not None and not no_labels:
         raise typer.BadParameter("is for structures without labels: add --no-labels", param_hint="--max-added-error")
 
-    from fcl.compute import torch_device, torch_dtype
-    from fcl.cutoff_choice import write_cutoffs
+    from fcl.calibration.system import Goal, calibrate_own
+    from fcl.cutoffs.file import write_cutoffs
     from fcl.data.batch import GraphData
+    from fcl.data.read import frames_of
     from fcl.data.store import arrays_from_frames
-    from fcl.data.structures import frames_of
-    from fcl.files import sha256_file
-    from fcl.model.files import load
-    from fcl.own_system import Goal, calibrate_own
-    from fcl.progress import say
+    from fcl.models.files import load
+    from fcl.runs.device import torch_device, torch_dtype
+    from fcl.runs.files import sha256_file
+    from fcl.runs.log import say
 
     check_output(output, overwrite)
     goal = Goal(lam, fraction, None if max_added_error is None else max_added_error / 1000.0)

@@ -23,7 +23,7 @@ def compare(
     """
     from dataclasses import asdict
 
-    from fcl import comparison
+    from fcl.study.records import comparison
 
     result = comparison.compare(run, record)
     if as_json:

@@ -24,15 +24,15 @@ def export(
     cutoffs by element it knows those elements only.
     """
     try:
-        from fcl.export.metatomic import save_metatomic
+        from fcl.engines.metatomic import save_metatomic
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] not in ("metatomic", "metatensor"):
             raise
         message = f"--format {format} needs a package that is not installed: pip install metatomic-torch"
         raise ValueError(message) from None
-    from fcl.compute import torch_dtype
-    from fcl.cutoff_choice import CutoffChoice
-    from fcl.model.files import load
+    from fcl.cutoffs.choice import CutoffChoice
+    from fcl.models.files import load
+    from fcl.runs.device import torch_dtype
 
     potential = load(model, dtype=torch_dtype("float64"))
     facts = save_metatomic(potential, CutoffChoice(potential, parse_cutoffs(cutoffs)), output, torch_dtype(dtype))

@@ -17,8 +17,8 @@ def info(model: Model, as_json: AsJSON = False) -> None:
 
     The weights are compared with the card (SHA-256).
     """
-    from fcl.model.files import verified_card
-    from fcl.shipped import FOLDER, MODELS
+    from fcl.models.files import verified_card
+    from fcl.models.pretrained import FOLDER, MODELS
 
     file, card = verified_card(model)
     if as_json:
@@ -64,15 +64,15 @@ def evaluate(
     import numpy as np
     import torch
 
-    from fcl.compute import torch_device, torch_dtype
-    from fcl.cutoff_choice import CutoffChoice
+    from fcl.cutoffs.choice import CutoffChoice
     from fcl.data.batch import GraphData
+    from fcl.data.read import frames_of
     from fcl.data.store import arrays_from_frames
-    from fcl.data.structures import frames_of
-    from fcl.evaluation import EVALUATION_BATCH_SIZE, rows_by_subset
-    from fcl.evaluation import evaluate as errors_of
-    from fcl.measurement import interleaved
-    from fcl.model.files import load
+    from fcl.evaluation.errors import EVALUATION_BATCH_SIZE, rows_by_subset
+    from fcl.evaluation.errors import evaluate as errors_of
+    from fcl.evaluation.timing import interleaved
+    from fcl.models.files import load
+    from fcl.runs.device import torch_device, torch_dtype
 
     potential = load(model, dtype=torch_dtype(dtype), device=torch_device(device)).requires_grad_(False)
     choices = [CutoffChoice(potential, parse_cutoffs(text)) for text in cutoffs or [None]]

@@ -17,7 +17,7 @@ def record(
     ] = None,
 ) -> None:
     """Keep numbers, pictures and run manifests of a finished study: figures and tables can be drawn from them again."""
-    from fcl.record import write_record
+    from fcl.study.records.record import write_record
 
     files = write_record(run, record, picture or None)
     megabytes = sum((record / file).stat().st_size for file in files) / 1e6

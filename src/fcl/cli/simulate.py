@@ -30,8 +30,8 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="Extended XYZ to wr
 
 def _prepare(model: Path, structures: Path, cutoffs: str | None, device: str, dtype: str, skin: float):
     """The calculator and the structures, each checked."""
-    from fcl.calculator import FCLCalculator
-    from fcl.data.structures import read_structures
+    from fcl.data.read import read_structures
+    from fcl.simulation.calculator import FCLCalculator
 
     given = parse_cutoffs(cutoffs)
     calculator = FCLCalculator(model, given, device=device, dtype=dtype, skin=skin)
@@ -61,8 +61,8 @@ def predict(
     """Energy, forces and (where there is a cell) stress of structures, written as extended XYZ."""
     from ase.io import write
 
-    from fcl.files import atomic_path
-    from fcl.progress import progress
+    from fcl.runs.files import atomic_path
+    from fcl.runs.log import progress
 
     check_output(output, overwrite)
     calculator, frames = _prepare(model, structures, cutoffs, device, dtype, skin=0.0)
@@ -118,8 +118,8 @@ def relax(
     """Relax a structure (LBFGS), and with `--cell` its lattice. Exit code 1 when the forces stay above `--fmax`."""
     from ase.io import write
 
-    from fcl.files import atomic_path
-    from fcl.simulation import relax as run
+    from fcl.runs.files import atomic_path
+    from fcl.simulation.dynamics import relax as run
 
     check_output(output, overwrite)
     calculator, frames = _prepare(model, structure, cutoffs, device, dtype, skin)
@@ -181,7 +181,7 @@ def md(
     """Molecular dynamics: NVE by velocity Verlet, or NVT (`--nvt`); writes the trajectory frame by frame."""
     from ase.io.extxyz import write_extxyz
 
-    from fcl.simulation import molecular_dynamics
+    from fcl.simulation.dynamics import molecular_dynamics
 
     check_output(output, overwrite)
     calculator, frames = _prepare(model, structure, cutoffs, device, dtype, skin)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from fcl.cutoffs import MixingRule
+from fcl.cutoffs.mixing import MixingRule
 from fcl.data.store import StoreArrays
 
 

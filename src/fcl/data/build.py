@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from fcl.data.extxyz import BrokenFile, parse, sources
 from fcl.data.frames import FrameError, FrameRules, validated
 from fcl.data.pack import NARROWED, PER_ATOM, PER_PAIR, PackedFrames, neighbours, pack
 from fcl.data.parallel import ordered_map
-from fcl.data.reference import energies_of_atoms, reference_energies
-from fcl.data.selection import Portion, chosen_frames
-from fcl.data.sources import BrokenFile, parse, sources
+from fcl.data.reference_energies import energies_of_atoms, reference_energies
+from fcl.data.splits import Portion, chosen_frames
 from fcl.data.spool import SpooledArray
 from fcl.data.store import hash_arrays, pointers, subset_indices, write_arrays
-from fcl.files import write_csv
+from fcl.runs.files import write_csv
 
 #: A block of frames is what one process works on at a time.
 BLOCK_FRAMES, BLOCK_BYTES = 256, 1 << 20
@@ -76,7 +76,7 @@ def build_store(
     Returns counts (structures, atoms, pairs, bytes per pair), the reference energies and the content hash. Raises
     `FrameError` naming file, frame and key; nothing is left half-written.
     """
-    from fcl.progress import progress, say
+    from fcl.runs.log import progress, say
 
     source, target = Path(source), Path(target)
     rules = replace(rules or FrameRules(), split=split)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,21 +102,6 @@ def raw_frame(atoms, rules: FrameRules) -> RawFrame:
         names=tuple(name for name in known if name not in ("numbers", "positions")),
         **values,
     )
-
-
-def read_frames(path: str | Path, split: str | None = None, rules: FrameRules | None = None) -> Iterator[Frame]:
-    """Yield the validated frames of an extended XYZ file (also ``.gz``) or any file that ASE reads, one by one.
-
-    With ``split``, a frame that says that it belongs to another split is an error.
-    Raises `FileNotFoundError`, or `FrameError` that names file, frame (from 0) and key.
-    """
-    from fcl.data.sources import parse, sources
-
-    rules = rules or FrameRules(split=split)
-    for index, source in sources(path):
-        frame = validated(path, index, parse(path, index, source, rules), rules)
-        if frame is not None:
-            yield frame
 
 
 def validated(path: str | Path, index: int, raw: RawFrame, rules: FrameRules) -> Frame | None:

@@ -7,7 +7,7 @@ from dataclasses import fields
 
 import torch
 
-from fcl.cutoffs import MixingRule
+from fcl.cutoffs.mixing import MixingRule
 from fcl.data.batch import Batch, GraphData
 
 

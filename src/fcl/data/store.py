@@ -14,7 +14,7 @@ import numpy as np
 
 from fcl.data.frames import Frame
 from fcl.data.pack import NARROWED, PER_ATOM, PER_PAIR, PER_STRUCTURE, neighbours, pack, smallest_integer_type
-from fcl.files import atomic_path
+from fcl.runs.files import atomic_path
 
 FORMAT = "fcl-graph-store-1"
 ARRAYS = ("ptr", "pair_ptr", *PER_ATOM, *PER_STRUCTURE, *PER_PAIR)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from fcl.cutoffs import MixingRule
+from fcl.cutoffs.mixing import MixingRule
 from fcl.data.batch import Batch
 from fcl.data.neighbors import complete_box, half_pairs
 

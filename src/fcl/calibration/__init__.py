@@ -1,0 +1,1 @@
+"""Cutoffs after training: optimisation, paths, tolerances, a user's own system."""

@@ -1,0 +1,103 @@
+"""The path of optimised cutoffs: the minimisers of Eq. 11 as lambda grows, each found from the one before.
+
+The path begins at the uniform start and goes towards shorter cutoffs. The order matters: a lambda has several
+minimisers, and a search from the short cutoffs of a larger lambda does not find back. Where the minimiser jumps,
+because no lambda reaches what lies between (a cusp, or a concave part of error against cost), the path is straight.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+
+from fcl.calibration.optimise import calibrate
+from fcl.config.sections import LossSettings
+from fcl.data.batch import GraphData
+
+#: How far a calibration could move a cutoff, in widths of the allowed interval, where nobody says how long it takes:
+#: alone, and at each lambda of a path.
+_REACH, _REACH_ON_PATH = 1.5, 0.2
+
+
+@dataclass(frozen=True)
+class CalibrationPlan:
+    """How cutoffs are optimised; what `fcl.calibrate` takes as its settings. Lengths in A, as `CalibrationSettings`.
+
+    ``sample``: at each lambda of a path so many structures, drawn anew, are enough (None: all).
+    """
+
+    epochs: int
+    lower_bound: float
+    upper_bound: float
+    initial_cutoff: float = 6.0
+    learning_rate: float = 0.03
+    batch_size: int = 8
+    cost: str = "structures"
+    sample: int | None = None
+
+    @classmethod
+    def for_structures(cls, n_structures: int, *, on_path: bool = False, **values) -> CalibrationPlan:
+        """A plan long enough for ``n_structures``: Adam moves a cutoff by learning_rate a step at most.
+
+        ``on_path``: for each lambda of a path. Raises `ValueError` for bounds that contradict each other.
+        """
+        plan = cls(epochs=1, **values)
+        if not 0.0 < plan.lower_bound < plan.upper_bound:
+            raise ValueError(f"bounds: {plan.lower_bound} A is not below {plan.upper_bound} A")
+        if not plan.lower_bound <= plan.initial_cutoff <= plan.upper_bound:
+            bounds = f"[{plan.lower_bound}, {plan.upper_bound}] A"
+            raise ValueError(f"the initial cutoff of {plan.initial_cutoff} A is not within {bounds}")
+        reach = _REACH_ON_PATH if on_path else _REACH
+        steps = math.ceil(reach * (plan.upper_bound - plan.lower_bound) / plan.learning_rate)
+        epochs = math.ceil(steps / math.ceil(n_structures / plan.batch_size))
+        return replace(plan, epochs=max(1, epochs), sample=steps * plan.batch_size if on_path else None)
+
+
+class CutoffPath:
+    """Cutoffs (A) by symbol, optimised on the structures ``indices`` at one lambda after the other.
+
+    ``start`` holds the cutoffs at position 0; those of its elements that ``indices`` lack stay. Position k is that of
+    the k-th lambda, and between two positions cutoffs are interpolated linearly.
+    """
+
+    def __init__(
+        self,
+        model,
+        data: GraphData,
+        plan: CalibrationPlan,
+        loss: LossSettings,
+        *,
+        indices: torch.Tensor,
+        start: Mapping[str, float],
+        seed: int,
+    ):
+        self._arguments = (model, data, plan, loss)
+        self._indices, self._seed = indices, seed
+        self.tables: list[dict[str, float]] = [dict(start)]
+
+    def extend(self, lam: float) -> None:
+        """Optimise at ``lam`` from the last cutoffs.
+
+        The mean over the second half of the steps is kept: the last step alone jitters by the learning rate.
+        """
+        seed, chosen = self._seed + len(self.tables), self._indices
+        sample = self._arguments[2].sample
+        if sample is not None and sample < len(chosen):
+            order = torch.randperm(len(chosen), generator=torch.Generator().manual_seed(seed))
+            chosen = chosen[order[:sample].to(chosen.device)]
+        result = calibrate(*self._arguments, lam, seed=seed, indices=chosen, start=self.tables[-1])
+        steps = result.history[len(result.history) // 2 :]
+        means = {symbol: sum(row[f"cutoff_{symbol}"] for row in steps) / len(steps) for symbol in result.cutoffs}
+        self.tables.append(self.tables[-1] | means)
+
+    def at(self, position: float) -> dict[str, float]:
+        """Cutoffs at ``position`` in [0, number of lambdas]."""
+        first = min(int(position), max(len(self.tables) - 2, 0))
+        share = position - first
+        if not share:
+            return dict(self.tables[first])
+        before, after = self.tables[first], self.tables[first + 1]
+        return {symbol: (1.0 - share) * cutoff + share * after[symbol] for symbol, cutoff in before.items()}

@@ -1,0 +1,165 @@
+"""Cutoffs for a user's own system: optimise, choose, and check on structures that took part in neither."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from fcl.calibration.optimise import calibrate
+from fcl.calibration.path import CalibrationPlan
+from fcl.calibration.tolerance import FOLDS, Trial, cheapest_within, errors_at, labelled_by, random_split, symbols_of
+from fcl.data.batch import GraphData
+from fcl.evaluation.errors import Errors, force_rmse, relative_increase
+from fcl.training.loss import LOSS
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What is asked for; exactly one of the three. The two limits are kept with one standard error to spare.
+
+    ``lam``: this lambda of Eq. 11. ``max_increase``: the force RMSE in validation rises by this fraction at most.
+    ``max_added``: smaller cutoffs change the model's own forces by this RMS at most (eV/A); for structures without
+    labels.
+    """
+
+    lam: float | None = None
+    max_increase: float | None = None
+    max_added: float | None = None
+
+    def __post_init__(self):
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        if len(given) != 1:
+            raise ValueError("one goal is needed: a lambda, a largest increase of the error or a largest added error")
+        ((name, value),) = given.items()
+        if not 0.0 < value < float("inf"):
+            raise ValueError(f"{name} must be positive, not {value}")
+
+
+@dataclass(frozen=True)
+class OwnCutoffs:
+    """Cutoffs (A) by symbol and what they do to the held-out structures.
+
+    ``reference`` and ``chosen`` are `Errors` at the uniform reference cutoff and at ``cutoffs``; with ``self_labelled``
+    errors are deviations from the model's own results at the reference cutoff. ``lam`` is None for uniform cutoffs;
+    ``expected`` is the trial that they come from where a limit was given.
+    """
+
+    cutoffs: dict[str, float]
+    lam: float | None
+    expected: Trial | None
+    trials: list[Trial]
+    not_calibrated: list[str]
+    sizes: dict[str, int]
+    reference_cutoff: float
+    self_labelled: bool
+    reference: Errors
+    chosen: Errors
+
+    @property
+    def kept_reference(self) -> bool:
+        """Whether no other cutoffs that were tried met the goal, so that these are still the uniform reference ones."""
+        return all(cutoff == self.reference_cutoff for cutoff in self.cutoffs.values())
+
+    @property
+    def saving(self) -> float:
+        """Fraction of the pairs per atom that is saved."""
+        return 1.0 - float(self.chosen.pairs.mean() / self.reference.pairs.mean())
+
+    def increase(self) -> tuple[float, float] | None:
+        """Relative rise of the force RMSE with its standard error; None where there are no labels."""
+        return None if self.self_labelled else relative_increase(self.reference, self.chosen)
+
+    def facts(self) -> dict:
+        """What a cutoffs file says of this: expected error and cost, and how they were obtained."""
+        facts = {
+            "lambda": self.lam,
+            "reference_cutoff_angstrom": self.reference_cutoff,
+            "structures": self.sizes,
+            "not_calibrated": self.not_calibrated,
+            "pairs_per_atom": float(self.chosen.pairs.mean()),
+            "reference_pairs_per_atom": float(self.reference.pairs.mean()),
+        }
+        if self.self_labelled:
+            labels = "the model's own at the reference cutoff: errors are what smaller cutoffs add"
+            return facts | {"labels": labels, "added_force_rmse_ev_per_angstrom": force_rmse(self.chosen)}
+        rise, uncertainty = self.increase()
+        return facts | {
+            "labels": "of the data",
+            "force_rmse_ev_per_angstrom": force_rmse(self.chosen),
+            "reference_force_rmse_ev_per_angstrom": force_rmse(self.reference),
+            "force_rmse_increase": rise,
+            "force_rmse_increase_standard_error": uncertainty,
+        }
+
+
+def calibrate_own(
+    model,
+    data: GraphData,
+    goal: Goal,
+    *,
+    held_out: GraphData | None = None,
+    labels: bool = True,
+    reference_cutoff: float = 6.0,
+    lower_bound: float | None = None,
+    epochs: int | None = None,
+    seed: int = 0,
+    on_trial: Callable[[Trial], None] = lambda trial: None,
+) -> OwnCutoffs:
+    """Optimise the cutoffs (A) of the elements in ``data`` for ``goal`` and check them on held-out structures.
+
+    Unless ``held_out`` is given, a quarter of the structures is set aside at random by ``seed`` to check. A limit is
+    kept in cross-validation on the others (`cheapest_within`). Without ``labels`` the model's own
+    results at ``reference_cutoff`` take their place (`labelled_by`). Cutoffs start at ``reference_cutoff`` and stay
+    within ``lower_bound`` (None: that of the model's training) and the model's r_max. Raises `ValueError` for a goal
+    that the data cannot serve, too few structures, bounds that contradict each other.
+    """
+    if not model.needs_cutoffs:
+        raise ValueError(f"a static model has one cutoff, {model.cutoff_limit} A: there is nothing to optimise")
+    if labels and goal.max_added is not None:
+        raise ValueError("a largest added error is a goal for structures without labels")
+    if not labels and goal.max_increase is not None:
+        raise ValueError(
+            "without labels the error at the reference cutoff is unknown, so a percentage of it has no meaning; "
+            "ask for a largest added error"
+        )
+    if lower_bound is None:
+        lower_bound = getattr(model, "card", {}).get("r_min_angstrom")
+        if lower_bound is None:
+            raise ValueError("the model's card does not say from which cutoff on it was trained: give a lower bound")
+    if not labels:
+        data = labelled_by(model, data, reference_cutoff)
+        held_out = None if held_out is None else labelled_by(model, held_out, reference_cutoff)
+    parts = [part.to(data.device) for part in random_split(len(data), (1,) if held_out is not None else (3, 1), seed)]
+    fit = parts[0]
+    check, members = (held_out, None) if held_out is not None else (data, parts[1])
+    on_path = goal.lam is None
+    plan = CalibrationPlan.for_structures(
+        len(fit) - len(fit) // FOLDS if on_path else len(fit), on_path=on_path,
+        lower_bound=lower_bound, upper_bound=model.cutoff_limit, initial_cutoff=reference_cutoff,
+    )  # fmt: skip
+    if epochs is not None:
+        plan = replace(plan, epochs=epochs, sample=None)
+    trials: list[Trial] = []
+    lam, expected = goal.lam, None
+    if lam is not None:
+        cutoffs = calibrate(model, data, plan, LOSS, lam, seed=seed, indices=fit).cutoffs
+    else:
+        limit = goal.max_added if goal.max_increase is None else goal.max_increase
+        cutoffs, expected, trials = cheapest_within(
+            model, data, plan, limit, relative=goal.max_increase is not None, indices=fit, seed=seed, on_trial=on_trial
+        )
+        lam = expected.lam
+    everywhere = dict.fromkeys([*symbols_of(data), *symbols_of(check, members)], reference_cutoff)
+    cutoffs = everywhere | cutoffs
+    return OwnCutoffs(
+        cutoffs=cutoffs,
+        lam=lam,
+        expected=expected,
+        trials=trials,
+        not_calibrated=sorted(set(everywhere) - set(symbols_of(data, fit))),
+        sizes={"calibration": len(fit), "held_out": len(check) if members is None else len(members)},
+        reference_cutoff=reference_cutoff,
+        self_labelled=not labels,
+        reference=errors_at(model, check, reference_cutoff, members),
+        chosen=errors_at(model, check, cutoffs, members),
+    )

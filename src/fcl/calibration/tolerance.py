@@ -1,0 +1,168 @@
+"""Cutoffs for a tolerance: the cheapest ones whose force error stays below a limit, and what they do to new structures.
+
+Nobody knows which lambda of Eq. 11 suits his system; how much error he can bear he does know. So the cutoffs are looked
+for along the path of growing lambda (`fcl.calibration.path`): fewer pairs and, from somewhere on, a larger error.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from fcl.calibration.path import CalibrationPlan, CutoffPath
+from fcl.config.sections import LossSettings
+from fcl.cutoffs.rules import cutoff_rule, uniform_rule
+from fcl.data.batch import GraphData, ranges
+from fcl.data.loader import selected_batches
+from fcl.evaluation.errors import EVALUATION_BATCH_SIZE, Errors, error_bound, evaluate, force_rmse, joined
+from fcl.training.loss import LOSS
+
+#: The lambdas of a path (eV/A^4 of the force term); the paper's are 1e-6 to 1e-2.
+LAMBDAS = tuple(10.0 ** (0.5 * exponent) for exponent in range(-12, -1))
+#: Parts of the cross-validation: each path sees two thirds of the structures.
+FOLDS = 3
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What was tried: error and cost on the structures that each calibration did not see, of all folds together.
+
+    ``lam`` is the lambda of the cutoffs (None: uniform ones), ``position`` where they are on the path. ``force_rmse``
+    and ``bound``, the RMSE with its margin, are in eV/A.
+    """
+
+    lam: float | None
+    position: float
+    force_rmse: float
+    bound: float
+    pairs_per_atom: float
+
+
+def symbols_of(data: GraphData, indices: torch.Tensor | None = None) -> list[str]:
+    """Chemical symbols that occur in ``data`` (or in its structures ``indices``), by atomic number."""
+    from ase.data import chemical_symbols
+
+    numbers = data.numbers if indices is None else data.batch(indices).numbers
+    return [chemical_symbols[z] for z in torch.unique(numbers).tolist()]
+
+
+def random_split(n: int, fractions: tuple[float, ...], seed: int) -> list[torch.Tensor]:
+    """Disjoint sorted indices of n structures, drawn with ``seed``, about as large as ``fractions`` of the whole say.
+
+    Each part has one structure at least. Raises `ValueError` for fewer structures than parts.
+    """
+    if n < len(fractions):
+        raise ValueError(f"{n} structures cannot be split into {len(fractions)} parts")
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+    ends = [round(n * part) for part in np.cumsum(fractions) / sum(fractions)]
+    for k in range(len(ends)):  # no part is empty
+        ends[k] = min(max(ends[k], k + 1), n - (len(ends) - 1 - k))
+    return [torch.sort(order[a:b]).values for a, b in zip([0, *ends[:-1]], ends, strict=True)]
+
+
+def labelled_by(model, data: GraphData, reference_cutoff: float, indices: torch.Tensor | None = None) -> GraphData:
+    """The same structures, labelled with the model's own energies and forces at a uniform ``reference_cutoff`` (A).
+
+    Errors against these labels are what smaller cutoffs *add*. Nothing follows from them about the error of the model
+    itself, except that by the triangle inequality its force RMSE rises by no more than they say. Given ``indices``, all
+    other structures have labels that are not a number.
+    """
+    model.check_cutoff(reference_cutoff)
+    rule = uniform_rule(reference_cutoff, data.dtype)
+    own = copy.copy(data)
+    own.energy, own.forces = (torch.full_like(labels, float("nan")) for labels in (data.energy, data.forces))
+    chosen = torch.arange(len(data)) if indices is None else indices
+    for batch, cutoffs in selected_batches(data, torch.split(chosen, EVALUATION_BATCH_SIZE), rule, model.mixing):
+        output = model(batch, cutoffs)
+        own.energy[batch.indices] = output["energy"]
+        own.forces[ranges(data.ptr[batch.indices], batch.atoms_per_structure, batch.n_atoms)] = output["forces"]
+    return own
+
+
+def errors_at(model, data: GraphData, cutoffs: float | Mapping[str, float], indices: torch.Tensor | None = None):
+    """`Errors` of the model at a uniform cutoff, or at cutoffs by chemical symbol (A)."""
+    rule = cutoff_rule(cutoffs, data.dtype, data.device)
+    return evaluate(model, data, rule, EVALUATION_BATCH_SIZE, indices)
+
+
+def cheapest_within(
+    model,
+    data: GraphData,
+    plan: CalibrationPlan,
+    limit: float,
+    *,
+    indices: torch.Tensor,
+    seed: int,
+    relative: bool = False,
+    margin: float = 1.0,
+    folds: int = FOLDS,
+    loss: LossSettings = LOSS,
+    refinements: int = 4,
+    on_trial: Callable[[Trial], None] = lambda trial: None,
+) -> tuple[dict[str, float], Trial, list[Trial]]:
+    """The cutoffs (A) with the fewest pairs that keep ``limit``, what is expected of them, and all trials.
+
+    ``limit`` is a force RMSE (eV/A) or, with ``relative``, a fraction by which it may rise above that of the uniform
+    ``plan.initial_cutoff``; it is kept with ``margin`` standard errors to spare (`error_bound`). The error is that of a
+    cross-validation on the structures ``indices``: of as many `CutoffPath` as there are ``folds`` each is judged by the
+    structures that it leaves out, so every structure counts, none for its own cutoffs. The paths are followed until the
+    limit is exceeded beyond the margin, and end at the lower bound of all elements; then what lies between the last
+    lambda that keeps the limit and the next one is bisected. The cutoffs are the mean of the paths at the position that
+    was found. (A path through all ``indices`` would be ahead of those that were judged, and so beyond the limit.)
+    Raises `ValueError` when not even the start keeps the limit, or there are fewer than two structures.
+    """
+    parts = random_split(len(indices), (1,) * max(2, min(folds, len(indices))), seed)
+    left_out = [indices[part.to(indices.device)] for part in parts]
+    start = dict.fromkeys(symbols_of(data), plan.initial_cutoff)
+    others = [torch.cat(left_out[:k] + left_out[k + 1 :]) for k in range(len(left_out))]
+    paths = [CutoffPath(model, data, plan, loss, indices=fit, start=start, seed=seed) for fit in others]
+    trials: list[Trial] = []
+
+    def errors_of(tables: Sequence[dict[str, float]]) -> Errors:
+        return joined([errors_at(model, data, *pair) for pair in zip(tables, left_out, strict=True)])
+
+    first = errors_of([start] * len(paths))
+    reference = first if relative else None
+    allowed = (1.0 + limit) * force_rmse(first) if relative else limit
+
+    def attempt(position: float, lam: float | None, tables: Sequence[dict[str, float]] | None = None) -> Trial:
+        errors = errors_of([known.at(position) for known in paths] if tables is None else tables)
+        bound = error_bound(errors, reference, margin)
+        trials.append(Trial(lam, position, force_rmse(errors), bound, float(errors.pairs.mean())))
+        on_trial(trials[-1])
+        return trials[-1]
+
+    if attempt(0.0, None).bound > allowed:
+        found = f"the force RMSE at {plan.initial_cutoff:g} A is {trials[0].force_rmse:.4g} eV/A already"
+        raise ValueError(f"{found}, above the limit of {allowed:.4g} eV/A")
+    shortest = start | dict.fromkeys(symbols_of(data, indices), plan.lower_bound)
+    end = attempt(0.0, None, [shortest] * len(paths))
+    if end.bound <= allowed:
+        return shortest, end, trials  # nothing is cheaper
+    reached = [trials[0]]
+    for lam in LAMBDAS:
+        for known in paths:
+            known.extend(lam)
+        reached.append(attempt(len(reached), lam))
+        if 2 * reached[-1].force_rmse - reached[-1].bound > allowed:
+            break
+    followed = LAMBDAS[: len(reached) - 1]
+    for known in paths:
+        known.tables.append(shortest)  # wherever a path has come to, it can go on to the lower bound
+    kept = [trial for trial in reached if trial.bound <= allowed]
+    low, high = kept[-1].position, kept[-1].position + 1.0
+    for _ in range(refinements):
+        middle = 0.5 * (low + high)
+        trial = attempt(middle, float(10 ** np.interp(middle - 1, range(len(followed)), np.log10(followed))))
+        if trial.bound <= allowed:
+            low = middle
+            kept.append(trial)
+        else:
+            high = middle
+    best = min(kept, key=lambda trial: trial.pairs_per_atom)
+    found = [known.at(best.position) for known in paths]
+    return {symbol: sum(table[symbol] for table in found) / len(found) for symbol in start}, best, trials

@@ -1,0 +1,67 @@
+"""The command ``fcl``: use a trained model from the shell.
+
+Nothing heavy is imported until a command runs, so that help comes at once. What is wrong with the input is one sentence
+on standard error and exit code 1; a wrong command line is exit code 2.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+
+import typer
+from typer.core import TyperGroup
+
+
+class _Group(TyperGroup):
+    """Turns the library's errors into one sentence; a traceback is left for what is a fault of the program."""
+
+    def invoke(self, ctx):
+        before = logging.root.manager.disable
+        logging.disable(logging.WARNING)  # mace-torch tells of optional packages on import
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            try:
+                return super().invoke(ctx)
+            except (ValueError, OSError, FloatingPointError) as error:
+                typer.echo(f"error: {error}", err=True)
+                raise typer.Exit(1) from None
+            finally:
+                logging.disable(before)
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
+app = typer.Typer(
+    name="fcl",
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help=(
+        "Use a Flexible-Cutoff-Learning potential: choose its cutoffs for your system, then compute with them.\n\n"
+        "Cutoffs are angstroms, and are given in one of three ways: a number for all atoms (`--cutoffs 6.0`), elements "
+        "(`--cutoffs H=3.9,C=4.6`) or a cutoffs file (`--cutoffs cutoffs.json`), as `fcl calibrate` writes it."
+    ),
+)
+
+
+def _register() -> None:
+    from fcl.cli import calibrate, compare, export, models, record, simulate
+
+    app.command("info")(models.info)
+    app.command("evaluate")(models.evaluate)
+    app.command("calibrate")(calibrate.calibrate)
+    app.command("predict")(simulate.predict)
+    app.command("relax")(simulate.relax)
+    app.command("md")(simulate.md)
+    app.command("export")(export.export)
+    app.command("record")(record.record)
+    app.command("compare")(compare.compare)
+
+
+_register()

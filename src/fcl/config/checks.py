@@ -1,0 +1,166 @@
+"""Checks across the settings that the physics and the workflow demand; each failure names its dotted key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from fcl.config.sections import Sections
+from fcl.config.types import SYMBOLS, cutoff_label, lambda_label
+
+
+def _distinct(key: str, values: Sequence[Any]) -> None:
+    repeated = [value for index, value in enumerate(values) if value in values[:index]]
+    if repeated:
+        raise ValueError(f"{key}: {repeated[0]!r} occurs twice")
+
+
+def _within(key: str, values: Sequence[float], low: float, high: float, why: str) -> None:
+    for value in values:
+        if not low <= value <= high:
+            raise ValueError(f"{key}: {value:g} A lies outside [{low:g}, {high:g}] A, {why}")
+
+
+def _check_cutoffs(study: Sections) -> None:
+    r_min, r_max = study.cutoffs.r_min, study.cutoffs.r_max
+    if not r_min < r_max:
+        raise ValueError(f"cutoffs.r_min: {r_min:g} A is not below cutoffs.r_max = {r_max:g} A")
+    sampled = "the interval that training samples (cutoffs.r_min, cutoffs.r_max)"
+    stored = "as the graph store holds pairs up to cutoffs.r_max only"
+    _within("fcl.validation_cutoffs", study.fcl.validation_cutoffs, r_min, r_max, sampled)
+    grid = study.evaluation.uniform_cutoffs
+    for key, values in {
+        "pretrain.cutoff": [study.pretrain.cutoff],
+        "static.cutoffs": study.static.cutoffs,
+        "evaluation.uniform_cutoffs": [grid.start, grid.stop],
+        "diatomics.cutoffs": study.diatomics.cutoffs,
+        "calibration.lower_bound": [study.calibration.lower_bound],
+        "calibration.upper_bound": [study.calibration.upper_bound],
+    }.items():
+        _within(key, values, 0.0, r_max, stored)
+    low, high = study.calibration.lower_bound, study.calibration.upper_bound
+    if not low < high:
+        raise ValueError(f"calibration.lower_bound: {low:g} A is not below calibration.upper_bound = {high:g} A")
+    bounds = "the bounds of the calibration"
+    _within("calibration.initial_cutoff", [study.calibration.initial_cutoff], low, high, bounds)
+
+
+def _check_pairs(study: Sections) -> None:
+    for pair in study.diatomics.pairs:
+        elements = pair.split("-")
+        unknown = [element for element in elements if element not in SYMBOLS]
+        if len(elements) != 2 or unknown:
+            raise ValueError(f"diatomics.pairs: {pair!r} is not a pair of elements such as H-O")
+        for element in elements:
+            if SYMBOLS.index(element) >= study.model.num_elements:
+                raise ValueError(
+                    f"diatomics.pairs: {element} is not among the first model.num_elements = "
+                    f"{study.model.num_elements} elements"
+                )
+    if not study.diatomics.r_start < study.diatomics.r_stop:
+        raise ValueError("diatomics.r_start: is not below diatomics.r_stop")
+
+
+def _check_schedules(study: Sections) -> None:
+    for key, stage in {"pretrain": study.pretrain, "static": study.static}.items():
+        if list(stage.milestones) != sorted(set(stage.milestones)):
+            raise ValueError(f"{key}.milestones: {list(stage.milestones)} do not ascend")
+        late = [milestone for milestone in stage.milestones if milestone >= stage.epochs]
+        if late:
+            raise ValueError(f"{key}.milestones: {late[0]} is never reached in {key}.epochs = {stage.epochs}")
+    if study.fcl.min_learning_rate > study.fcl.learning_rate:
+        raise ValueError("fcl.min_learning_rate: exceeds fcl.learning_rate")
+    if study.loss.energy_weight + study.loss.force_weight <= 0:
+        raise ValueError("loss: energy_weight and force_weight are both zero, nothing would be learned")
+
+
+def _check_names(study: Sections) -> None:
+    for key, values in {
+        "fcl.seeds": study.fcl.seeds,
+        "fcl.validation_cutoffs": study.fcl.validation_cutoffs,
+        "static.seeds": study.static.seeds,
+        "static.cutoffs": study.static.cutoffs,
+        "diatomics.pairs": study.diatomics.pairs,
+        "diatomics.cutoffs": study.diatomics.cutoffs,
+        "calibration.subsets": study.calibration.subsets,
+        "calibration.lambdas": study.calibration.lambdas,
+        "calibration.seeds": study.calibration.seeds,
+        "validation.subsets": study.validation.subsets,
+        "validation.nve.timesteps": study.validation.nve.timesteps if study.validation.nve else (),
+    }.items():
+        _distinct(key, values)
+    for cutoff in study.static.cutoffs:
+        if float(cutoff_label(cutoff)) != cutoff:
+            raise ValueError(f"static.cutoffs: {cutoff!r} has more than the one decimal that file names hold")
+    for key, lam in [
+        *(("calibration.lambdas", lam) for lam in study.calibration.lambdas),
+        ("validation.at_lambda", study.validation.at_lambda),
+    ]:
+        if float(lambda_label(lam)) != lam:
+            raise ValueError(f"{key}: {lam!r} has more than the one digit that file names hold")
+    for key, subset in [
+        *(("calibration.subsets", subset) for subset in study.calibration.subsets),
+        *(("validation.subsets", subset) for subset in study.validation.subsets),
+    ]:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", subset):
+            raise ValueError(f"{key}: {subset!r} holds other characters than letters, digits, - and _")
+    missing = [seed for seed in study.calibration.seeds if seed not in study.fcl.seeds]
+    if missing:
+        raise ValueError(f"calibration.seeds: no FCL model is trained with seed {missing[0]} (fcl.seeds)")
+
+
+def _check_irreps(study: Sections) -> None:
+    """mace-torch builds other combinations, or fails while building them, and stops in the middle of a job."""
+    hidden = [part.strip().split("x") for part in study.model.hidden_irreps.split("+")]
+    _distinct("model.hidden_irreps", [irrep for _, irrep in hidden])
+    if "0e" not in [irrep for _, irrep in hidden]:
+        raise ValueError("model.hidden_irreps: holds no scalars (0e), from which energies are read")
+    if len({int(multiplicity) for multiplicity, _ in hidden}) > 1:
+        raise ValueError(f"model.hidden_irreps: {study.model.hidden_irreps}: all irreps need the same multiplicity")
+    for part in study.model.mlp_irreps.split("+"):
+        if not part.strip().endswith("x0e"):
+            raise ValueError(f"model.mlp_irreps: {part.strip()}: the readout has a hidden layer of scalars (0e) only")
+
+
+def check_physics(study: Sections) -> None:
+    """Raise ValueError, with the dotted key, for settings that contradict each other or physics."""
+    _check_cutoffs(study)
+    _check_pairs(study)
+    _check_schedules(study)
+    _check_names(study)
+    _check_irreps(study)
+
+
+def check_validation(study: Sections) -> None:
+    """Raise ValueError, with the dotted key, for settings of the comparison that cannot be meant."""
+    validation = study.validation
+    if validation.seed not in study.fcl.seeds:
+        raise ValueError(f"validation.seed: no FCL model is trained with seed {validation.seed} (fcl.seeds)")
+    if validation.uniform_cutoff > study.cutoffs.r_max:
+        raise ValueError(f"validation.uniform_cutoff: {validation.uniform_cutoff:g} A exceeds cutoffs.r_max")
+    if validation.dynamics.unstable_above <= validation.dynamics.temperature:
+        raise ValueError("validation.dynamics.unstable_above: does not exceed validation.dynamics.temperature")
+    rdf = validation.rdf
+    if rdf:
+        frames = round(1000.0 * rdf.duration / validation.dynamics.timestep) // rdf.interval
+        if frames < rdf.blocks:
+            raise ValueError(f"validation.rdf.blocks: {rdf.blocks} blocks, but the run gives {frames} structures")
+        if rdf.reach < rdf.bin_width:
+            raise ValueError("validation.rdf.bin_width: exceeds validation.rdf.reach")
+
+
+def check_cost(study: Sections) -> None:
+    """Raise ValueError, with the dotted key, for settings that contradict others."""
+    uniform = study.wall_clock.uniform_cutoffs
+    for key, values in {"unlabelled.lambdas": study.unlabelled.lambdas, "wall_clock.uniform_cutoffs": uniform}.items():
+        if len(set(values)) < len(values):
+            raise ValueError(f"{key}: a value occurs twice")
+    for lam in study.unlabelled.lambdas:
+        if lam not in study.calibration.lambdas:
+            raise ValueError(f"unlabelled.lambdas: {lam:g} is not among calibration.lambdas, with which it is compared")
+    if max(uniform) > study.cutoffs.r_max:
+        raise ValueError(f"wall_clock.uniform_cutoffs: {max(uniform):g} A exceeds cutoffs.r_max")
+    if study.calibration.initial_cutoff not in uniform:
+        start = f"calibration.initial_cutoff = {study.calibration.initial_cutoff:g} A"
+        raise ValueError(f"wall_clock.uniform_cutoffs: lacks {start}, with which the optimised cutoffs are compared")

@@ -1,0 +1,134 @@
+"""``config.yaml`` as a whole: reading it, and the values that a study inherits from its base."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from fcl.config.errors import ConfigError, deep_merge, explain, nearest
+from fcl.config.study import STUDY_NAME, Protocol, Study
+from fcl.config.types import Count, Section
+
+#: What a study with a base may be made for; `derived` finds them.
+PURPOSES = ("ablation", "learning_curve", "repeat")
+
+Overrides = Mapping[str, Mapping[str, Any]]
+
+
+def own_settings(studies: Overrides, name: str) -> dict[str, Any]:
+    """The values that ``name`` itself sets, without ``base`` and ``purpose``."""
+    return {key: value for key, value in studies[name].items() if key not in ("base", "purpose")}
+
+
+def lineage(studies: Overrides, name: str) -> tuple[str, ...]:
+    """``name``, its base, the base of that and so on. ConfigError for a base that does not exist, or for a circle."""
+    chain = [name]
+    while (base := studies[chain[-1]].get("base")) is not None:
+        if base not in studies:
+            raise ConfigError(f"studies.{chain[-1]}.base: there is no study {base!r}{nearest(str(base), studies)}")
+        if base in chain:
+            raise ConfigError(f"studies.{name}.base: goes in a circle: {' -> '.join([*chain, base])}")
+        chain.append(base)
+    return tuple(chain)
+
+
+def inherited(studies: Overrides, name: str) -> dict[str, Any]:
+    """The values of ``name`` put over those of its bases. ConfigError as for `lineage`, and for a wrong purpose."""
+    purpose = studies[name].get("purpose")
+    if purpose is not None and purpose not in PURPOSES:
+        raise ConfigError(f"studies.{name}.purpose: {purpose!r} is unknown{nearest(str(purpose), PURPOSES)}")
+    if purpose is not None and studies[name].get("base") is None:
+        raise ConfigError(f"studies.{name}.purpose: needs a base, the study that {name} is compared with")
+    merged: dict[str, Any] = {}
+    for study in reversed(lineage(studies, name)):
+        merged = deep_merge(merged, own_settings(studies, study))
+    return merged
+
+
+def derived(studies: Overrides, base: str, purpose: str) -> list[str]:
+    """The studies made from ``base`` for ``purpose``, in the order of the configuration."""
+    return [name for name, study in studies.items() if (study.get("base"), study.get("purpose")) == (base, purpose)]
+
+
+class RuleResources(Section):
+    """What a job of one rule asks of the scheduler; labels only, no result depends on them."""
+
+    mem_mb: Count = Field(description="memory in MB; multiplied by the attempt")
+    runtime: Count = Field(description="wall time in minutes; multiplied by the attempt")
+    threads: Count | None = Field(None, description="cores that the job can use; null is compute.threads")
+
+
+class ResourceSettings(Section):
+    """Resources of the rules, by their names."""
+
+    download_mad: RuleResources
+    build_store: RuleResources
+    describe_data: RuleResources
+    pretrain: RuleResources
+    train_fcl: RuleResources
+    train_static: RuleResources
+    evaluate_cutoffs: RuleResources
+    diatomic_curves: RuleResources
+    calibrate_cutoffs: RuleResources
+    validate_statics: RuleResources
+    validate_nve: RuleResources
+    validate_rdf: RuleResources
+    calibrate_unlabelled: RuleResources
+    measure_wall_clock: RuleResources
+    figures: RuleResources
+    tables: RuleResources
+
+
+class Config(Section):
+    """The whole of ``config.yaml``."""
+
+    study: str = Field(description="the study that a run without arguments makes")
+    from_record: bool = Field(
+        False, description="draw figures, tables, claims and report from record/<study>/; nothing is trained"
+    )
+    protocol: Protocol
+    studies: dict[Annotated[str, Field(pattern=STUDY_NAME)], dict[str, Any]]
+    resources: ResourceSettings
+
+    @model_validator(mode="after")
+    def _studies(self) -> Config:
+        for name in self.studies:
+            self.resolve(name)
+        if self.study not in self.studies:
+            raise ConfigError(f"study: there is no study {self.study!r}{nearest(self.study, self.studies)}")
+        return self
+
+    def resolve(self, name: str) -> Study:
+        """The study ``name``: the protocol with the values of its bases and its own put over it, leaf by leaf."""
+        if name not in self.studies:
+            raise ConfigError(f"there is no study {name!r}{nearest(name, self.studies)}")
+        merged = deep_merge(self.protocol.model_dump(), inherited(self.studies, name))
+        try:
+            return Study.model_validate({**merged, "name": name})
+        except ValidationError as error:
+            raise ConfigError(explain(error, Study, prefix=f"studies.{name}")) from None
+
+
+def load_config(source: str | Path | Mapping[str, Any]) -> Config:
+    """Read and check a configuration: a YAML file, or a mapping such as Snakemake's ``config``.
+
+    Raises :class:`ConfigError` whose message names the dotted key of every fault.
+    """
+    where = "config" if isinstance(source, Mapping) else str(source)
+    if not isinstance(source, Mapping):
+        try:
+            source = yaml.safe_load(Path(source).read_text(encoding="utf-8"))
+        except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date that is none
+            raise ConfigError(f"{where}: not valid YAML: {error}") from None
+        if not isinstance(source, Mapping):
+            raise ConfigError(f"{where}: expected keys and values, found {type(source).__name__}")
+    try:
+        return Config.model_validate(dict(source))
+    except ValidationError as error:
+        raise ConfigError(f"{where} is not valid:\n{explain(error, Config)}") from None
+    except ConfigError as error:
+        raise ConfigError(f"{where} is not valid:\n{error}") from None

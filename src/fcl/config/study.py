@@ -1,0 +1,125 @@
+"""The configuration of a study: a protocol under a name.
+
+A key that no model knows is an error at every level, and the physics is checked too
+(:mod:`fcl.config.checks`), so a slip in a 500-epoch run costs a second. Lengths are in angstrom and energies
+in eV. Neither torch nor mace is imported here: Snakemake reads the configuration before every run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from fcl.config import checks
+from fcl.config.checks import check_cost, check_validation
+from fcl.config.errors import deep_merge, nearest
+from fcl.config.sections import (
+    CalibrationSettings,
+    ComputeSettings,
+    CutoffSettings,
+    DataSettings,
+    DiatomicSettings,
+    EvaluationSettings,
+    FCLSettings,
+    LossSettings,
+    ModelSettings,
+    PretrainSettings,
+    Sections,
+    StaticSettings,
+    ToleranceSettings,
+    UnlabelledSettings,
+    ValidationSettings,
+    WallClockSettings,
+)
+
+STUDY_NAME = r"^[a-z][a-z0-9_-]*$"
+
+
+class Protocol(Sections):
+    """Every setting that a study has."""
+
+    @model_validator(mode="after")
+    def _physics(self) -> Protocol:
+        checks.check_physics(self)
+        check_validation(self)
+        check_cost(self)
+        return self
+
+
+class Study(Protocol):
+    """A protocol under a name: what one run of the workflow uses."""
+
+    name: str = Field(pattern=STUDY_NAME)
+
+    def dump(self, *sections: str) -> dict[str, Any]:
+        """Plain, JSON-able settings: all of them, or the name and the ``sections`` asked for."""
+        unknown = [section for section in sections if section not in SECTIONS]
+        if unknown:
+            raise ValueError(f"no section {unknown[0]!r} of settings{nearest(unknown[0], SECTIONS)}")
+        return self.model_dump(mode="json", include={"name", *(sections or SECTIONS)})
+
+    def digest(self, *sections: str) -> str:
+        """SHA-256 (hex) of the canonical JSON of ``sections`` (all of them if none is named); the name stays
+        out."""
+        settings = {key: value for key, value in self.dump(*sections).items() if key != "name"}
+        text = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def narrowed(self, **changes: Mapping[str, Any]) -> Study:
+        """The study of one job of a sweep, e.g. ``narrowed(fcl={"seeds": [2]})``.
+
+        Each changed section is validated by itself, and not against the others: the sweep was checked as a
+        whole.
+        """
+        sections = {
+            key: type(getattr(self, key)).model_validate(deep_merge(getattr(self, key).model_dump(), change))
+            for key, change in changes.items()
+        }
+        return self.model_copy(update=sections)
+
+    @classmethod
+    def restore(cls, settings: Mapping[str, Any]) -> Study:
+        """Bring back what :meth:`dump` wrote, also where it holds only some sections.
+
+        A section that was left out raises AttributeError when used: a job sees only the settings that its
+        rule declares, hence every setting that matters is among those that make Snakemake run it again.
+        """
+        unknown = [key for key in settings if key not in (*SECTIONS, "name")]
+        if unknown:
+            raise ValueError(f"no section {unknown[0]!r} of settings{nearest(unknown[0], SECTIONS)}")
+        return cls.model_construct(
+            **{key: SECTION_MODELS[key].model_validate(settings[key]) for key in SECTIONS if key in settings},
+            name=settings["name"],
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        if name in SECTIONS:
+            raise AttributeError(
+                f"the settings of this job hold no section {name!r}: add it to `settings` in the params of "
+                "its rule (workflow/rules), so that a change of it makes the job run again"
+            )
+        return super().__getattr__(name)
+
+
+SECTION_MODELS = {
+    "data": DataSettings,
+    "model": ModelSettings,
+    "cutoffs": CutoffSettings,
+    "loss": LossSettings,
+    "pretrain": PretrainSettings,
+    "fcl": FCLSettings,
+    "static": StaticSettings,
+    "evaluation": EvaluationSettings,
+    "diatomics": DiatomicSettings,
+    "calibration": CalibrationSettings,
+    "validation": ValidationSettings,
+    "tolerances": ToleranceSettings,
+    "unlabelled": UnlabelledSettings,
+    "wall_clock": WallClockSettings,
+    "compute": ComputeSettings,
+}
+SECTIONS = tuple(SECTION_MODELS)

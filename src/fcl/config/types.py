@@ -1,0 +1,54 @@
+"""What the sections of the configuration are made of: base class, types and labels of their values, elements."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+Split = Literal["train", "val", "test"]
+
+
+class Section(BaseModel):
+    """Base of every section: unknown keys are errors, values cannot be changed, NaN and infinity are
+    refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=False)
+
+
+# Z = 1 ... 118; here so that a check of the settings need not import ASE.
+SYMBOLS = (
+    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb "
+    "Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu "
+    "Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db "
+    "Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og"
+).split()
+
+#: Each step is an evaluation of a whole split.
+LARGEST_GRID = 1000
+
+
+def lambda_label(lam: float) -> str:
+    """How a trade-off parameter is written in a file name: ``1e-04``."""
+    return f"{lam:.0e}"
+
+
+def cutoff_label(cutoff: float) -> str:
+    """How a cutoff (angstrom) is written in a file name: ``4.0``."""
+    return f"{cutoff:.1f}"
+
+
+def check_grid(start: float, stop: float, step: float) -> None:
+    """The grid goes upwards, ends at ``stop`` and has at most `LARGEST_GRID` steps."""
+    if stop < start:
+        raise ValueError(f"stop = {stop:g} is below start = {start:g}")
+    steps = (stop - start) / step
+    if steps > LARGEST_GRID:  # infinite for a step of 1e-308
+        raise ValueError(f"step = {step:g} makes {steps:g} steps, more than {LARGEST_GRID}")
+    if abs(steps - round(steps)) > 1e-6:
+        raise ValueError(f"step = {step:g} does not divide stop - start = {stop - start:g}")

@@ -1,0 +1,42 @@
+"""Cutoffs of atoms: uniform, or by element."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+
+def uniform_cutoffs(numbers: torch.Tensor, cutoff: float, dtype: torch.dtype) -> torch.Tensor:
+    """The same cutoff (A) for every atom: [n_atoms]. Raises `ValueError` when it is not positive and finite."""
+    if not 0.0 < float(cutoff) < float("inf"):
+        raise ValueError(f"cutoff {cutoff} A is not a positive radius in angstroms")
+    return torch.full(numbers.shape, float(cutoff), dtype=dtype, device=numbers.device)
+
+
+def element_table(cutoffs: Mapping[str, float], dtype: torch.dtype = torch.float64, size: int = 119) -> torch.Tensor:
+    """Table [size] of cutoffs (A) by atomic number from a dict by chemical symbol; NaN where none is given."""
+    from ase.data import atomic_numbers
+
+    table = torch.full((size,), float("nan"), dtype=dtype)
+    for symbol, cutoff in cutoffs.items():
+        if symbol not in atomic_numbers:
+            raise ValueError(f"cutoffs: {symbol!r} is not a chemical symbol")
+        if not 0.0 < float(cutoff) < float("inf"):
+            raise ValueError(f"cutoffs: {symbol}: {cutoff} is not a positive radius in angstroms")
+        table[atomic_numbers[symbol]] = float(cutoff)
+    return table
+
+
+def element_cutoffs(numbers: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+    """Broadcast per-element cutoffs to atoms, Eq. 8: a_i = table[Z_i], [n_atoms]; differentiable in ``table``.
+
+    Raises `ValueError` naming the elements that have no cutoff.
+    """
+    cutoffs = table.index_select(0, numbers)
+    if torch.isnan(cutoffs).any():
+        from ase.data import chemical_symbols
+
+        missing = sorted({chemical_symbols[z] for z in numbers[torch.isnan(cutoffs)].tolist()})
+        raise ValueError(f"cutoffs: no cutoff is given for {', '.join(missing)}")
+    return cutoffs

@@ -1,0 +1,90 @@
+"""Cutoffs as a user gives them – a number, a dict by element, an array per atom, a file – checked against a model."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+
+from fcl.cutoffs.file import read_cutoffs
+
+#: Where a cutoff has to be chosen and none is given: the cutoff of the paper's pre-training (A).
+DEFAULT_CUTOFF = 6.0
+
+#: What users may write for cutoffs (A).
+Cutoffs = float | Mapping[str, float] | np.ndarray | str | os.PathLike
+
+
+class CutoffWarning(UserWarning):
+    """Cutoffs that can be used, but were not meant for this model or lie where it was not trained."""
+
+
+class CutoffChoice:
+    """Cutoffs that have been checked against a model; assigns them to atoms.
+
+    ``model`` is a `StaticMACE` or `FlexibleMACE`. ``cutoffs`` (A): a number for all atoms, a mapping by chemical
+    symbol, an array with one value an atom, the path of a cutoffs file, or None for 6.0 A (a static model: its own).
+    Raises `ValueError` for cutoffs that are not positive and finite, that exceed the model's r_max, or that are not the
+    one cutoff of a static model. Cutoffs below the interval that the model was trained on, and a file that was made for
+    another model, give a `CutoffWarning`.
+    """
+
+    def __init__(self, model, cutoffs: Cutoffs | None = None):
+        card = getattr(model, "card", {})
+        if cutoffs is None:
+            cutoffs = DEFAULT_CUTOFF if model.needs_cutoffs else model.cutoff_limit
+        self.source: str | None = None
+        if isinstance(cutoffs, str | os.PathLike):
+            self.source = os.fspath(cutoffs)
+            file = read_cutoffs(self.source)
+            meant_for, own = file.provenance.weights_sha256, card.get("weights_sha256")
+            if meant_for and own and meant_for != own:
+                message = f"{self.source}: optimised for another model (weights {meant_for[:12]}, not {own[:12]})"
+                warnings.warn(message, CutoffWarning, stacklevel=3)
+            cutoffs = file.cutoffs
+        self.by_element: np.ndarray | None = None
+        self.per_atom: np.ndarray | None = None
+        if isinstance(cutoffs, Mapping):
+            from fcl.cutoffs.assign import element_table
+
+            self.by_element = element_table(cutoffs).numpy()
+            labelled = [(symbol, float(value)) for symbol, value in cutoffs.items()]
+        else:
+            values = np.array(cutoffs, dtype=np.float64)  # a copy: the caller's array may change
+            if values.ndim > 1 or not values.size:
+                raise ValueError(f"cutoffs: shape {values.shape}, expected one number or one value an atom")
+            labelled = [("" if not values.ndim else f"atom {i}", float(value)) for i, value in enumerate(values.flat)]
+            self.per_atom = values
+        _check(model, labelled, card.get("r_min_angstrom"), self.source)
+
+    def of(self, numbers: np.ndarray) -> np.ndarray:
+        """Cutoffs [n_atoms] (A) of atoms with atomic ``numbers``; `ValueError` says which have none."""
+        if self.by_element is not None:
+            cutoffs = self.by_element[numbers]
+            if np.isnan(cutoffs).any():
+                from ase.data import chemical_symbols
+
+                missing = sorted({chemical_symbols[z] for z in numbers[np.isnan(cutoffs)]})
+                raise ValueError(f"{self.source or 'cutoffs'}: no cutoff is given for {', '.join(missing)}")
+            return cutoffs
+        if self.per_atom.ndim and len(self.per_atom) != len(numbers):
+            raise ValueError(f"cutoffs: {len(self.per_atom)} values for {len(numbers)} atoms")
+        return np.broadcast_to(self.per_atom, len(numbers))
+
+
+def _check(model, labelled: list[tuple[str, float]], r_min: float | None, source: str | None) -> None:
+    """Every cutoff against the model; the message names the first that is wrong, or the smallest below ``r_min``."""
+    where = f"{source}: " if source else ""
+    for label, value in labelled:
+        try:
+            if not 0.0 < value < float("inf"):
+                raise ValueError(f"{value} is not a positive radius in angstroms")
+            model.check_cutoff(value)
+        except ValueError as error:
+            raise ValueError(f"{where}cutoffs: {label + ': ' if label else ''}{error}") from None
+    label, smallest = min(labelled, key=lambda item: item[1])
+    if r_min is not None and smallest < r_min - 1e-6:
+        message = f"{where}cutoff {smallest:g} A{f' of {label}' if label else ''} is below the {r_min:g} A from which"
+        warnings.warn(f"{message} the model was trained: its error there is unknown", CutoffWarning, stacklevel=4)

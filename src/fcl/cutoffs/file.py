@@ -1,0 +1,71 @@
+"""Cutoffs files.
+
+A cutoffs file is small JSON: ``{"cutoffs": {"H": 3.9, ...}, "provenance": {...}}``, angstroms by chemical symbol. The
+provenance says for which model they were optimised (SHA-256 of its weights), on what, and what to expect of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from fcl.config.errors import explain
+from fcl.runs.files import write_json
+
+
+class Provenance(BaseModel):
+    """Where cutoffs come from. Whatever else a file says of its origin is kept as it is."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+
+    weights_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="weights they were optimised for")
+    data_sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="file with the calibration structures")
+    pairs_per_atom: Annotated[float, Field(ge=0)] | None = Field(None, description="expected cost, held-out structures")
+    force_rmse_ev_per_angstrom: Annotated[float, Field(ge=0)] | None = Field(None, description="expected error, same")
+
+
+class CutoffsFile(BaseModel):
+    """The contents of a cutoffs file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    cutoffs: dict[str, Annotated[float, Field(gt=0, strict=True)]] = Field(min_length=1)
+    provenance: Provenance = Provenance()
+
+    @field_validator("cutoffs")
+    @classmethod
+    def _symbols(cls, cutoffs: dict[str, float]) -> dict[str, float]:
+        from ase.data import atomic_numbers
+
+        unknown = [symbol for symbol in cutoffs if atomic_numbers.get(symbol, 0) < 1]
+        if unknown:
+            raise ValueError(f"{', '.join(map(repr, unknown))} is no chemical symbol")
+        return cutoffs
+
+
+def read_cutoffs(path: str | Path) -> CutoffsFile:
+    """Read and check a cutoffs file. Raises `FileNotFoundError`, or `ValueError` that names the file and the keys."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such cutoffs file")
+    try:
+        contents = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # JSON or its encoding
+        raise ValueError(f"{path}: not JSON ({error})") from error
+    try:
+        return CutoffsFile.model_validate(contents)
+    except ValidationError as error:
+        raise ValueError(f"{path}: not a cutoffs file: {explain(error, CutoffsFile)}".replace("\n", "; ")) from None
+
+
+def write_cutoffs(path: str | Path, cutoffs: Mapping[str, float], provenance: Mapping[str, Any]) -> None:
+    """Write a cutoffs file, atomically; what `read_cutoffs` would refuse is refused here too (`ValueError`)."""
+    try:
+        CutoffsFile.model_validate({"cutoffs": dict(cutoffs), "provenance": dict(provenance)})
+    except ValidationError as error:
+        raise ValueError(f"{path}: {explain(error, CutoffsFile)}".replace("\n", "; ")) from None
+    write_json(path, {"cutoffs": dict(cutoffs), "provenance": dict(provenance)})

@@ -1,0 +1,52 @@
+"""Mixing rules: the cutoff of a pair from those of its two atoms, Eq. 4."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+#: m_ij (A) from the cutoffs of two atoms, elementwise.
+MixingRule = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def _check_mixing_rule(name: str, rule: MixingRule) -> None:
+    """Try the rule at cutoffs up to 20 A: lists, stores and exported files rely on what `MIXING_RULES` says of it."""
+    tried = torch.linspace(0.5, 20.0, 40, dtype=torch.float64, device="cpu")
+    a_i, a_j = torch.meshgrid(tried, tried, indexing="ij")
+    m, margin = rule(a_i, a_j), 1e-9
+    if not torch.allclose(m, m.T, rtol=margin, atol=0.0):
+        raise ValueError(f"mixing rule {name!r} is not symmetric: a pair has to have one cutoff")
+    low, high = torch.minimum(a_i, a_j), torch.maximum(a_i, a_j)
+    if not bool(((m >= low * (1.0 - margin)) & (m <= high * (1.0 + margin))).all()):
+        raise ValueError(
+            f"mixing rule {name!r} is no mean: m_ij has to lie between the two cutoffs, as lists of neighbours reach "
+            "as far as the larger one"
+        )
+
+
+def arithmetic_mean(a_i: torch.Tensor, a_j: torch.Tensor) -> torch.Tensor:
+    """m_ij = (a_i + a_j) / 2 (A), the paper's mixing rule (Eq. 4)."""
+    return 0.5 * (a_i + a_j)
+
+
+def geometric_mean(a_i: torch.Tensor, a_j: torch.Tensor) -> torch.Tensor:
+    """m_ij = sqrt(a_i a_j) (A)."""
+    return torch.sqrt(a_i * a_j)
+
+
+#: Mixing rules by name. All are symmetric, so a pair has one cutoff and total force is zero; all lie between the two
+#: cutoffs, so lists of neighbours reach far enough with the largest one. For export, TorchScript has to take them.
+MIXING_RULES: dict[str, MixingRule] = {
+    "arithmetic": arithmetic_mean,
+    "geometric": geometric_mean,
+}
+
+
+def mixing_rule(name: str) -> MixingRule:
+    """The mixing rule ``name``; `ValueError` for an unknown one, and for a function that is no symmetric mean."""
+    if name not in MIXING_RULES:
+        raise ValueError(f"mixing rule {name!r} is unknown; known are {', '.join(MIXING_RULES)}")
+    rule = MIXING_RULES[name]
+    _check_mixing_rule(name, rule)
+    return rule

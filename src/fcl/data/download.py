@@ -1,0 +1,326 @@
+"""Get the files that a data manifest names, and refuse any that is short or altered.
+
+A file comes from ``local_dir`` when one is given, from beside the manifest when the manifest gives no URL,
+and from its URL otherwise. It is written beside its place as ``.<name>.part``, checked, and only then
+renamed; a broken transfer goes on where it stopped (HTTP Range), also in a later run. ``requests`` does the
+transport: it honours ``HTTPS_PROXY``, ``NO_PROXY`` and ``REQUESTS_CA_BUNDLE``.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from fcl.data.manifest import CHECKSUM, SplitFile, load_data_manifest
+from fcl.runs.files import atomic_path, file_digest, write_json
+from fcl.runs.manifest import portable_path
+
+RECORD_FILE = re.compile(r"(?P<prefix>.*)/records/(?P<record>[^/]+)/files/(?P<file>[^/]+?)(?:/content)?/?")
+RETRY_STATUS = (408, 429, 500, 502, 503, 504)
+PROGRESS_SECONDS = 5.0
+PIECE_BYTES = 1 << 16  # at most this much is lost when a transfer breaks
+
+
+class DownloadError(RuntimeError):
+    """A data file could not be had or is not what the manifest says; the message names file, source and
+    remedy."""
+
+
+def fetch_split(
+    manifest_path: str | os.PathLike[str],
+    split: str,
+    output: str | os.PathLike[str],
+    *,
+    local_dir: str | os.PathLike[str] | None = None,
+    timeout: float = 60.0,
+    retries: int = 5,
+    progress: bool = True,
+    backoff: float = 1.0,
+) -> dict[str, Any]:
+    """Put one split's file at ``output``, verified, and return the record written to
+    ``<output>.verified.json``.
+
+    Size and checksum are those of the manifest; where it pins no checksum, those of the archive's own file
+    listing (InvenioRDM, ``/api/records/<id>/files``). A download that nothing vouches for is refused; a
+    file from ``local_dir`` is then taken with a warning, and its record says ``"verified_by": null``.
+
+    Args:
+        manifest_path: the data manifest (YAML).
+        split: a key of its ``splits``.
+        output: where the file goes; an existing file that passes the check is kept.
+        local_dir: folder with files got by other means, under the names of the manifest.
+        timeout: seconds to wait for a connection and for each piece of an answer.
+        retries: further attempts after a server error or a broken transfer.
+        progress: write progress lines to stderr.
+        backoff: seconds before the first retry, doubled each time.
+
+    Raises:
+        KeyError: the manifest has no such split.
+        DownloadError: the file could not be had, or is short or altered. ``output`` is then not there.
+    """
+    manifest_path, output = Path(manifest_path), Path(output)
+    splits = load_data_manifest(manifest_path).splits
+    if split not in splits:
+        raise KeyError(f"{manifest_path}: no split {split!r}; there are {', '.join(splits)}")
+    entry = splits[split]
+    if (Path(entry.file).suffix == ".gz") != (output.suffix == ".gz"):
+        raise DownloadError(f"{output}: this name hides how {entry.file} is compressed")
+
+    say = _Progress(entry.file, enabled=progress)
+    expected = {"size": entry.size, "checksum": entry.checksum}
+    expected["verified_by"] = "manifest" if entry.checksum else None
+    local = _local_source(entry, manifest_path, local_dir)
+    if entry.checksum is None and entry.url is not None:
+        expected = _ask_listing(entry, manifest_path, timeout, retries, backoff, required=local is None)
+    if local is None and expected["checksum"] is None:
+        raise DownloadError(
+            f"{manifest_path}: splits.{split}.checksum: {entry.file} has no pinned checksum, and its URL "
+            "is none of an archive with a file listing: pin the checksum"
+        )
+
+    if output.is_file() and not _fault(output, expected) and expected["checksum"]:
+        say(f"{output} is there and verified")
+    elif local is not None:
+        with atomic_path(output) as temporary:
+            shutil.copyfile(local, temporary)
+            if fault := _fault(temporary, expected):
+                raise DownloadError(f"{local}: {fault}. Put the file that {manifest_path} names there")
+        if expected["checksum"] is None:
+            say("WARNING: taken as it is: neither the manifest nor the archive's listing gives a checksum")
+    else:
+        with _alone(output.with_name(f".{output.name}.lock"), say):
+            if not output.is_file() or _fault(output, expected):  # another process may have got it meanwhile
+                _download(entry, output, expected, timeout=timeout, retries=retries, backoff=backoff, say=say)
+
+    record = {
+        "file": output.name,
+        "source": entry.url if local is None else portable_path(local),
+        "bytes": output.stat().st_size,
+        "checksum": expected["checksum"],
+        "verified_by": expected["verified_by"],
+        "sha256": file_digest(output),
+    }
+    write_json(output.with_name(output.name + ".verified.json"), record)
+    return record
+
+
+def listing_url(url: str) -> tuple[str, str] | None:
+    """Address of an InvenioRDM record's file listing, and the key in it of the file at ``url``.
+
+    ``https://host/records/<id>/files/<file>?download=1`` and
+    ``https://host/api/records/<id>/files/<file>/content`` both give
+    ``("https://host/api/records/<id>/files", "<file>")``; any other form gives ``None``.
+    """
+    parts = urlsplit(url)
+    match = RECORD_FILE.fullmatch(parts.path)
+    if match is None:
+        return None
+    prefix = match["prefix"].removesuffix("/api")
+    listing = f"{parts.scheme}://{parts.netloc}{prefix}/api/records/{match['record']}/files"
+    return listing, unquote(match["file"])
+
+
+def _local_source(entry: SplitFile, manifest_path: Path, local_dir: str | os.PathLike[str] | None) -> Path | None:
+    """The file on this machine to copy, or ``None`` for one that has to be downloaded."""
+    if local_dir is not None:
+        folder, reason = Path(local_dir), "the folder given as local_dir lacks it"
+    elif entry.url is None:
+        folder, reason = manifest_path.parent, "the manifest gives no url, so it must lie beside the manifest"
+    else:
+        return None
+    if not (folder / entry.file).is_file():
+        raise DownloadError(f"{folder / entry.file}: no such file: {reason}")
+    return folder / entry.file
+
+
+def _ask_listing(
+    entry: SplitFile, manifest_path: Path, timeout: float, retries: int, backoff: float, *, required: bool
+) -> dict[str, Any]:
+    """Size and checksum that the archive itself publishes for ``entry``; nothing if it cannot be asked."""
+    nothing = {"size": entry.size, "checksum": None, "verified_by": None}
+    address = listing_url(entry.url or "")
+    if address is None:
+        return nothing
+    import requests
+
+    url, key = address
+    try:
+        with _session(retries if required else 0, backoff) as session:
+            answer = session.get(url, timeout=timeout)
+            answer.raise_for_status()
+            found = [item for item in answer.json()["entries"] if item["key"] == key]
+            if not found:
+                raise DownloadError(f"{url}: the archive lists no file {key!r}: check {manifest_path}")
+            size, checksum = int(found[0]["size"]), str(found[0]["checksum"])
+    except (requests.RequestException, KeyError, TypeError, ValueError) as error:
+        if not required:
+            return nothing
+        raise DownloadError(
+            f"{url}: the archive's listing, needed to verify {entry.file}, could not be read ({error}). "
+            f"Try again, or pin size and checksum in {manifest_path}, or set local_dir"
+        ) from error
+    if not CHECKSUM.fullmatch(checksum):
+        raise DownloadError(f"{url}: unknown kind of checksum {checksum!r}: pin one in {manifest_path}")
+    if entry.size is not None and entry.size != size:
+        raise DownloadError(f"{url}: {key} has {size} bytes, but {manifest_path} says {entry.size}")
+    return {"size": size, "checksum": checksum, "verified_by": url}
+
+
+def _session(retries: int, backoff: float) -> Any:
+    """A ``requests`` session that repeats a request which finds no server or a server error."""
+    import requests
+    from requests.adapters import HTTPAdapter
+    from urllib3.util import Retry
+
+    session = requests.Session()
+    policy = Retry(total=retries, status_forcelist=RETRY_STATUS, backoff_factor=backoff)
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(max_retries=policy))
+    return session
+
+
+def _download(
+    entry: SplitFile,
+    output: Path,
+    expected: dict[str, Any],
+    *,
+    timeout: float,
+    retries: int,
+    backoff: float,
+    say: _Progress,
+) -> None:
+    """Transfer to ``.<name>.part``, going on where a transfer broke, verify and rename."""
+    import requests
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    part = output.with_name(f".{output.name}.part")
+    lacking = (expected["size"] or 0) - (part.stat().st_size if part.exists() else 0)
+    free = shutil.disk_usage(output.parent).free
+    if lacking > free:
+        raise DownloadError(f"{output}: {lacking / 1e6:.0f} MB are to come, but {free / 1e6:.0f} MB are free there")
+    fault = "nothing came"
+    with _session(retries, backoff) as session:
+        for attempt in range(retries + 1):
+            if attempt:
+                say(f"{fault}; attempt {attempt + 1} of {retries + 1}")
+                time.sleep(min(backoff * 2 ** (attempt - 1), 60.0))
+            try:
+                _transfer(session, entry.url or "", part, expected["size"], timeout, say)
+            except requests.HTTPError as error:
+                raise DownloadError(f"{entry.file}: {error}") from error
+            except (requests.RequestException, OSError) as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise DownloadError(f"{part}: no space left ({error}): make room and try again") from error
+                fault = f"the transfer broke ({error})"
+                continue
+            fault = _fault(part, expected)
+            if not fault:
+                os.replace(part, output)
+                return
+            if not fault.startswith("short"):
+                part.unlink(missing_ok=True)  # altered: nothing of it can be kept
+    raise DownloadError(
+        f"{entry.file}: {entry.url}: {fault}, after {retries + 1} attempts; {output} was not written. "
+        "Try again later, or get the file by other means and set local_dir"
+    )
+
+
+def _transfer(session: Any, url: str, part: Path, size: int | None, timeout: float, say: _Progress) -> None:
+    """One request: append to ``part`` what is missing, or write it anew if the server sends it whole."""
+    import requests
+
+    done = part.stat().st_size if part.exists() else 0
+    if size is not None and done > size:
+        part.unlink()
+        done = 0
+    if size is not None and done == size:
+        return
+    headers = {"Accept-Encoding": "identity"}  # bytes as stored: they are what size and checksum describe
+    if done:
+        headers["Range"] = f"bytes={done}-"
+    try:
+        answer = session.get(url, headers=headers, stream=True, timeout=timeout)
+    except requests.RequestException as error:  # the session has already repeated the request
+        raise DownloadError(f"{url}: no answer: {error}. Try again later, or set local_dir") from error
+    with answer:
+        if answer.status_code == 416:  # nothing from there on: what we hold is not the beginning of this file
+            part.unlink(missing_ok=True)
+            raise OSError("the server cannot go on from where the transfer stopped")
+        answer.raise_for_status()
+        sent = answer.headers.get("Content-Range", "")
+        resumed = answer.status_code == 206 and sent.startswith(f"bytes {done}-")
+        with part.open("ab" if resumed else "wb") as stream:
+            say.begin(done if resumed else 0, size)
+            for piece in answer.iter_content(PIECE_BYTES):
+                stream.write(piece)
+                say.advance(len(piece))
+
+
+@contextmanager
+def _alone(lock: Path, say: _Progress) -> Iterator[None]:
+    """Only one process at a time goes on, whichever machine of a shared disk it runs on; the others wait for it."""
+    while True:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another process is getting this file: waiting for it")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if lock.exists() and os.path.samestat(os.fstat(handle), lock.stat()):
+            break
+        os.close(handle)  # the one before has removed this file, and a third process may hold a new one
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _fault(path: Path, expected: dict[str, Any]) -> str:
+    """What is wrong with the file at ``path``; empty if nothing is."""
+    size, checksum = path.stat().st_size, expected["checksum"]
+    if expected["size"] is not None and size != expected["size"]:
+        return f"{'short' if size < expected['size'] else 'too long'}: {size} of {expected['size']} bytes"
+    if checksum is not None:
+        algorithm, _, digest = checksum.partition(":")
+        if (found := file_digest(path, algorithm)) != digest:
+            return f"altered: its {algorithm} is {found}, not {digest}"
+    return ""
+
+
+class _Progress:
+    """Progress lines on stderr, at most one every ``PROGRESS_SECONDS``."""
+
+    def __init__(self, name: str, *, enabled: bool) -> None:
+        self.name, self.enabled = name, enabled
+        self.begin(0, None)
+
+    def __call__(self, message: str) -> None:
+        if self.enabled:
+            print(f"{self.name}: {message}", file=sys.stderr, flush=True)
+
+    def begin(self, done: int, size: int | None) -> None:
+        self.done, self.size, self.first = done, size, done
+        self.started = self.shown = time.monotonic()
+
+    def advance(self, count: int) -> None:
+        self.done += count
+        now = time.monotonic()
+        if now - self.shown < PROGRESS_SECONDS and self.done != self.size:
+            return
+        self.shown = now
+        rate = (self.done - self.first) / max(now - self.started, 1e-9) / 1e6
+        share = f" of {self.size / 1e6:.1f} MB ({100 * self.done / self.size:.0f} %)" if self.size else " MB"
+        left = f", {(self.size - self.done) / 1e6 / rate:.0f} s left" if self.size and rate > 0 else ""
+        self(f"{self.done / 1e6:.1f}{share}, {rate:.1f} MB/s{left}")

@@ -1,0 +1,121 @@
+"""Models in LAMMPS through its Python module and ``fix external``: any build of LAMMPS, one process.
+
+LAMMPS integrates, thermostats and writes; each step it asks this module for forces, energy and virial. The whole cell
+is evaluated at once, by the calculator's own neighbour list and model: the numbers are those of `fcl.FCLCalculator`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from ase.data import atomic_numbers
+
+from fcl.cutoffs.choice import CutoffChoice, Cutoffs
+from fcl.data.verlet import VerletList
+from fcl.models.files import prepared
+from fcl.runs.device import torch_dtype
+
+#: Of a symmetric tensor, as LAMMPS orders it: xx, yy, zz, xy, xz, yz.
+_VOIGT = ([0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2])
+
+
+class LammpsForces:
+    """Forces of a model for one LAMMPS instance; made after the box and the atoms, before the first ``run``.
+
+    Args:
+        lmp: a ``lammps.lammps`` of one process, in ``units metal``. It gets ``pair_style zero`` and a ``fix external``.
+        model, cutoffs, device, dtype, skin, backend: as for `fcl.FCLCalculator`; cutoffs not by atom.
+        elements: chemical symbol of each atom type, in order.
+        fix: ID of the fix.
+
+    The energy counts as potential energy and the virial in the pressure. `command` runs a line of LAMMPS input and
+    raises whatever went wrong while forces were computed: LAMMPS itself cannot. Raises `ValueError` for other units,
+    several processes, elements that do not fit, and all that `fcl.FCLCalculator` refuses.
+    """
+
+    def __init__(
+        self,
+        lmp,
+        model,
+        cutoffs: Cutoffs | None = None,
+        *,
+        elements: Sequence[str],
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype = "float64",
+        skin: float = 0.5,
+        backend: str | None = None,
+        fix: str = "fcl",
+    ):
+        if (units := lmp.extract_global("units")) != "metal":
+            raise ValueError(f"LAMMPS has units {units}; eV and angstrom need: units metal")
+        if (processes := lmp.extract_setting("world_size")) != 1:
+            raise ValueError(
+                f"LAMMPS runs in {processes} processes; fix external works in one, metatomic files (fcl export) in many"
+            )
+        if not lmp.extract_setting("box_exist"):
+            raise ValueError("LAMMPS has no box yet: read or create the atoms first")
+        if len(elements) != (types := lmp.extract_global("ntypes")):
+            raise ValueError(f"elements: {len(elements)} symbols for {types} atom types")
+        if unknown := [symbol for symbol in elements if atomic_numbers.get(symbol, 0) < 1]:
+            raise ValueError(f"elements: {', '.join(map(repr, unknown))} is no chemical symbol")
+        self._numbers = np.array([0, *(atomic_numbers[symbol] for symbol in elements)])  # types count from 1
+        self.model = prepared(model, torch_dtype(dtype), device, backend)
+        self.model.check_elements(torch.as_tensor(self._numbers[1:]))
+        self.choice = CutoffChoice(self.model, cutoffs)
+        if self.choice.by_element is None and self.choice.per_atom.ndim:
+            raise ValueError("cutoffs given atom by atom do not go with LAMMPS: give them by element")
+        self.choice.of(self._numbers[1:])  # every type has one
+        parameter = next(self.model.parameters())
+        self._neighbors = VerletList(self.model.mixing, skin, parameter.dtype, parameter.device)
+        self._lmp, self._fix = lmp, fix
+        self._error: Exception | None = None
+        lmp.commands_list(
+            [
+                "pair_style zero 1.0",
+                "pair_coeff * *",
+                f"fix {fix} all external pf/callback 1 1",
+                f"fix_modify {fix} energy yes virial yes",
+            ]
+        )
+        lmp.set_fix_external_callback(fix, self._compute, None)
+
+    @property
+    def rebuilds(self) -> int:
+        """How many neighbour lists were built so far."""
+        return self._neighbors.rebuilds
+
+    def command(self, line: str) -> None:
+        """Run a line of LAMMPS input, such as ``run 1000``; raises the error of a force that could not be computed."""
+        self._lmp.command(line)
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+    def _compute(self, _caller, _step, n: int, tags: np.ndarray, positions: np.ndarray, forces: np.ndarray) -> None:
+        """Called by LAMMPS at each step: fills ``forces`` [n, 3] (eV/A) of its atoms, in its order of the moment."""
+        try:
+            order = np.argsort(tags[:n])  # LAMMPS sorts atoms by place now and then; the list of pairs must not notice
+            numbers = self._numbers[self._lmp.numpy.extract_atom("type")[:n][order]]
+            cell, pbc = self._box()
+            x = positions[:n][order]
+            if not (np.isfinite(x).all() and np.isfinite(cell).all()):
+                raise FloatingPointError("LAMMPS gave positions or a box that are not finite")
+            batch, cutoffs = self._neighbors.batch(numbers, x, cell, pbc, self.choice.of(numbers))
+            output = self.model(batch, cutoffs, forces=True, stress=True)
+            forces[order] = output["forces"].double().cpu().numpy()
+            # LAMMPS's virial is sum r f = -V stress
+            virial = -output["stress"][0].double().cpu().numpy() * abs(np.linalg.det(cell))
+            self._lmp.fix_external_set_energy_global(self._fix, float(output["energy"]))
+            self._lmp.fix_external_set_virial_global(self._fix, virial[_VOIGT].tolist())
+        except Exception as error:  # an exception cannot pass through LAMMPS: the run is stopped, `command` raises it
+            self._error = error
+            forces[:] = np.nan
+            self._lmp.force_timeout()
+
+    def _box(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lattice vectors [3, 3] (rows, A) and periodicity [3] of the box as it is now."""
+        low, high, xy, yz, xz, periodic, _ = self._lmp.extract_box()
+        lx, ly, lz = np.subtract(high, low)
+        return np.array([[lx, 0.0, 0.0], [xy, ly, 0.0], [xz, yz, lz]]), np.array(periodic, dtype=bool)

@@ -1,0 +1,167 @@
+"""Models for TorchSim, which moves many systems in one batch. Importing this needs torch-sim-atomistic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch_sim.models.interface import ModelInterface
+
+from fcl.cutoffs.choice import CutoffChoice, Cutoffs
+from fcl.data.batch import Batch
+from fcl.data.neighbors import half_pairs
+from fcl.models.files import prepared
+from fcl.runs.device import torch_dtype
+
+#: Added to the search radius (A), so that pairs at r_ij = m_ij are decided here and not by the library's rounding.
+_MARGIN = 1e-6
+
+
+@dataclass(frozen=True)
+class _Candidates:
+    """Pairs within m_ij + skin of all systems, and for what they were found."""
+
+    numbers: torch.Tensor
+    system: torch.Tensor
+    positions: torch.Tensor
+    cells: torch.Tensor
+    pbc: tuple[bool, ...]
+    cutoffs: torch.Tensor
+    pair_index: torch.Tensor
+    shifts: torch.Tensor
+    pair_cutoffs: torch.Tensor
+
+
+class FCLTorchSimModel(ModelInterface):
+    """A `FlexibleMACE` or `StaticMACE` as a model of TorchSim: energies, forces and stresses of a batch of systems.
+
+    Args:
+        model: a model, or the path of a model file.
+        cutoffs: as for `fcl.FCLCalculator`, but not by atom: the atoms of a batch change.
+        device, dtype, backend: as for `fcl.FCLCalculator`.
+        skin: thickness (A) of the shell beyond the cutoffs that the list of pairs holds. The list is made again when an
+            atom of any system has crossed half of it or a cell has changed; no result depends on it.
+        compute_forces, compute_stress: what to compute beside the energy. Without a volume there is no stress: say
+            ``compute_stress=False`` for molecules.
+
+    Results: ``energy`` [n_systems] eV (isolated-atom energies removed), ``forces`` [n_atoms, 3] eV/A, ``stress``
+    [n_systems, 3, 3] eV/A^3 (positive under tension, as in ASE). Raises `ValueError` for cutoffs, elements and
+    positions that `fcl.FCLCalculator` would refuse.
+    """
+
+    def __init__(
+        self,
+        model,
+        cutoffs: Cutoffs | None = None,
+        *,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype = "float64",
+        skin: float = 0.5,
+        backend: str | None = None,
+        compute_forces: bool = True,
+        compute_stress: bool = True,
+    ):
+        super().__init__()
+        if not 0.0 <= skin < float("inf"):
+            raise ValueError(f"skin: {skin} A is not a length")
+        self.model = prepared(model, torch_dtype(dtype), device, backend)
+        self.choice = CutoffChoice(self.model, cutoffs)
+        if self.choice.by_element is None and self.choice.per_atom.ndim:
+            raise ValueError("cutoffs given atom by atom do not go with batches of systems: give them by element")
+        parameter = next(self.model.parameters())
+        self._device, self._dtype = parameter.device, parameter.dtype
+        self._compute_forces, self._compute_stress = bool(compute_forces), bool(compute_stress)
+        self.skin, self.rebuilds = float(skin), 0
+        self._candidates: _Candidates | None = None
+
+    @ModelInterface.compute_forces.setter
+    def compute_forces(self, value: bool) -> None:
+        self._compute_forces = bool(value)
+
+    @ModelInterface.compute_stress.setter
+    def compute_stress(self, value: bool) -> None:
+        self._compute_stress = bool(value)
+
+    def forward(self, state, **_) -> dict[str, torch.Tensor]:
+        """Evaluate a state of TorchSim (or a dictionary with its fields); the state stays as it is."""
+        fields = ("positions", "atomic_numbers", "cell", "system_idx", "pbc")
+        positions, numbers, cells, system, pbc = (
+            state[name] if isinstance(state, dict) else getattr(state, name) for name in fields
+        )
+        positions, numbers, system = positions.detach(), numbers.long(), system.long()
+        cells = cells.detach().transpose(-2, -1).contiguous()  # TorchSim keeps lattice vectors as columns
+        pbc = tuple(torch.as_tensor(pbc).cpu().expand(3).tolist())
+        if not self._still_good(numbers, system, positions, cells, pbc):
+            self._candidates = self._find(numbers, system, positions, cells, pbc)
+            self.rebuilds += 1
+        batch = self._batch(positions, cells)
+        forces, stress = self._compute_forces, self._compute_stress
+        output = self.model(batch, self._candidates.cutoffs, forces=forces, stress=stress)
+        return {name: output[name] for name in ("energy", "forces", "stress") if name in output}
+
+    def _still_good(self, numbers, system, positions, cells, pbc) -> bool:
+        """Whether no pair can have come within its cutoff that is not among the candidates."""
+        found = self._candidates
+        if found is None or self.skin == 0.0 or pbc != found.pbc:
+            return False
+        same = torch.equal(numbers, found.numbers) and torch.equal(system, found.system)
+        if not (same and torch.equal(cells, found.cells)):
+            return False
+        return bool(2.0 * (positions - found.positions).norm(dim=1).max() <= self.skin)
+
+    def _find(self, numbers, system, positions, cells, pbc) -> _Candidates:
+        """Neighbour lists of all systems, by the library of the calculator (on the CPU), as one."""
+        host = positions.double().cpu().numpy()
+        if not (np.isfinite(host).all() and bool(torch.isfinite(cells).all())):
+            raise ValueError("positions or cells hold values that are not finite")
+        self.model.check_elements(numbers)
+        a = np.array(self.choice.of(numbers.cpu().numpy()))
+        of_atom, margin = system.cpu().numpy(), self.skin + _MARGIN
+        lists = []
+        for number, box in enumerate(cells.double().cpu().numpy()):
+            atoms = np.flatnonzero(of_atom == number)
+            pairs, shifts, distances = half_pairs(host[atoms], box, np.array(pbc), float(a[atoms].max()) + margin)
+            lists.append((atoms[pairs], shifts.T, distances))
+        pair_index, shifts, distances = (
+            torch.as_tensor(np.concatenate(arrays, axis=-1)) for arrays in zip(*lists, strict=True)
+        )
+        cutoffs = torch.as_tensor(a)
+        m = self.model.mixing(cutoffs.index_select(0, pair_index[0]), cutoffs.index_select(0, pair_index[1]))
+        near = torch.nonzero(distances <= m + margin).flatten()
+        return _Candidates(
+            numbers=numbers.clone(),
+            system=system.clone(),
+            positions=positions.clone(),
+            cells=cells.clone(),
+            pbc=pbc,
+            cutoffs=cutoffs.to(self._device, self._dtype),
+            pair_index=pair_index.index_select(1, near).to(self._device),
+            shifts=shifts.T.index_select(0, near).to(self._device, torch.float64),
+            pair_cutoffs=m.index_select(0, near).to(self._device),
+        )
+
+    def _batch(self, positions: torch.Tensor, cells: torch.Tensor) -> Batch:
+        """The systems with the candidates that are within their cutoffs now, decided in float64."""
+        found = self._candidates
+        i, j = found.pair_index
+        x, lattice = positions.double(), cells.double()
+        vectors = x.index_select(0, j) - x.index_select(0, i)
+        pair_system = found.system.index_select(0, i)
+        vectors = vectors + torch.einsum("ps,psd->pd", found.shifts, lattice.index_select(0, pair_system))
+        keep = torch.nonzero(torch.linalg.vector_norm(vectors, dim=1) <= found.pair_cutoffs).flatten()
+        counts = torch.bincount(found.system, minlength=len(cells))
+        empty = positions.new_zeros(len(cells), dtype=self._dtype)
+        return Batch(
+            indices=torch.arange(len(cells), device=self._device),
+            ptr=torch.cat([counts.new_zeros(1), counts.cumsum(0)]),
+            structure=found.system,
+            numbers=found.numbers,
+            positions=positions.to(self._dtype),
+            cells=cells.to(self._dtype),
+            energy=empty,
+            forces=empty[:1].expand(len(positions), 3),
+            n_candidates=found.pair_index.shape[1],
+            pair_index=found.pair_index.index_select(1, keep),
+            pair_shifts=found.shifts.index_select(0, keep).to(self._dtype),
+        )

@@ -1,0 +1,1 @@
+"""Errors, statistics, diatomic curves, timing."""

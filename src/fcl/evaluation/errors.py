@@ -1,0 +1,133 @@
+"""Errors and cost of a model at given cutoffs, over all structures and per subset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+
+from fcl.cutoffs.cost import pairs_per_atom
+from fcl.cutoffs.rules import CutoffRule
+from fcl.data.batch import Batch, GraphData
+from fcl.data.loader import selected_batches, split_order
+
+#: Structures in a batch where no setting says otherwise (validation, calibrated cutoffs); results do not depend on it.
+EVALUATION_BATCH_SIZE = 50
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Raw errors of a model on some structures.
+
+    indices [n] of the structures; energy [n] eV/atom (predicted minus reference, divided by the atoms); atoms [n];
+    force_square [n] and force_absolute [n]: sums over the 3 n_atoms components of squares ((eV/A)^2) and of
+    absolute values (eV/A); pairs [n]: directed pairs per atom.
+    """
+
+    indices: np.ndarray
+    energy: np.ndarray
+    atoms: np.ndarray
+    force_square: np.ndarray
+    force_absolute: np.ndarray
+    pairs: np.ndarray
+
+    def metrics(self, members: np.ndarray | slice = slice(None)) -> dict[str, float]:
+        """Errors over ``members`` (positions in `indices`): RMSE and MAE over structures and over force components."""
+        energy, components = self.energy[members], 3 * self.atoms[members].sum()
+        if not len(energy):
+            raise ValueError("metrics of no structures at all")
+        return {
+            "structures": len(energy),
+            "atoms": int(self.atoms[members].sum()),
+            "force_rmse_ev_per_angstrom": float(np.sqrt(self.force_square[members].sum() / components)),
+            "force_mae_ev_per_angstrom": float(self.force_absolute[members].sum() / components),
+            "energy_rmse_ev_per_atom": float(np.sqrt(np.mean(energy**2))),
+            "energy_mae_ev_per_atom": float(np.mean(np.abs(energy))),
+            "pairs_per_atom": float(self.pairs[members].mean()),
+        }
+
+
+def evaluate(
+    model,
+    data: GraphData,
+    rule: CutoffRule,
+    batch_size: int,
+    indices: torch.Tensor | None = None,
+    observe: Callable[[dict[str, torch.Tensor], Batch], None] = lambda output, batch: None,
+) -> Errors:
+    """Errors of ``model`` with the cutoffs of ``rule`` on ``data`` (all structures, or ``indices``).
+
+    ``observe`` is called with what the model gives for each batch, and the batch.
+    """
+    if indices is None:
+        indices = torch.arange(len(data))
+    columns: list[list[torch.Tensor]] = [[], [], [], [], []]
+    for batch, cutoffs in selected_batches(data, split_order(indices, batch_size), rule, model.mixing):
+        output = model(batch, cutoffs)
+        observe(output, batch)
+        atoms = batch.atoms_per_structure
+        deviation = (output["forces"] - batch.forces).double()
+        zero = torch.zeros(batch.n_structures, dtype=torch.float64, device=data.device)
+        columns[0].append((output["energy"] - batch.energy).double() / atoms)
+        columns[1].append(atoms)
+        columns[2].append(zero.index_add(0, batch.structure, (deviation**2).sum(1)))
+        columns[3].append(zero.index_add(0, batch.structure, deviation.abs().sum(1)))
+        columns[4].append(pairs_per_atom(batch.pair_structure, batch.structure, batch.n_structures))
+    return Errors(indices.cpu().numpy(), *(torch.cat(column).cpu().numpy() for column in columns))
+
+
+def rows_by_subset(errors: Errors, data: GraphData, **labels) -> list[dict]:
+    """One row for "all" and one a subset that occurs, each beginning with ``labels``."""
+    subset = data.subset.cpu().numpy()[errors.indices]
+    rows = [{**labels, "subset": "all", **errors.metrics()}]
+    for code, name in enumerate(data.subset_names):
+        members = np.flatnonzero(subset == code)
+        if len(members):
+            rows.append({**labels, "subset": name, **errors.metrics(members)})
+    return rows
+
+
+_RESAMPLES = 1000
+
+
+def force_rmse(errors: Errors) -> float:
+    """Root mean square error of the force components (eV/A)."""
+    return errors.metrics()["force_rmse_ev_per_angstrom"]
+
+
+def joined(parts: Sequence[Errors]) -> Errors:
+    """`Errors` of several sets of structures as one."""
+    names = [field.name for field in fields(Errors)]
+    return Errors(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def relative_increase(reference: Errors, errors: Errors, seed: int = 0) -> tuple[float, float]:
+    """force RMSE / that of ``reference`` - 1, and its standard error by resampling the structures (bootstrap).
+
+    Both are of the same structures in the same order.
+    """
+    before, after = reference.force_square, errors.force_square
+    draws = _draws(len(before), seed)
+    ratios = np.sqrt(after[draws].sum(1) / before[draws].sum(1))
+    return float(np.sqrt(after.sum() / before.sum())) - 1.0, float(ratios.std())
+
+
+def error_bound(errors: Errors, reference: Errors | None = None, margin: float = 1.0) -> float:
+    """The force RMSE (eV/A) plus ``margin`` standard errors, those of its rise above ``reference`` where there is one.
+
+    A rise over the same structures is known far better than the RMSE itself. Few structures leave a wide margin:
+    without it the cheapest of many trials would be the one that is lucky on them.
+    """
+    if reference is not None:
+        rise, uncertainty = relative_increase(reference, errors)
+        return force_rmse(reference) * (1.0 + rise + margin * uncertainty)
+    draws = _draws(len(errors.atoms), 0)
+    resampled = np.sqrt(errors.force_square[draws].sum(1) / (3 * errors.atoms[draws].sum(1)))
+    return force_rmse(errors) + margin * float(resampled.std())
+
+
+def _draws(n: int, seed: int) -> np.ndarray:
+    """Indices [resamples, n] of bootstrap samples of n structures; the same for the same seed."""
+    return np.random.default_rng(seed).integers(n, size=(_RESAMPLES, n))

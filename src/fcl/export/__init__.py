@@ -1,1 +1,0 @@
-"""Models for other simulation engines: their cutoffs chosen once, for all."""

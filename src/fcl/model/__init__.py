@@ -1,1 +1,0 @@
-"""Static and flexible-cutoff MACE potentials on mace-torch's blocks."""

@@ -1,0 +1,134 @@
+"""The fast path as one compiled program: site energies and their gradient with respect to the pair vectors.
+
+Training needs the derivative of a derivative: forces are a gradient of the energy, and the loss is differentiated again
+with respect to the parameters. `torch.compile` differentiates a program once. So the gradient with respect to the pair
+vectors is first traced into a plain program of tensor operations (`make_fx`), which is then compiled; the gradient with
+respect to parameters and cutoffs is one ordinary backward pass through it.
+
+Compilation takes of the order of a minute (less when TorchInductor's cache on disk knows the program), so this is for
+long runs. It is done once each for training, evaluation and calibration; batches of any size share the program.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
+
+from fcl.models.compile_cpu import ROWS, multiply_by_onednn, onednn_multiplies, sum_in_order
+
+#: Below these sizes a program of variable sizes is not valid: torch treats 0 and 1 as sizes of their own.
+SMALLEST_SIZE = 2
+
+
+class _SiteEnergies(torch.nn.Module):
+    """`StaticMACE.site_energies` as a module's forward, for `torch.func.functional_call`."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        return self.model.site_energies(*inputs)
+
+
+class CompiledEnergies:
+    """Compiled ``(site energies, d sum(site energies) / d vectors)`` of a model on its fast path.
+
+    Called as `StaticMACE.site_energies`. Parameters and buffers are inputs of the program, never constants in it: they
+    may change between calls, and gradients reach them and the cutoffs. ``backend`` is torch.compile's.
+    """
+
+    def __init__(self, model, backend: str = "inductor"):
+        self._module = _SiteEnergies(model)
+        self._backend = backend
+        self._programs: dict[tuple, tuple] = {}
+
+    @staticmethod
+    def covers(numbers: torch.Tensor, pair_index: torch.Tensor) -> bool:
+        """Whether the batch is large enough for the program; a single atom or no pairs at all are evaluated eagerly."""
+        return numbers.shape[0] >= SMALLEST_SIZE and pair_index.shape[1] >= SMALLEST_SIZE
+
+    def __call__(
+        self,
+        numbers: torch.Tensor,
+        pair_index: torch.Tensor,
+        vectors: torch.Tensor,
+        cutoffs: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Site energies [n_atoms] (eV) and gradient [n_pairs, 3] (eV/A); shapes of the inputs as in `fcl.data`."""
+        inputs = (numbers, pair_index, vectors) if cutoffs is None else (numbers, pair_index, vectors, cutoffs)
+        threads = torch.get_num_threads()
+        key = (vectors.dtype, vectors.device, threads if vectors.device.type == "cpu" else None)
+        if key not in self._programs:
+            names, traced = self._trace(inputs)
+            # TorchInductor writes the number of threads into the code, but its caches on disk do not tell programs
+            # apart by torch's number: only by this option.
+            options = {"cpp.threads": threads} if self._backend == "inductor" else None
+            program = torch.compile(traced, backend=self._backend, fullgraph=True, options=options)
+            self._programs[key] = names, program
+        names, program = self._programs[key]
+        n_pairs = vectors.shape[0]
+        if onednn_multiplies(vectors):
+            inputs = self._filled_up(*inputs)
+        for tensor, dimension in zip(inputs, _VARIABLE_DIMENSION, strict=False):
+            torch._dynamo.mark_dynamic(tensor, dimension)
+        state = self._state()
+        energies, gradient = program(*(state[name] for name in names), *inputs)
+        return energies, gradient[:n_pairs]
+
+    def _filled_up(self, numbers: torch.Tensor, pair_index: torch.Tensor, vectors: torch.Tensor, *cutoffs) -> tuple:
+        """The inputs with pairs beyond every cutoff, which add exact zeros, so that sizes recur (`rewrite.ROWS`)."""
+        missing = -vectors.shape[0] % ROWS
+        beyond = vectors.new_tensor([[2.0 * self._module.model.cutoff_limit, 0.0, 0.0]]).expand(missing, 3)
+        pair_index = torch.cat([pair_index, pair_index.new_zeros(2, missing)], dim=1)
+        return numbers, pair_index, torch.cat([vectors, beyond]), *cutoffs
+
+    def _state(self) -> dict[str, torch.Tensor]:
+        return {**dict(self._module.named_parameters()), **dict(self._module.named_buffers())}
+
+    def _trace(self, inputs: tuple[torch.Tensor, ...]) -> tuple[list[str], torch.fx.GraphModule]:
+        """Names of the parameters and buffers that the program reads, and the program."""
+        state = self._state()
+        names = list(state)
+
+        def energies_and_gradient(*tensors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            values, arguments = tensors[: len(names)], tensors[len(names) :]
+            energies = torch.func.functional_call(self._module, dict(zip(names, values, strict=True)), arguments)
+            return energies, torch.autograd.grad(energies.sum(), arguments[2], create_graph=True)[0]
+
+        mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True)
+        examples = [_fake(mode, state[name], None) for name in names]
+        examples += [_fake(mode, tensor, dim) for tensor, dim in zip(inputs, _VARIABLE_DIMENSION, strict=False)]
+        with mode, torch.enable_grad():
+            traced = make_fx(energies_and_gradient)(*examples)
+        graph = traced.graph
+        for node in list(graph.nodes):
+            # Tracing detaches what a derivative saves: left in, it would cut the gradients of the parameters.
+            if node.op == "call_function" and node.target is torch.ops.aten.detach.default:
+                node.replace_all_uses_with(node.args[0])
+                graph.erase_node(node)
+        graph.eliminate_dead_code()
+        if inputs[2].device.type == "cpu" and torch.get_num_threads() > 1:
+            sum_in_order(graph)
+        if onednn_multiplies(inputs[2]):
+            multiply_by_onednn(graph)
+        unused = {
+            name
+            for name, node in zip(names, graph.find_nodes(op="placeholder"), strict=False)
+            if not node.users and not graph.erase_node(node)
+        }
+        traced.recompile()
+        return [name for name in names if name not in unused], traced
+
+
+#: The dimension that varies from batch to batch: of numbers, pair_index, vectors and cutoffs.
+_VARIABLE_DIMENSION = (0, 1, 0, 0)
+
+
+def _fake(mode: FakeTensorMode, tensor: torch.Tensor, variable: int | None) -> torch.Tensor:
+    """A stand-in for ``tensor`` without values, whose size along ``variable`` is a symbol."""
+    sizes = [DimDynamic.DYNAMIC if dim == variable else DimDynamic.STATIC for dim in range(tensor.dim())]
+    fake = mode.from_tensor(tensor.detach(), symbolic_context=StatelessSymbolicContext(dynamic_sizes=sizes))
+    return fake.requires_grad_(tensor.is_floating_point())

@@ -1,0 +1,194 @@
+"""Model files: safetensors with a JSON card beside them, never pickles."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from fcl.config.errors import explain
+from fcl.config.sections import ModelSettings
+from fcl.models.pretrained import model_file
+from fcl.runs.device import torch_device
+from fcl.runs.files import atomic_path, sha256_file, write_json
+
+CARD_FORMAT = "fcl-model-1"
+
+
+class _Card(BaseModel):
+    """What a card has to say; whatever else it says is kept as it is."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+
+    kind: Literal["static", "fcl"]
+    r_max_angstrom: Annotated[float, Field(gt=0, strict=True)]
+    r_min_angstrom: Annotated[float, Field(gt=0, strict=True)] | None = None
+    avg_num_neighbors: Annotated[float, Field(gt=0, strict=True)]
+    parameters: Annotated[int, Field(strict=True)]
+    model: ModelSettings
+    weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Build modules in ``dtype``; the previous default comes back afterwards."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@contextmanager
+def scripted(wanted: bool) -> Iterator[None]:
+    """Whether e3nn's blocks are compiled by TorchScript when they are built: two thirds of the time of building.
+
+    The numbers are the same bits. Only the reference path runs these blocks: there they stay as mace-torch makes them.
+    """
+    import e3nn
+
+    before = e3nn.get_optimization_defaults()
+    e3nn.set_optimization_defaults(jit_script_fx=wanted)
+    try:
+        yield
+    finally:
+        e3nn.set_optimization_defaults(**before)
+
+
+def build_model(
+    kind: str,
+    settings,
+    r_max: float,
+    avg_num_neighbors: float | None = None,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
+    backend: str = "auto",
+):
+    """A fresh `StaticMACE` (``kind`` "static") or `FlexibleMACE` ("fcl"); initialised from torch's global generator."""
+    from fcl.models.mace.model import FlexibleMACE, StaticMACE
+
+    classes = {"static": StaticMACE, "fcl": FlexibleMACE}
+    if kind not in classes:
+        raise ValueError(f"model kind {kind!r} is unknown; known are {', '.join(classes)}")
+    with default_dtype(dtype), scripted(backend == "reference"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The TorchScript type system")  # once for each block of mace-torch
+        return classes[kind](settings, r_max, avg_num_neighbors, backend).to(device)
+
+
+def card_path(path: str | Path) -> Path:
+    """The JSON card that belongs to a model file."""
+    return Path(path).with_suffix(".json")
+
+
+def save_model(model, path: str | Path, extra: dict | None = None) -> dict:
+    """Write weights (safetensors) and card; the card holds all that is needed to build the model again.
+
+    ``extra`` joins the card (stage, seed, elements, hashes). Returns the card.
+    """
+    path = Path(path)
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    with atomic_path(path) as temporary:
+        save_file({name: value for name, value in tensors.items() if value.numel()}, temporary)
+    card = {
+        "format": CARD_FORMAT,
+        "kind": model.kind,
+        "r_max_angstrom": model.cutoff_limit,
+        "avg_num_neighbors": model.avg_num_neighbors,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "model": model.settings.model_dump(mode="json"),
+        "weights_sha256": sha256_file(path),
+        **(extra or {}),
+    }
+    write_json(card_path(path), card)
+    return card
+
+
+def read_card(path: str | Path) -> dict:
+    """The card of a model file; `FileNotFoundError` or `ValueError` say what is wrong with it."""
+    card_file = card_path(path)
+    if not card_file.is_file():
+        raise FileNotFoundError(f"{card_file}: the model's card is missing; it has to lie beside the weights")
+    try:
+        card = json.loads(card_file.read_text(encoding="utf-8"))
+    except ValueError as error:  # JSON or its encoding
+        raise ValueError(f"{card_file}: not JSON ({error})") from error
+    if not isinstance(card, dict) or card.get("format") != CARD_FORMAT:
+        raise ValueError(f"{card_file}: format: not {CARD_FORMAT}")
+    try:
+        _Card.model_validate(card)
+    except ValidationError as error:
+        raise ValueError(f"{card_file}: not a card: {explain(error, _Card)}".replace("\n", "; ")) from None
+    return card
+
+
+def verified_card(model: str | Path) -> tuple[Path, dict]:
+    """File and card of a model, given by its path or the name of a shipped one; the weights have to be the card's.
+
+    Raises `FileNotFoundError` and `ValueError` as `load`.
+    """
+    path = model_file(model)
+    card = read_card(path)
+    if sha256_file(path) != card["weights_sha256"]:
+        raise ValueError(f"{path}: the weights are not those of {card_path(path).name} (SHA-256 differs)")
+    return path, card
+
+
+def load(
+    path: str | Path,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
+    backend: str = "auto",
+):
+    """Load a model file, or a shipped model by its name (`fcl.models.pretrained.MODELS`), in evaluation mode.
+
+    Raises `FileNotFoundError` for a missing file, `ValueError` for a damaged one: weights that are not the card's, or
+    parameters that are missing or of another shape. Loading runs no code from the file.
+    """
+    path, card = verified_card(path)
+    try:
+        state = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path}: not a safetensors file ({error})") from error
+    settings = ModelSettings.model_validate(card["model"])
+    model = build_model(
+        card["kind"], settings, card["r_max_angstrom"], card["avg_num_neighbors"], dtype=dtype, device=device,
+        backend=backend,
+    )  # fmt: skip
+    own = model.state_dict()
+    wrong = [name for name, value in own.items() if value.numel() and name not in state]
+    wrong += [name for name, value in state.items() if name not in own or own[name].shape != value.shape]
+    if wrong:
+        raise ValueError(f"{path}: parameters missing, unknown or of another shape: {', '.join(wrong)}")
+    model.load_state_dict(state, strict=False)
+    model.card = card
+    return model.eval()
+
+
+def prepared(model, dtype: torch.dtype, device, backend: str | None):
+    """The model for inference: loaded, used as it is, or copied where it has another precision, device or backend."""
+    if isinstance(model, str | os.PathLike):
+        loaded = load(model, dtype=dtype, device=torch_device(device), backend=backend or "auto")
+        return loaded.requires_grad_(False)
+    parameter = next(model.parameters())
+    place = parameter.device if device is None else torch_device(device)
+    path = backend or model.backend
+    if (parameter.dtype, parameter.device, model.backend) == (dtype, place, path) and not model.training:
+        return model
+    copy = build_model(
+        model.kind, model.settings, model.cutoff_limit, model.avg_num_neighbors, dtype=dtype, device=place, backend=path
+    )
+    copy.load_state_dict(model.state_dict())
+    copy.card = getattr(model, "card", {})
+    return copy.requires_grad_(False).eval()

@@ -1,0 +1,1 @@
+"""What every run needs: files, run manifests, digests of code, locks of GPUs, the log."""

@@ -1,0 +1,187 @@
+"""A digest of the code that determines a result, for Snakemake's parameters.
+
+Snakemake sees the script of a rule but not what the script imports. :func:`source_digest` hashes the source
+of an entry point and of every ``fcl`` module that it can reach, found by reading (nothing is imported, so no
+torch). An edit then reruns the stages that use the edited module and no others; comments and docstrings do
+not count.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+PACKAGE = "fcl"
+ROOT = Path(__file__).resolve().parents[1]
+# These check settings, describe a run, show progress or move files; no number in a result comes from them.
+# Their effect on a result is in the settings themselves, which are parameters of the rules too.
+NEUTRAL = frozenset(
+    f"{PACKAGE}.{name}"
+    for name in (
+        "config.checks",
+        "config.docs",
+        "config.errors",
+        "config.load",
+        "config.sections",
+        "config.sharing",
+        "config.study",
+        "config.types",
+        "data.download",
+        "data.manifest",
+        "models.pretrained",
+        "runs.code_digest",
+        "runs.gpu_lock",
+        "runs.log",
+        "runs.manifest",
+        "study.adapter",
+        "training.checkpoints",
+        "training.monitor",
+    )
+)
+
+
+def source_digest(*entry_points: str, root: Path = ROOT) -> str:
+    """SHA-256 (hex) of the code that ``entry_points`` reach; arguments and errors as for :func:`sources`."""
+    parts = sources(*entry_points, root=root)
+    digest = hashlib.sha256()
+    for name in sorted(parts):
+        digest.update(f"{name}\n{parts[name]}\n".encode())
+    return digest.hexdigest()
+
+
+def sources(*entry_points: str, root: Path = ROOT, without: frozenset[str] = NEUTRAL) -> dict[str, str]:
+    """The code that ``entry_points`` reach, by entry point and module, without comments and docstrings.
+
+    Args:
+        entry_points: ``package.module`` (the whole module) or ``package.module:function`` (that function,
+            what it uses of its own module, and the modules that these import).
+        root: folder of the package; for tests.
+        without: modules that are left out, with what only they import.
+
+    Raises:
+        FileNotFoundError: a module named here does not exist.
+        ValueError: a module has no such function.
+    """
+    parts: dict[str, str] = {}
+    pending: list[str] = []
+    for entry in entry_points:
+        module, _, function = entry.partition(":")
+        source, imported = _function(module, function, root) if function else _module(module, root)
+        parts[entry] = source
+        pending += imported
+    while pending:
+        module = pending.pop()
+        if module not in parts and module not in without:
+            parts[module], imported = _module(module, root)
+            pending += imported
+    return parts
+
+
+def adapter_digest(entry_point: str, scripts: Path, root: Path = ROOT) -> str:
+    """SHA-256 (hex) of the code of ``entry_point`` and of the one script in the folder ``scripts`` that names it.
+
+    Raises:
+        ValueError: no script names it, or several do.
+    """
+    callers = [path for path in sorted(scripts.glob("*.py")) if f'"{entry_point}"' in path.read_text(encoding="utf-8")]
+    if len(callers) != 1:
+        found = ", ".join(path.name for path in callers) or "none"
+        raise ValueError(f"{entry_point}: one script in {scripts.name}/ has to name it, but {found} does")
+    digest = hashlib.sha256(source_digest(entry_point, root=root).encode())
+    digest.update(ast.unparse(_parse(callers[0])).encode())
+    return digest.hexdigest()
+
+
+def _path(module: str, root: Path) -> Path | None:
+    """Source file of ``module``, or None if there is none; the bare package has no code that matters."""
+    base = root.joinpath(*module.split(".")[1:])
+    candidates = (base.with_suffix(".py"), base / "__init__.py") if module != PACKAGE else ()
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _require(module: str, root: Path) -> Path:
+    path = _path(module, root)
+    if path is None:
+        raise FileNotFoundError(f"{module}: no such module below {root.name}/, but a rule of the workflow names it")
+    return path
+
+
+def _module(module: str, root: Path) -> tuple[str, tuple[str, ...]]:
+    path = _require(module, root)
+    return _read_module(module, path, path.stat().st_mtime_ns)
+
+
+@functools.cache
+def _read_module(module: str, path: Path, _mtime: int) -> tuple[str, tuple[str, ...]]:
+    tree = _parse(path)
+    return ast.unparse(tree), tuple(_imports(tree, module, path))
+
+
+def _function(module: str, function: str, root: Path) -> tuple[str, list[str]]:
+    """Source of ``function`` and of what it uses of its module, and the modules that these import."""
+    path = _require(module, root)
+    tree = _parse(path)
+    defined: dict[str, ast.stmt] = {}
+    for statement in tree.body:
+        defined.update(dict.fromkeys(_names_bound(statement), statement))
+    if function not in defined:
+        raise ValueError(f"{module}: has no function {function!r}, but a rule of the workflow names it")
+    used: list[ast.stmt] = []
+    pending = [function]
+    while pending:
+        statement = defined.pop(pending.pop(), None)
+        if statement is not None and statement not in used:
+            used.append(statement)
+            pending += [node.id for node in ast.walk(statement) if isinstance(node, ast.Name)]
+    used.sort(key=lambda statement: statement.lineno)
+    imported = [name for statement in used for name in _imports(statement, module, path)]
+    return "\n".join(ast.unparse(statement) for statement in used), imported
+
+
+def _names_bound(statement: ast.stmt) -> Iterator[str]:
+    """Names that a statement at the top of a module defines; a block (``if TYPE_CHECKING:``) counts as a
+    whole."""
+    for node in ast.walk(statement):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            yield from ((alias.asname or alias.name).split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            return  # what is defined inside is no name of the module
+
+
+def _imports(tree: ast.AST, module: str, path: Path) -> Iterator[str]:
+    """Modules of the package that the code below ``tree`` imports, also inside functions."""
+    root = path.parents[len(module.split(".")) - (1 if path.name == "__init__.py" else 2)]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:  # relative: one level up for each dot, a package's __init__ being its own parent
+                above = module.split(".")
+                above = above[: len(above) - node.level + (path.name == "__init__.py")]
+                base = ".".join([*above, base] if base else above)
+            names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for name in names:
+            if name.startswith(f"{PACKAGE}.") and _path(name, root) is not None:
+                yield name
+
+
+def _parse(path: Path) -> ast.Module:
+    """The code of a file without docstrings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                if isinstance(first.value.value, str):
+                    node.body[0] = ast.copy_location(ast.Pass(), first)
+    return tree

@@ -1,0 +1,101 @@
+"""One GPU for each job on a machine that has several: a free device is found by a lock file.
+
+Snakemake limits how many jobs with the tag ``gpu`` run at a time (``--resources gpu=N``) but tells none of them which
+device is its own; all would take the first. Nothing here imports torch: CUDA reads ``CUDA_VISIBLE_DEVICES`` once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from fcl.runs.log import say
+
+VARIABLE = "CUDA_VISIBLE_DEVICES"
+POLL_SECONDS = 1.0
+
+
+def visible_devices() -> tuple[str, ...]:
+    """Names (indices or UUIDs) of the NVIDIA GPUs that this process may use; ``CUDA_VISIBLE_DEVICES`` decides first.
+
+    UUIDs where the variable is not set, as the order of nvidia-smi is not that of CUDA. Empty without GPU or driver.
+    """
+    listed = os.environ.get(VARIABLE)
+    if listed is None:
+        return _installed_devices()
+    names = [name.strip() for name in listed.split(",")]
+    end = next((i for i, name in enumerate(names) if name in ("", "-1", "NoDevFiles")), len(names))
+    return tuple(dict.fromkeys(names[:end]))  # as CUDA reads it: the first name that is none ends the list
+
+
+def _installed_devices() -> tuple[str, ...]:
+    try:
+        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    return parse_device_list(done.stdout) if done.returncode == 0 else ()
+
+
+def parse_device_list(text: str) -> tuple[str, ...]:
+    """UUIDs in the output of ``nvidia-smi -L``; of a GPU split by MIG, those of its instances."""
+    devices: list[str] = []
+    for line in text.splitlines():
+        found = re.search(r"\(UUID: ((?:GPU|MIG)-[^)]+)\)", line)
+        if found is None:
+            continue
+        if found[1].startswith("MIG-") and devices and devices[-1].startswith("GPU-"):
+            devices.pop()  # the GPU above: CUDA computes on its instances only
+        devices.append(found[1])
+    return tuple(devices)
+
+
+def lock_folder() -> Path:
+    """Folder of the lock files: local to the machine, shared by all workflows of one user on it."""
+    return Path(tempfile.gettempdir()) / f"fcl-devices-{os.getuid()}"
+
+
+def claim_device(devices: Sequence[str] | None = None, folder: Path | None = None) -> str | None:
+    """Take a free GPU for the rest of this process and make it the only visible one; waits while none is free.
+
+    Args:
+        devices: names to choose from; default :func:`visible_devices`.
+        folder: where the lock files are; default :func:`lock_folder`.
+
+    Returns:
+        The name, also set as ``CUDA_VISIBLE_DEVICES``; None, with nothing done, where there is no choice: no GPU or
+        one, as in a job to which a scheduler has given its GPU.
+    """
+    devices = visible_devices() if devices is None else tuple(devices)
+    if len(devices) < 2:
+        return None
+    folder = lock_folder() if folder is None else folder
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    waiting = False
+    while True:
+        for name in devices:
+            if _lock(folder / f"{re.sub(r'[^A-Za-z0-9-]', '_', name)}.lock"):
+                os.environ[VARIABLE] = name
+                say(f"GPU {name}, one of {len(devices)}")
+                return name
+        if not waiting:
+            say(f"all {len(devices)} GPUs are taken: waiting (--resources gpu={len(devices)} starts no more jobs)")
+            waiting = True
+        time.sleep(POLL_SECONDS)
+
+
+def _lock(file: Path) -> bool:
+    """Lock ``file`` until this process ends, however it ends: the operating system frees it; False if it is taken."""
+    import fcntl
+
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return False
+    return True  # never closed: closing frees the lock

@@ -1,0 +1,1 @@
+"""Simulation with ASE: calculator, relaxation, dynamics, observables."""

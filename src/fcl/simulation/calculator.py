@@ -1,0 +1,103 @@
+"""An ASE calculator whose cutoffs are chosen when it is made."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from ase.calculators.calculator import Calculator, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from fcl.cutoffs.choice import CutoffChoice, Cutoffs
+from fcl.data.verlet import VerletList
+from fcl.models.files import prepared
+from fcl.runs.device import torch_dtype
+
+
+class FCLCalculator(Calculator):
+    """Energy, forces and stress of a `FlexibleMACE` or `StaticMACE` for ASE.
+
+    Args:
+        model: a model, the path of a model file, or the name of a shipped model (``"embedded"``, ``"mini"``).
+        cutoffs: angstroms, as a number for all atoms, a dict by chemical symbol, an array with one value an atom, or
+            the path of a cutoffs file; None is 6.0 (a static model: its own cutoff). See `fcl.cutoffs.choice`.
+        device: ``"cpu"``, ``"cuda"``, ...; None keeps that of a model, and takes a GPU where there is one for a file.
+        dtype: ``"float64"`` (default) or ``"float32"``, by name or as torch's; a model of another precision is copied.
+        skin: thickness (A) of the shell beyond the cutoffs that the neighbour list holds. It decides how often the list
+            is built and nothing else: energies and forces do not depend on it. 0 builds it at every step.
+        backend: evaluation path, see `StaticMACE`; None keeps that of a model.
+
+    Results: ``energy`` and ``free_energy`` (eV, equal; isolated-atom energies removed, as in the training data),
+    ``energies`` [n] of the atoms (eV), ``forces`` [n, 3] (eV/A) and, where the cell has a volume, ``stress`` [6]
+    (eV/A^3, Voigt order). ``pairs_per_atom`` is the number of directed pairs an atom at the last step (the measure of
+    cost of Fig. 5), ``rebuilds`` how many neighbour lists were built so far. Assigning to ``cutoffs`` changes them.
+
+    Raises `ValueError` for cutoffs that the model or the structure does not allow, for elements that the model does not
+    have and for positions that are not finite; `FloatingPointError` where energy or forces are not finite.
+    """
+
+    implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]
+
+    def __init__(
+        self,
+        model,
+        cutoffs: Cutoffs | None = None,
+        *,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype = "float64",
+        skin: float = 0.5,
+        backend: str | None = None,
+    ):
+        super().__init__()
+        self.model = prepared(model, torch_dtype(dtype), device, backend)
+        parameter = next(self.model.parameters())
+        self._neighbors = VerletList(self.model.mixing, skin, parameter.dtype, parameter.device)
+        self._choice = CutoffChoice(self.model, cutoffs)
+        self.pairs_per_atom = float("nan")
+
+    @property
+    def rebuilds(self) -> int:
+        """How many neighbour lists were built so far."""
+        return self._neighbors.rebuilds
+
+    @property
+    def cutoffs(self) -> CutoffChoice:
+        """The cutoffs in use; assign a number, dict, array or path to change them."""
+        return self._choice
+
+    @cutoffs.setter
+    def cutoffs(self, cutoffs: Cutoffs | None) -> None:
+        self._choice = CutoffChoice(self.model, cutoffs)
+        self.reset()
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes) -> None:
+        """Evaluate the model on ``atoms``; all properties come from one pass."""
+        super().calculate(atoms, properties, system_changes)
+        numbers, positions = self.atoms.numbers, self.atoms.positions
+        cell, pbc = self.atoms.cell.array, np.asarray(self.atoms.pbc)
+        self._check(numbers, positions, cell)
+        batch, cutoffs = self._neighbors.batch(numbers, positions, cell, pbc, self._choice.of(numbers))
+        with_stress = self.atoms.cell.rank == 3
+        output = self.model(batch, cutoffs, forces=True, stress=with_stress)
+        energy, forces = float(output["energy"]), _array(output["forces"])
+        if not (np.isfinite(energy) and np.isfinite(forces).all()):
+            raise FloatingPointError("energy or forces are not finite: are there atoms in the same place?")
+        self.results = {
+            "energy": energy,
+            "free_energy": energy,
+            "energies": _array(output["node_energy"]),
+            "forces": forces,
+        }
+        if with_stress:
+            self.results["stress"] = full_3x3_to_voigt_6_stress(_array(output["stress"][0]))
+        self.pairs_per_atom = 2.0 * batch.pair_index.shape[1] / len(numbers)
+
+    def _check(self, numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray) -> None:
+        if not len(numbers):
+            raise ValueError("a structure without atoms has no energy")
+        if not (np.isfinite(positions).all() and np.isfinite(cell).all()):
+            raise ValueError("positions or cell hold values that are not finite")
+        self.model.check_elements(torch.as_tensor(numbers))
+
+
+def _array(values: torch.Tensor) -> np.ndarray:
+    return values.double().cpu().numpy()

@@ -1,0 +1,1 @@
+"""Physical quantities and how they are computed with a calculator."""

@@ -1,0 +1,59 @@
+"""Equilibration and runs that may break down: what NVE and NVT share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fcl.simulation.dynamics import Dynamics, molecular_dynamics
+from fcl.simulation.observables.failure import UNSTABLE, Failure
+
+
+class _Unstable(Exception):
+    """The run left physics."""
+
+
+def stable_run(
+    atoms, settings, *, duration: float, timestep: float, observe: Callable[[int], None] | None = None, **options
+) -> Dynamics | Failure:
+    """`molecular_dynamics` of ``duration`` (ps), in place; a `Failure` where it breaks down.
+
+    That is a temperature above ``settings.unstable_above`` (`DynamicsSettings`) at any step, an energy that is not
+    finite or a structure that the calculator refuses. ``observe`` is called with the number of every step from 0.
+    """
+    atoms.get_forces()  # what is wrong with the input raises here, not as a failure of the run
+    step = 0
+
+    def watch(now) -> None:
+        nonlocal step
+        temperature = now.get_temperature()
+        if not temperature < settings.unstable_above:
+            raise _Unstable(f"{temperature:.0f} K")
+        if observe is not None:
+            observe(step)
+        step += 1
+
+    try:
+        return molecular_dynamics(
+            atoms, temperature=settings.temperature, timestep=timestep, steps=steps_of(duration, timestep), interval=1,
+            on_frame=watch, **options,
+        )  # fmt: skip
+    except (_Unstable, FloatingPointError, ValueError) as error:
+        return Failure(UNSTABLE, f"after {step * timestep / 1000.0:.3g} ps of {duration:g} ps: {error}")
+
+
+def steps_of(duration: float, timestep: float) -> int:
+    """Steps of ``timestep`` (fs) in ``duration`` (ps), at least one."""
+    return max(round(1000.0 * duration / timestep), 1)
+
+
+def equilibrate(atoms, settings, seed: int) -> Failure | None:
+    """Bring relaxed ``atoms`` (in place) to ``settings.temperature`` by Langevin dynamics; ``seed`` fixes all chance.
+
+    Velocities are drawn at the target temperature; half of it goes into the vibrations, and the thermostat makes up
+    for it. A `Failure` where the run breaks down.
+    """
+    run = stable_run(
+        atoms, settings, duration=settings.equilibration, timestep=settings.timestep, thermostat=True,
+        friction=settings.friction, seed=seed,
+    )  # fmt: skip
+    return run if isinstance(run, Failure) else None

@@ -1,0 +1,1 @@
+"""The study of the paper: its stages, figures, tables, claims and pages."""

@@ -1,0 +1,92 @@
+"""What every script of the workflow does first: write to its log, find its function and its settings."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fcl.runs.manifest import write_product_manifest
+
+if TYPE_CHECKING:
+    from fcl.config.sections import ComputeSettings
+    from fcl.config.study import Study
+
+
+def export_source_path(basedir: str | os.PathLike[str]) -> None:
+    """Let the jobs of a workflow in ``basedir`` import ``fcl`` from its ``src``.
+
+    A conda environment of a rule holds the dependencies only; the library is that of the checkout.
+    """
+    source = str(Path(basedir) / "src")
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != source]
+    os.environ["PYTHONPATH"] = os.pathsep.join([source, *paths])
+
+
+def redirect_to_log(log: str | os.PathLike[str]) -> None:
+    """From here on, write stdout and stderr to ``log``, line by line; a traceback lands there too."""
+    Path(log).parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout = sys.stderr = open(log, "w", buffering=1, encoding="utf-8")
+
+
+def library_function(snakemake: Any, name: str) -> Any:
+    """The function ``module:function`` for the job that ``snakemake`` describes.
+
+    Output goes to the job's log from before the import on, so that a fault of the import is found there too. A job
+    with the tag ``gpu`` takes a device of its own, before anything imports torch.
+    """
+    redirect_to_log(snakemake.log[0])
+    if snakemake.resources.get("gpu") and _compute_of(snakemake).device in ("auto", "cuda"):
+        from fcl.runs.gpu_lock import claim_device
+
+        claim_device()
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def recorded_function(snakemake: Any, name: str) -> Any:
+    """As :func:`library_function`, for what makes a figure or a table: a call also writes the job's run manifest.
+
+    The manifest (``output.manifest``) lists the job's input files and its parameters, which are all that such a
+    function is given; hence the function itself need not know of manifests.
+    """
+    function = library_function(snakemake, name)
+
+    @functools.wraps(function)
+    def recorded(*arguments: Any, **options: Any) -> Any:
+        started = time.time()
+        result = function(*arguments, **options)
+        parameters = dict(snakemake.params.items())
+        write_product_manifest(
+            snakemake.output.manifest,
+            stage=snakemake.rule,
+            study=snakemake.wildcards.study,
+            inputs=snakemake.input,
+            code=parameters.pop("code", None),
+            settings=parameters,
+            started=started,
+        )
+        return result
+
+    return recorded
+
+
+def settings_of(snakemake: Any) -> Study:
+    """The settings of a job: the sections that its rule declares (``params.settings``), and how to compute.
+
+    ``compute`` comes from the configuration: device, backend and threads determine no result, and a change
+    of them must not run a job again. The ``dtype`` (with ``tf32``) does, and is a parameter of each rule by itself.
+    """
+    from fcl.config.study import Study
+
+    return Study.restore({**snakemake.params.settings, "compute": _compute_of(snakemake).model_dump()})
+
+
+def _compute_of(snakemake: Any) -> ComputeSettings:
+    from fcl.config.load import load_config
+
+    return load_config(snakemake.config).resolve(snakemake.wildcards.study).compute

@@ -1,0 +1,45 @@
+"""Whether a training that was run twice gave the same bits: its history and its weights."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from fcl.evaluation.statistics import NotEvaluated
+from fcl.study.records.manifests import read_manifests
+
+PathLike = str | os.PathLike[str]
+MODEL = "fcl_seed{seed}"
+
+
+def history_digest(path: PathLike) -> str:
+    """SHA-256 (hex) of a training history as written, without the column of seconds."""
+    path = Path(path)
+    if not path.is_file():
+        raise NotEvaluated(f"{path.name} is missing")
+    table = pd.read_csv(path, dtype=str, keep_default_na=False).drop(columns="seconds", errors="ignore")
+    return hashlib.sha256(table.to_csv(index=False, lineterminator="\n").encode()).hexdigest()
+
+
+def weights_digest(folder: PathLike, model: str) -> str:
+    """SHA-256 of the weights of ``model``, from the run manifests of a study's folder."""
+    manifest = read_manifests(folder).get(f"models/{model}.manifest.json")
+    if manifest is None:
+        raise NotEvaluated(f"{model}.manifest.json is missing")
+    return manifest["extra"]["weights_sha256"]
+
+
+def repeated_digests(first: PathLike, second: PathLike, seed: int) -> dict[str, tuple[str, str]]:
+    """Digests of history and weights of the FCL model of ``seed`` in the folders of two studies."""
+    model = MODEL.format(seed=seed)
+    folders = (Path(first), Path(second))
+    for folder in folders:
+        if not folder.is_dir():
+            raise NotEvaluated(f"the study {folder.name} has not been run")
+    return {
+        "validation history": tuple(history_digest(folder / f"metrics/history/{model}.csv") for folder in folders),
+        "weights": tuple(weights_digest(folder, model) for folder in folders),
+    }

@@ -1,0 +1,148 @@
+"""What all figures share: reading tables, statistics over seeds, the style sheet and writing."""
+
+from __future__ import annotations
+
+import io
+import os
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import seaborn
+from cycler import cycler
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.style import context as style_context
+from PIL import Image
+
+from fcl.runs.files import atomic_path, write_csv
+
+PathLike = str | os.PathLike[str]
+
+COLUMN_WIDTH = 3.4  # inches
+TEXT_WIDTH = 7.0  # inches
+CHARACTERS_PER_INCH = 18  # of the title's font
+ANGSTROM = "Å"
+FORCE_RMSE_LABEL = f"force RMSE (meV/{ANGSTROM})"
+ENERGY_RMSE_LABEL = "energy RMSE (meV/atom)"
+PAIRS_LABEL = "pairs per atom"
+LARGEST_PNG = 150_000  # bytes; the record of a study is committed
+
+
+def read_tables(files: Sequence[PathLike], columns: Sequence[str]) -> pd.DataFrame:
+    """Read CSV files of the same kind into one table.
+
+    Raises:
+        ValueError: no files were given, or one lacks a column or has no rows; the message names file and
+            column.
+    """
+    if not files:
+        raise ValueError("a figure needs at least one table")
+    tables = []
+    for file in files:
+        table = pd.read_csv(Path(file))
+        missing = [name for name in columns if name not in table.columns]
+        if missing:
+            raise ValueError(f"{file}: column {missing[0]!r} is missing; there are {', '.join(table.columns)}")
+        if table.empty:
+            raise ValueError(f"{file}: no rows")
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def over_seeds(table: pd.DataFrame, by: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
+    """Mean and sample standard deviation of ``values`` over seeds in each group of ``by``.
+
+    Gives the columns ``<value>_mean`` and ``<value>_std`` (not a number for a single seed) and ``seeds``,
+    how many.
+
+    Raises:
+        ValueError: a group holds the same seed twice: its spread would not be that over seeds.
+    """
+    doubled = table.duplicated([*by, "seed"])
+    if doubled.any():
+        row = table.loc[doubled, [*by, "seed"]].iloc[0].to_dict()
+        raise ValueError(f"two rows for the same seed: {row}")
+    groups = table.groupby(list(by), sort=True, dropna=False)
+    result = groups["seed"].size().rename("seeds").to_frame()
+    for value in values:
+        result[f"{value}_mean"] = groups[value].mean()
+        result[f"{value}_std"] = groups[value].std(ddof=1)
+    return result.reset_index()
+
+
+@contextmanager
+def styled(width: float, height: float, title: str) -> Iterator[Figure]:
+    """A figure of ``width`` x ``height`` inches in the project's style, with ``title`` (if any) above it.
+
+    The style holds inside the block only: drawing and ``save`` belong there.
+    """
+    sheet = resources.files("fcl.study.figures").joinpath("fcl.mplstyle")
+    with resources.as_file(sheet) as path, matplotlib.rc_context(), style_context(["default", path]):
+        # Told apart by colour-blind readers; each use also has its own marker or dash.
+        matplotlib.rcParams["axes.prop_cycle"] = cycler("color", seaborn.color_palette("colorblind"))
+        figure = Figure(figsize=(width, height))
+        FigureCanvasAgg(figure)
+        if title:
+            lines = textwrap.wrap(title, int(width * CHARACTERS_PER_INCH))
+            figure.suptitle("\n".join(lines), x=0.01, ha="left", color="0.35")
+        yield figure
+
+
+def panel_title(index: int, text: str) -> str:
+    """``(a) text`` for the first panel, ``(b) text`` for the second one."""
+    return f"({chr(ord('a') + index)}) {text}"
+
+
+def power_of_ten(value: float) -> str:
+    """``1e-4`` as mathtext ``10^{-4}``; other values as ``3·10^{-4}``."""
+    mantissa, exponent = f"{value:.6e}".split("e")
+    digits = f"{float(mantissa):g}"
+    power = f"10^{{{int(exponent)}}}"
+    return f"${power}$" if digits == "1" else rf"${digits}\cdot {power}$"
+
+
+def spread(table: pd.DataFrame, value: str) -> np.ndarray | None:
+    """Standard deviations for error bars; ``None`` where there is one seed, so that no bar is drawn."""
+    deviations = table[f"{value}_std"].to_numpy(dtype=float)
+    return None if np.isnan(deviations).all() else np.nan_to_num(deviations)
+
+
+def seeds_note(table: pd.DataFrame) -> str:
+    """What the error bars are, for the end of a title; empty where there is one seed."""
+    fewest, most = (int(table["seeds"].min()), int(table["seeds"].max())) if len(table) else (0, 0)
+    seeds = f"{most}" if fewest == most else f"{fewest} to {most}"
+    return f"; mean ± s.d. of {seeds} seeds" if most > 1 else ""
+
+
+def save(figure: Figure, png: PathLike, pdf: PathLike) -> None:
+    """Write a figure as PNG (200 dpi, a palette, at most `LARGEST_PNG`) and PDF, each atomically and without dates."""
+    with atomic_path(png) as temporary:
+        temporary.write_bytes(_small_png(figure))
+    with atomic_path(pdf) as temporary:
+        figure.savefig(temporary, format="pdf", metadata={"CreationDate": None, "Producer": None, "Creator": None})
+
+
+def _small_png(figure: Figure) -> bytes:
+    """The figure as PNG, with as many of 256 colours as `LARGEST_PNG` allows."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png")
+    with Image.open(drawn) as image:
+        pixels, dpi = image.convert("RGB"), image.info["dpi"]
+    for colours in (256, 128, 64, 32):
+        packed = io.BytesIO()
+        palette = pixels.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        palette.save(packed, format="png", optimize=True, dpi=dpi)
+        if packed.tell() <= LARGEST_PNG:
+            break
+    return packed.getvalue()
+
+
+def save_table(table: pd.DataFrame, png: PathLike, csv: PathLike | None) -> None:
+    """Write the numbers that a figure shows: to ``csv``, or beside ``png`` under its name with ``.csv``."""
+    write_csv(Path(csv) if csv is not None else Path(png).with_suffix(".csv"), table, float_format="%.6g")

@@ -1,0 +1,116 @@
+"""The course of all trainings: losses and learning rate against the epoch, one column a stage."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+
+from fcl.study.figures.common import ANGSTROM, TEXT_WIDTH, PathLike, panel_title, read_tables, save, styled
+
+COLUMNS = ("epoch", "learning_rate", "train_loss", "val_loss", "best")
+#: Column of a history -> label of its row of panels.
+ROWS = {"train_loss": "training loss", "val_loss": "validation loss", "learning_rate": "learning rate"}
+KINDS = {"pretrain": "pre-training", "fcl": "FCL", "static": "static"}
+MODEL = re.compile(r"(?P<kind>pretrain|fcl|static)(_r(?P<cutoff>\d+\.\d))?(_seed(?P<seed>\d+))?")
+DASHES = ("-", (0, (4, 1.2)), (0, (1, 0.8)), (0, (4, 1, 1, 1)))  # of the seeds; from the fifth on again
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: its kind, cutoff (A; static models), seed (none is in the name of the pre-training) and history."""
+
+    kind: str
+    cutoff: float | None
+    seed: int | None
+    history: pd.DataFrame
+
+    @property
+    def column(self) -> str:
+        """Title of the column of panels that it belongs to."""
+        return KINDS[self.kind] if self.cutoff is None else f"{KINDS[self.kind]}, {self.cutoff:.1f} {ANGSTROM}"
+
+
+def read_runs(histories: Sequence[PathLike]) -> list[Run]:
+    """The trainings of a study from ``metrics/history/<model>.csv``; a file's name says which model it is of.
+
+    Raises:
+        ValueError: no files were given, one has another name than the study's models, lacks a column or has no rows.
+    """
+    if not histories:
+        raise ValueError("a figure needs at least one table")
+    runs = []
+    for file in map(Path, histories):
+        name = MODEL.fullmatch(file.stem)
+        if name is None:
+            raise ValueError(
+                f"{file}: not the history of a model of the study (pretrain, fcl_seed1, static_r4.0_seed1)"
+            )
+        cutoff, seed = name["cutoff"] and float(name["cutoff"]), name["seed"] and int(name["seed"])
+        runs.append(Run(name["kind"], cutoff, seed, read_tables([file], COLUMNS)))
+    return sorted(runs, key=lambda run: (list(KINDS).index(run.kind), run.cutoff or 0.0, run.seed or 0))
+
+
+def figure_training(histories: Sequence[PathLike], png: PathLike, pdf: PathLike, *, title: str) -> list[Run]:
+    """Draw the course of all trainings, write PNG and PDF, and return what was drawn: the histories as they are.
+
+    A mark is the epoch whose weights a model keeps, that with the lowest validation loss.
+
+    Args:
+        histories: ``metrics/history/*.csv``.
+        png, pdf: the figure's files.
+        title: which data and study the figure shows.
+    """
+    runs = read_runs(histories)
+    columns = list(dict.fromkeys(run.column for run in runs))
+    seeds = sorted({run.seed for run in runs if run.seed is not None})
+    styles = {
+        seed: {"color": f"C{index}", "linestyle": DASHES[index % len(DASHES)]} for index, seed in enumerate(seeds)
+    }
+    styles[None] = {"color": "0.3", "linestyle": "-"}
+    with styled(TEXT_WIDTH, 4.3, title) as figure:
+        panels = figure.subplots(
+            len(ROWS), len(columns), sharex="col", sharey="row", squeeze=False, height_ratios=(1.0, 1.0, 0.7)
+        )
+        for axes, (value, label) in zip(panels, ROWS.items(), strict=True):
+            for run in runs:
+                _curve(axes[columns.index(run.column)], run, value, **styles[run.seed])
+            axes[0].set_ylabel(label)
+            axes[0].set_yscale("log")
+            if value != "learning_rate":  # losses span a decade or less: 0.2, 0.5, 1, 2
+                axes[0].yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+                axes[0].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+                axes[0].yaxis.set_minor_formatter(NullFormatter())
+        for index, column in enumerate(columns):
+            panels[0, index].set_title(panel_title(index, column))
+            panels[-1, index].set_xlabel("epoch")
+            panels[-1, index].xaxis.set_major_locator(MaxNLocator(3, integer=True))
+        keys = [Line2D([], [], **styles[seed], label=f"seed {seed}") for seed in seeds]
+        keys.append(
+            Line2D(
+                [], [], color="0.3", marker="o", markersize=3, linestyle="none", label="epoch whose weights are kept"
+            )
+        )
+        figure.legend(handles=keys, loc="outside lower center", ncols=len(keys))
+        figure.align_ylabels()
+        save(figure, png, pdf)
+    return runs
+
+
+def _curve(axes: Axes, run: Run, value: str, **style) -> None:
+    """One line of a panel; the rate is that of a whole epoch, so it is drawn in steps."""
+    table = run.history
+    drawing = {"drawstyle": "steps-mid"} if value == "learning_rate" else {}
+    label = KINDS[run.kind] if run.seed is None else f"seed {run.seed}"
+    axes.plot(table["epoch"], table[value], linewidth=1.0, label=label, **style, **drawing)
+    if value == "val_loss":
+        kept = table[table["best"].astype(bool)].iloc[-1:]
+        axes.plot(
+            kept["epoch"], kept[value], color=style["color"], marker="o", markersize=3, linestyle="none", zorder=3
+        )

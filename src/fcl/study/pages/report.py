@@ -1,0 +1,152 @@
+"""The report of a study as one Markdown page: claims, figures with captions, tables, run times, what was not run."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from fcl.runs.files import write_text
+from fcl.study.claims.table import claims_markdown, read_table
+from fcl.study.claims.verdicts import NOT_EVALUATED, data_difference
+from fcl.study.records.manifests import read_manifests
+from fcl.study.tables.common import Column, markdown, shown
+
+PathLike = str | os.PathLike[str]
+#: Order of the stages in the table of run times; others follow by name.
+STAGES = (
+    "build_store", "describe_data", "pretrain", "train_fcl", "train_static", "evaluate_cutoffs", "diatomic_curves",
+    "calibrate_cutoffs", "calibrate_unlabelled", "measure_wall_clock", "validate_statics", "validate_nve",
+    "validate_rdf",
+)  # fmt: skip
+#: Packages whose versions the report names.
+NAMED_PACKAGES = ("python", "torch", "mace-torch", "e3nn", "snakemake")
+RUN_TIMES = {
+    "stage": Column("stage"),
+    "jobs": Column("jobs", "{:.0f}"),
+    "total": Column("in all (s)", "{:.0f}"),
+    "longest": Column("longest job (s)", "{:.0f}"),
+    "memory": Column("most memory (MiB)", "{:.0f}"),
+    "gpu_memory": Column("most GPU memory (MiB)", "{:.0f}"),
+    "device": Column("device"),
+}
+MEBIBYTE = 2**20
+DRAWN = ("figures", "tables")
+
+
+def manifests_of_numbers(folder: PathLike) -> list[dict]:
+    """Run manifests of the stages of a study; not those of figures, tables and pages, which are drawn from numbers.
+
+    None where the numbers were copied in without them.
+    """
+    try:
+        manifests = read_manifests(folder)
+    except FileNotFoundError:
+        return []
+    return [content for name, content in manifests.items() if Path(name).parts[0] not in DRAWN and "/" in name]
+
+
+def run_times(manifests: Iterable[dict]) -> pd.DataFrame:
+    """One row a stage: jobs, wall-clock in all and of the longest job (s), most memory (MiB), devices."""
+    rows = [
+        {
+            "stage": record["stage"],
+            "seconds": record["seconds"],
+            "memory": record["peak_memory_bytes"] / MEBIBYTE,
+            "gpu_memory": (record.get("peak_gpu_memory_bytes") or float("nan")) / MEBIBYTE,
+            "device": record["device"],
+        }
+        for record in manifests
+    ]
+    if not rows:
+        return pd.DataFrame(columns=list(RUN_TIMES))
+    groups = pd.DataFrame(rows).groupby("stage")
+    table = groups.agg(
+        jobs=("seconds", "size"),
+        total=("seconds", "sum"),
+        longest=("seconds", "max"),
+        memory=("memory", "max"),
+        gpu_memory=("gpu_memory", "max"),
+        device=("device", lambda names: ", ".join(sorted(set(names)))),
+    ).reset_index()
+    ranks = {stage: rank for rank, stage in enumerate(STAGES)}
+    order = table["stage"].map(lambda stage: (ranks.get(stage, len(STAGES)), stage))
+    return table.loc[order.sort_values().index].reset_index(drop=True)
+
+
+def versions(manifests: Iterable[dict]) -> str:
+    """The versions of `NAMED_PACKAGES` that the runs used, several where they differ."""
+    found: dict[str, set[str]] = {}
+    for record in manifests:
+        for name in NAMED_PACKAGES:
+            if record["versions"].get(name):
+                found.setdefault(name, set()).add(record["versions"][name])
+    return ", ".join(f"{name} {' and '.join(sorted(found[name]))}" for name in NAMED_PACKAGES if name in found)
+
+
+def _heading(file: PathLike, kind: str) -> str:
+    """``Figure 3`` for fig03.png, ``Figure: validation`` for one that is not the paper's."""
+    number = re.sub(r"\D", "", Path(file).stem)
+    return f"{kind} {int(number)}" if number else f"{kind}: {Path(file).stem}"
+
+
+def _figure(image: PathLike, text: PathLike, page: Path) -> str:
+    image = Path(image)
+    name = _heading(image, "Figure")
+    link = Path(os.path.relpath(image, page.parent)).as_posix()
+    # plain paragraphs in reStructuredText, which read the same in Markdown: Snakemake's report has the same caption
+    caption = Path(text).read_text(encoding="utf-8").strip()
+    return f"### {name}\n\n![{name}]({link})\n\n{caption}"
+
+
+def _table(page: PathLike) -> str:
+    return f"### {_heading(page, 'Table')}\n\n{Path(page).read_text(encoding='utf-8').strip()}"
+
+
+def _not_run(claims: pd.DataFrame, other: str) -> str:
+    lines = []
+    if other:
+        lines.append(
+            f"- The paper's study, on MAD. This one has {other}. Only shapes and the models can be set beside the "
+            "paper's."
+        )
+    missing = claims[claims["verdict"] == NOT_EVALUATED]
+    lines += [f"- {row.where}, {row.quantity}: {row.reason}" for row in missing.itertuples()]
+    return "\n".join(lines) or "Every claim was evaluated."
+
+
+def write_report(
+    claims: PathLike, figures: Sequence[PathLike], captions: Sequence[PathLike], tables: Sequence[PathLike],
+    page: PathLike, *, folder: PathLike, study: str, dataset: str, title: str, whole: bool,
+) -> None:  # fmt: skip
+    """Write the report.
+
+    Args:
+        claims: the study's claims.csv.
+        figures: the PNG files, in order, and ``captions``, the file of each one's caption.
+        tables: the Markdown files of the tables, in order.
+        page: the report (Markdown); its links are relative to it.
+        folder: the study's numbers, of a run or a record; its run manifests give times and versions.
+        study, dataset, title, whole: name of the study, name and title of its data, and that none was left out.
+    """
+    table = read_table(claims)
+    manifests = manifests_of_numbers(folder)
+    times = run_times(manifests)
+    times_text = markdown(shown(times, RUN_TIMES)) if len(times) else "There are no run manifests beside the results."
+    made_with = versions(manifests)
+    sections = [
+        f"# Flexible Cutoff Learning: the study `{study}`",
+        f"Reproduction of arXiv:2603.10205, written by the workflow from result files. Data: **{title}**.",
+        f"## The paper's claims\n\n{claims_markdown(table)}",
+        "## Figures",
+        *(_figure(image, text, Path(page)) for image, text in zip(figures, captions, strict=True)),
+        "## Tables",
+        *map(_table, tables),
+        f"## Run times\n\nFrom the run manifests beside the results.\n\n{times_text}",
+        *([f"Made with {made_with}."] if made_with else []),
+        f"## What was not run\n\n{_not_run(table, data_difference(dataset, whole))}",
+    ]
+    write_text(page, "\n\n".join(section.strip() for section in sections) + "\n")

@@ -1,0 +1,1 @@
+"""The committed records of finished runs."""

@@ -1,0 +1,111 @@
+"""The record of a study: the numbers and pictures of a finished run and all of its run manifests, to be committed.
+
+``results/<study>/`` is what a run writes, ``record/<study>/`` what is kept of it under the same names. Figures, tables,
+claims and the report are drawn from either: `numbers_root` says from which.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from fcl.runs.files import sha256_file, write_text
+from fcl.study.records.manifests import RECORD_MANIFEST, read_manifests
+
+PathLike = str | os.PathLike[str]
+RUNS, RECORDS = "results", "record"
+NUMBERS = (
+    "metrics/*.csv", "metrics/history/*.csv", "diatomics/*.csv", "calibration/*.json", "calibration/*_metrics.csv",
+    "unlabelled/*.json", "unlabelled/*_metrics.csv", "validation/*.json", "cost/*.csv", "data/*.csv", "data/*.json",
+    "figures/*.csv", "tables/*.csv", "claims.csv", "ablations.csv",
+)  # fmt: skip
+PAGES = ("tables/*.md", "claims.md", "ablations.md", "report.md")
+PICTURES = ("figures/*.png", "training.png")
+
+
+def numbers_root(from_record: bool) -> str:
+    """The folder of the studies whose numbers figures, tables, claims and the report are made of."""
+    return RECORDS if from_record else RUNS
+
+
+def check_record(root: Path, study: str) -> None:
+    """FileNotFoundError with a sentence where there is no record of ``study`` below ``root``."""
+    if not (root / study / RECORD_MANIFEST).is_file():
+        there = ", ".join(sorted(path.parent.name for path in root.glob(f"*/{RECORD_MANIFEST}"))) or "none"
+        raise FileNotFoundError(
+            f"from_record: {root / study} holds no record (no {RECORD_MANIFEST}); records are there of: {there}. "
+            "Without from_record the study is run"
+        )
+
+
+def recorded_files(run: Path, pictures: Sequence[str] | None = None) -> list[Path]:
+    """The files of a run that its record holds, relative to it.
+
+    With ``pictures`` (names such as ``fig03``) the record holds the numbers and these pictures only; ValueError names
+    one that the run does not have.
+    """
+    patterns = NUMBERS if pictures is not None else (*NUMBERS, *PAGES, *PICTURES)
+    found = {path for pattern in patterns for path in run.glob(pattern) if not path.name.endswith(".manifest.json")}
+    for name in pictures or ():
+        matches = [path for pattern in PICTURES for path in run.glob(pattern) if path.stem == name]
+        if not matches:
+            raise ValueError(f"{run}: there is no picture {name!r}")
+        found.update(matches)
+    return sorted(path.relative_to(run) for path in found)
+
+
+def outdated(folder: Path) -> Iterator[tuple[str, str]]:
+    """(run manifest, input) for each input in ``folder`` that is not the file that the result was made from.
+
+    Inputs that are not there (stores, weights of a record) cannot be compared and are left out.
+    """
+    checksums: dict[str, str] = {}
+    for manifest, content in read_manifests(folder).items():
+        for entry in content["inputs"].values():
+            root, _, inside = entry["file"].partition("/")
+            file = folder.parent / inside
+            if root not in (RUNS, RECORDS) or file.name == RECORD_MANIFEST or not file.is_file():
+                continue  # the collected manifests name themselves where something was drawn from a record
+            if inside not in checksums:
+                checksums[inside] = sha256_file(file)
+            if checksums[inside] != entry["sha256"]:
+                yield manifest, inside
+
+
+def write_record(run: PathLike, record: PathLike, pictures: Sequence[str] | None = None) -> list[Path]:
+    """Replace ``record`` by the record of the finished ``run``; the files in it, relative to it.
+
+    Raises:
+        FileNotFoundError: ``run`` has no run manifests.
+        ValueError: a result of ``run`` was not made from the files that are there now, or a picture is missing.
+    """
+    run, record = Path(run), Path(record)
+    manifests = read_manifests(run)
+    for manifest, file in outdated(run):
+        raise ValueError(
+            f"{run / manifest}: {file} is not the file that this result was made from; run the study again"
+        )
+    files = recorded_files(run, pictures)
+    record.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{record.name}.", dir=record.parent) as scratch:
+        fresh = Path(scratch) / record.name
+        for file in files:
+            (fresh / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(run / file, fresh / file)
+        write_text(fresh / RECORD_MANIFEST, collected(record.name, manifests))
+        if record.exists():
+            record.rename(Path(scratch) / "before")
+        fresh.rename(record)
+    return [*files, Path(RECORD_MANIFEST)]
+
+
+def collected(study: str, manifests: dict[str, dict[str, Any]]) -> str:
+    """All run manifests as one JSON text, a line per job."""
+    lines = [f"{json.dumps(name)}: {json.dumps(content, ensure_ascii=False)}" for name, content in manifests.items()]
+    body = ",\n".join(lines)
+    return f'{{"format": 1, "study": {json.dumps(study)}, "runs": {{\n{body}\n}}}}\n'

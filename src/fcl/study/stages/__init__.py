@@ -1,0 +1,1 @@
+"""The stages of the workflow that compute, a function each."""

@@ -1,0 +1,43 @@
+"""Stage: from frames to a graph store."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from fcl.runs.log import say
+from fcl.study.stages.job import record
+
+
+def build_store(
+    study, source: Path, frames: dict, num_elements: int, workers: int, references: Path | None,
+    store: Path, rejected: Path, manifest: Path,
+) -> None:  # fmt: skip
+    """Frames of one split -> graph store with the neighbour list at ``study.cutoffs.r_max``.
+
+    ``frames`` is what the data manifest says of the split (`fcl.data.manifest.DataManifest.frame_settings`),
+    ``num_elements`` the number of elements of the model, and ``references`` a store whose fitted reference energies are
+    taken over.
+    """
+    from fcl.data.build import build_store as build
+    from fcl.data.splits import frame_arguments
+    from fcl.data.store import read_reference_energies
+
+    started = time.time()
+    arguments = frame_arguments(frames, num_elements, study.data.max_force)
+    if references:
+        arguments["references"] = read_reference_energies(references)
+    summary = build(
+        source,
+        store,
+        r_max=study.cutoffs.r_max,
+        max_frames_per_subset=study.data.frame_limit(frames["split"]),
+        strict=study.data.strict,
+        rejected=rejected,
+        workers=workers,
+        **arguments,
+    )
+    facts = {**summary, "r_max_angstrom": study.cutoffs.r_max, "frames": frames, "num_elements": num_elements}
+    inputs = {"source": source, **({"references": references} if references else {})}
+    record(manifest, "build_store", study, ("data",), inputs, started, extra=facts)
+    say(f"{store}: {summary['structures']} structures, {summary['atoms']} atoms, {summary['pairs']} pairs")

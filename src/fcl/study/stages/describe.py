@@ -1,0 +1,132 @@
+"""What the data of a study are: average neighbours, elements, and one structure to show. No model takes part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fcl.runs.files import write_csv, write_json
+from fcl.runs.log import say
+
+#: Uniform cutoffs (A) at which the paper states average neighbours (Table 3) or pairs per atom (section 3).
+CUTOFFS = (3.7, 4.0, 5.0, 6.0, 7.0)
+#: The subset of Table 4, whose structures also serve as the example of Fig. 1.
+EXAMPLE_SUBSET = "SHIFTML-molcrys"
+NEIGHBOR_COLUMNS = (
+    "split", "cutoff_angstrom", "structures", "atoms", "per_connected_atom", "per_atom", "per_structure",
+)  # fmt: skip
+ELEMENT_COLUMNS = ("split", "subset", "element", "atoms", "structures", "fraction")
+
+
+def neighbor_rows(arrays, split: str, cutoffs: Sequence[float] = CUTOFFS) -> list[dict]:
+    """Average neighbours in the three definitions of `fcl.data.batch.average_neighbors`, one row a cutoff (A).
+
+    Cutoffs beyond the range of the store are left out. ``arrays`` are `fcl.data.store.StoreArrays`.
+    """
+    from fcl.data.batch import average_neighbors
+
+    size = {"structures": len(arrays), "atoms": int(arrays.ptr[-1])}
+    return [
+        {"split": split, "cutoff_angstrom": cutoff, **size, **average_neighbors(arrays, cutoff)}
+        for cutoff in cutoffs
+        if cutoff <= arrays.r_max
+    ]
+
+
+def element_rows(arrays, split: str) -> list[dict]:
+    """One row an element, over all structures ("all") and in each subset, by atomic number.
+
+    ``atoms`` of the element, ``structures`` that hold it, ``fraction`` of the atoms of the subset (Table 4).
+    """
+    from ase.data import chemical_symbols
+
+    structure = np.repeat(np.arange(len(arrays)), np.diff(arrays.ptr))
+    groups = {"all": np.ones(len(structure), dtype=bool)}
+    groups |= {name: arrays.subset[structure] == code for code, name in enumerate(arrays.subset_names)}
+    rows = []
+    for subset, members in groups.items():
+        numbers, counts = np.unique(arrays.numbers[members], return_counts=True)
+        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
+            holders = np.unique(structure[members & (arrays.numbers == number)])
+            row = {"split": split, "subset": subset, "element": chemical_symbols[number], "atoms": count}
+            rows.append({**row, "structures": len(holders), "fraction": count / int(members.sum())})
+    return rows
+
+
+def example_index(arrays, subsets: Sequence[str]) -> int:
+    """Index of the structure of Fig. 1: most elements, then fewest atoms, then the first one of its subset.
+
+    The subset is that of Table 4 if the data hold it, else the first of ``subsets`` that they hold; `ValueError`
+    where they hold none of these.
+    """
+    wanted = [name for name in (EXAMPLE_SUBSET, *subsets) if name in arrays.subset_names]
+    if not wanted:
+        there = ", ".join(arrays.subset_names)
+        raise ValueError(f"no structure of {', '.join((EXAMPLE_SUBSET, *subsets))} to show: the data hold {there}")
+    members = np.flatnonzero(arrays.subset == arrays.subset_names.index(wanted[0]))
+
+    def rank(index: int) -> tuple[int, int, int]:
+        numbers = arrays.numbers[arrays.ptr[index] : arrays.ptr[index + 1]]
+        return -len(np.unique(numbers)), len(numbers), index
+
+    return int(min(members.tolist(), key=rank))
+
+
+def example_structure(arrays, split: str, subsets: Sequence[str]) -> dict:
+    """The structure of Fig. 1 as plain JSON-able values.
+
+    ``positions`` [n][3] A, ``cell`` [3][3] A (rows), ``pbc`` [3], and ``pairs``: one list [i, j, s1, s2, s3, distance]
+    an undirected pair within ``r_max_angstrom``, with r_ij = x_j - x_i + s . cell.
+    """
+    from ase.data import chemical_symbols
+
+    index = example_index(arrays, subsets)
+    atoms = slice(arrays.ptr[index], arrays.ptr[index + 1])
+    pairs = slice(arrays.pair_ptr[index], arrays.pair_ptr[index + 1])
+    numbers = arrays.numbers[atoms].tolist()
+    subset = arrays.subset_names[arrays.subset[index]]
+    columns = (
+        arrays.pair_i[pairs].tolist(),
+        arrays.pair_j[pairs].tolist(),
+        arrays.pair_shifts[pairs].tolist(),
+        np.round(arrays.pair_distances[pairs].astype(float), 6).tolist(),
+    )
+    return {
+        "name": f"{subset}, structure {index} of the {split} split",
+        "subset": subset,
+        "split": split,
+        "index": index,
+        "numbers": numbers,
+        "symbols": [chemical_symbols[number] for number in numbers],
+        "positions": np.round(arrays.positions[atoms], 6).tolist(),
+        "cell": np.round(arrays.cells[index], 6).tolist(),
+        "pbc": arrays.pbc[index].astype(bool).tolist(),
+        "r_max_angstrom": arrays.r_max,
+        "pairs": [[i, j, *shift, distance] for i, j, shift, distance in zip(*columns, strict=True)],
+    }
+
+
+def describe_data(
+    stores: Mapping[str, Path], subsets: Sequence[str], neighbors: Path, elements: Path, example: Path
+) -> None:
+    """Average neighbours and elements of each split (CSV), and the example of the training split (JSON).
+
+    ``stores`` maps a split to its graph store and holds ``train``; ``subsets`` are those that are calibrated.
+    """
+    from fcl.data.store import read_store
+
+    neighbor_table, element_table, shown = [], [], None
+    for split, path in stores.items():
+        arrays = read_store(path)
+        neighbor_table += neighbor_rows(arrays, split)
+        element_table += element_rows(arrays, split)
+        if split == "train":
+            shown = example_structure(arrays, split, subsets)
+    if shown is None:
+        raise ValueError(f"the example is taken from the training split, but the stores are of {', '.join(stores)}")
+    write_csv(neighbors, neighbor_table, NEIGHBOR_COLUMNS)
+    write_csv(elements, element_table, ELEMENT_COLUMNS)
+    write_json(example, shown, indent=None)
+    say(f"{neighbors.parent}: {', '.join(stores)} described; example: {shown['name']}")

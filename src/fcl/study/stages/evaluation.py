@@ -1,0 +1,89 @@
+"""Stages: errors at uniform cutoffs, and diatomic curves."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from fcl.runs.files import write_csv
+from fcl.runs.log import say
+from fcl.study.stages.job import compute, graph_data, loaded_model, record
+
+METRIC_COLUMNS = (
+    "model_kind", "training_cutoff_angstrom", "seed", "cutoff_angstrom", "subset", "structures", "atoms",
+    "force_rmse_ev_per_angstrom", "force_mae_ev_per_angstrom", "energy_rmse_ev_per_atom", "energy_mae_ev_per_atom",
+    "pairs_per_atom",
+)  # fmt: skip
+DIATOMIC_COLUMNS = (
+    "pair",
+    "cutoff_angstrom",
+    "seed",
+    "distance_angstrom",
+    "energy_ev",
+    "force_ev_per_angstrom",
+)
+
+
+def model_labels(model) -> dict:
+    """Columns that say which model it is."""
+    stage = model.card.get("stage", model.kind)
+    return {
+        "model_kind": {"train_fcl": "fcl", "train_static": "static"}.get(stage, stage),
+        "training_cutoff_angstrom": model.card.get("training_cutoff_angstrom", ""),
+        "seed": model.card.get("seed", ""),
+    }
+
+
+def evaluate_uniform(study, store: Path, model: Path, cutoffs: list[float], output: Path, manifest: Path) -> None:
+    """Errors and pairs per atom at each uniform cutoff (A), over all structures and per subset."""
+    from fcl.cutoffs.rules import uniform_rule
+    from fcl.evaluation.errors import evaluate, rows_by_subset
+
+    started = time.time()
+    data, potential = graph_data(study, store), loaded_model(study, model)
+    for cutoff in cutoffs:
+        potential.check_cutoff(cutoff)
+    rows = []
+    for cutoff in cutoffs:
+        errors = evaluate(potential, data, uniform_rule(cutoff, data.dtype), study.evaluation.batch_size)
+        rows += rows_by_subset(errors, data, **model_labels(potential), cutoff_angstrom=cutoff)
+    write_csv(output, rows, METRIC_COLUMNS)
+    inputs = {"store": store, "model": model}
+    record(
+        manifest,
+        "evaluate_cutoffs",
+        study,
+        ("evaluation",),
+        inputs,
+        started,
+        seed=potential.card.get("seed"),
+        extra={"cutoffs_angstrom": list(cutoffs)},
+    )
+    say(f"{output}: {len(cutoffs)} cutoffs on {len(data)} structures, {time.time() - started:.0f} s")
+
+
+def diatomic_curves(study, model: Path, output: Path, manifest: Path) -> None:
+    """E(r) and F(r) of the configured pairs at the configured cutoffs, in float64 whatever the training used."""
+    import torch
+    from ase.data import atomic_numbers
+
+    from fcl.evaluation.diatomics import diatomic_curve
+    from fcl.models.files import load
+
+    started = time.time()
+    _, device = compute(study)
+    settings = study.diatomics
+    potential = load(model, dtype=torch.float64, device=device, backend=study.compute.backend)
+    distances = torch.linspace(settings.r_start, settings.r_stop, settings.points, dtype=torch.float64, device=device)
+    rows = []
+    for pair in settings.pairs:
+        first, second = (atomic_numbers[symbol] for symbol in pair.split("-"))
+        for cutoff in settings.cutoffs:
+            energy, force = diatomic_curve(potential, (first, second), cutoff, distances)
+            labels = {"pair": pair, "cutoff_angstrom": cutoff, "seed": potential.card.get("seed", "")}
+            columns = zip(distances.tolist(), energy.tolist(), force.tolist(), strict=True)
+            rows += [{**labels, **dict(zip(DIATOMIC_COLUMNS[3:], values, strict=True))} for values in columns]
+    write_csv(output, rows, DIATOMIC_COLUMNS)
+    seed = potential.card.get("seed")
+    record(manifest, "diatomic_curves", study, ("diatomics",), {"model": model}, started, seed=seed)
+    say(f"{output}: {len(settings.pairs)} pairs at {len(settings.cutoffs)} cutoffs")

@@ -1,0 +1,161 @@
+"""Stages: physics with optimised cutoffs against a uniform cutoff: the same model, the same structures.
+
+Each reads files and writes one JSON file a subset. Relaxation, equation of state and phonons are computed at the start,
+and dynamics go on from the relaxed structures.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fcl.runs.files import write_json
+from fcl.runs.log import say
+from fcl.simulation.observables.nve import energy_conservation
+from fcl.simulation.observables.rdf import sampled_rdf
+from fcl.simulation.observables.statics import at_minimum, rmsd
+
+#: The two configurations of one model; results are listed under these names.
+CONFIGURATIONS = ("uniform", "calibrated")
+
+
+def first_structures(store: Path, subset: str, count: int) -> list:
+    """The first ``count`` structures of ``subset`` in a graph store, in its order, as ASE atoms.
+
+    All of them where there are fewer. Raises `ValueError`, with the file, if the store has no such subset.
+    """
+    from ase import Atoms
+
+    from fcl.data.store import read_store
+
+    arrays = read_store(store)
+    if subset not in arrays.subset_names:
+        raise ValueError(f"{store}: no structure of subset {subset!r}; there are {', '.join(arrays.subset_names)}")
+    members = np.flatnonzero(arrays.subset == arrays.subset_names.index(subset))[:count]
+    spans = [slice(arrays.ptr[index], arrays.ptr[index + 1]) for index in members]
+    return [
+        Atoms(
+            numbers=arrays.numbers[span].astype(int),
+            positions=arrays.positions[span],
+            cell=arrays.cells[index],
+            pbc=arrays.pbc[index],
+        )
+        for index, span in zip(members, spans, strict=True)
+    ]
+
+
+def calculators(study, model: Path, cutoffs: Path) -> dict[str, Any]:
+    """A calculator for each of `CONFIGURATIONS`, in float64: differences are small and times of steps comparable."""
+    from fcl.simulation.calculator import FCLCalculator
+    from fcl.study.stages.job import compute
+
+    _, device = compute(study)
+    chosen = dict(zip(CONFIGURATIONS, (study.validation.uniform_cutoff, cutoffs), strict=True))
+    backend = study.compute.backend
+    return {name: FCLCalculator(model, value, device=device, backend=backend) for name, value in chosen.items()}
+
+
+def labels(number: int, atoms) -> dict[str, Any]:
+    """What a record says of its structure: its number in the subset (from 1), formula and number of atoms."""
+    return {"structure": number, "formula": atoms.get_chemical_formula(), "atoms": len(atoms)}
+
+
+def write_structures(path: Path, structures: Iterable[tuple[str, Any]]) -> None:
+    """Write (configuration, atoms) as extended XYZ, atomically: 8 decimals, without results."""
+    from ase.io import write
+
+    from fcl.runs.files import atomic_path
+
+    frames = []
+    for configuration, atoms in structures:
+        frame = atoms.copy()
+        frame.info["configuration"] = configuration
+        frames.append(frame)
+    with atomic_path(path) as temporary:
+        write(temporary, frames, format="extxyz")
+
+
+def read_pairs(path: Path) -> list[dict[str, Any]]:
+    """The relaxed structures of `write_structures`: for each one, its atoms in every configuration.
+
+    Raises `ValueError`, with the file, if it does not hold all configurations of every structure in turn.
+    """
+    from ase.io import read
+
+    frames = read(path, index=":", format="extxyz")
+    names = [frame.info.get("configuration") for frame in frames]
+    if not frames or names != list(CONFIGURATIONS) * (len(frames) // len(CONFIGURATIONS)):
+        raise ValueError(f"{path}: expected each structure as {' and '.join(CONFIGURATIONS)} in turn, found {names}")
+    groups = zip(*[iter(frames)] * len(CONFIGURATIONS), strict=True)
+    return [dict(zip(CONFIGURATIONS, group, strict=True)) for group in groups]
+
+
+def compare_relaxed(
+    quantity: Callable[..., Any], stage: str, study, structures: Path, model: Path, cutoffs: Path, subset: str,
+    output: Path, manifest: Path,
+) -> None:  # fmt: skip
+    """Stage: ``quantity(atoms, study.validation, seed=number)`` of each relaxed structure, with both cutoffs."""
+    from fcl.study.stages.job import record
+
+    started = time.time()
+    potentials = calculators(study, model, cutoffs)
+    records = []
+    for number, minima in enumerate(read_pairs(structures), 1):
+        results = {}
+        for name, atoms in minima.items():
+            atoms.calc = potentials[name]
+            results[name] = quantity(atoms, study.validation, seed=number)
+        records.append({**labels(number, atoms), **results})
+        say(f"{subset} {number}: {records[-1]['formula']} done, {time.time() - started:.0f} s")
+    write_json(output, {"subset": subset, "structures": records})
+    inputs = {"structures": structures, "model": model, "cutoffs": cutoffs}
+    seed = study.validation.seed  # of the model; those of the dynamics are the numbers of the structures
+    record(manifest, stage, study, ("validation",), inputs, started, seed=seed, extra={"subset": subset})
+
+
+def validate_statics(
+    study, store: Path, model: Path, cutoffs: Path, subset: str, structures: Path, output: Path, manifest: Path
+) -> None:
+    """Relax the first structures of a subset with both cutoffs; equation of state and phonons at each minimum.
+
+    ``structures`` gets the relaxed structures (extended XYZ), ``output`` a record of each structure (JSON).
+    """
+    from fcl.study.stages.job import record
+
+    started = time.time()
+    settings = study.validation
+    potentials = calculators(study, model, cutoffs)
+    records, relaxed = [], []
+    for number, start in enumerate(first_structures(store, subset, settings.structures), 1):
+        results, minima = {}, {}
+        for name, potential in potentials.items():
+            minima[name] = atoms = start.copy()
+            atoms.calc = potential
+            results[name] = at_minimum(atoms, settings)
+        relaxed += minima.items()
+        records.append({**labels(number, start), "rmsd_angstrom": rmsd(*minima.values()), **results})
+        say(f"{subset} {number}: {records[-1]['formula']}, minima {records[-1]['rmsd_angstrom']:.3f} A apart")
+    write_structures(structures, relaxed)
+    write_json(output, {"subset": subset, "structures": records})
+    inputs = {"store": store, "model": model, "cutoffs": cutoffs}
+    facts = {"subset": subset}
+    seed = settings.seed
+    record(manifest, "validate_statics", study, ("validation",), inputs, started, seed=seed, extra=facts)
+
+
+def validate_nve(
+    study, structures: Path, model: Path, cutoffs: Path, subset: str, output: Path, manifest: Path
+) -> None:
+    """Equilibrate each relaxed structure with both cutoffs, then run NVE at every time step from there."""
+    compare_relaxed(energy_conservation, "validate_nve", study, structures, model, cutoffs, subset, output, manifest)
+
+
+def validate_rdf(
+    study, structures: Path, model: Path, cutoffs: Path, subset: str, output: Path, manifest: Path
+) -> None:
+    """Sample g(r) of each relaxed structure with both cutoffs after an equilibration, and compare."""
+    compare_relaxed(sampled_rdf, "validate_rdf", study, structures, model, cutoffs, subset, output, manifest)

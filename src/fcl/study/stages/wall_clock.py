@@ -1,0 +1,49 @@
+"""Stage: measured time and memory of energies and forces, the cost axis of Fig. 5 in seconds and bytes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from fcl.cutoffs.file import read_cutoffs
+from fcl.data.batch import GraphData
+from fcl.evaluation.timing import Case, measure
+from fcl.runs.files import write_csv
+from fcl.runs.log import say
+from fcl.runs.manifest import device_name, processor_name
+from fcl.study.stages.job import compute, record
+
+COLUMNS = (
+    "subset", "configuration", "cutoff_angstrom", "lambda", "seed", "structures", "atoms", "pairs_per_atom",
+    "microseconds_per_atom", "median_microseconds_per_atom", "peak_memory_kb_per_atom", "repeats", "threads", "device",
+)  # fmt: skip
+
+
+def measure_wall_clock(study, test: Path, model: Path, cutoffs: Sequence[Path], output: Path, manifest: Path) -> None:
+    """Stage: the uniform cutoffs of the study and its optimised ones (cutoffs files), subset by subset."""
+    from fcl.data.store import read_store
+    from fcl.models.files import load
+
+    started = time.time()
+    dtype, device = compute(study)
+    data = GraphData(read_store(test), dtype, device)
+    potential = load(model, dtype=dtype, device=device, backend=study.compute.backend)
+    settings = study.wall_clock
+    cases = [Case(subset, cutoff) for subset in study.calibration.subsets for cutoff in settings.uniform_cutoffs]
+    for file in map(read_cutoffs, cutoffs):
+        facts = file.provenance.model_dump()
+        cases.append(Case(facts["subset"], file.cutoffs, facts["lambda"]))
+    rows = measure(potential, data, cases, settings.atoms, settings.repeats)
+    where = device_name() if device.type == "cuda" else processor_name()
+    seed = potential.card.get("seed")
+    common = {"seed": seed, "repeats": settings.repeats, "threads": torch.get_num_threads(), "device": where}
+    write_csv(output, [row | common for row in rows], COLUMNS)
+    inputs = {"test": test, "model": model, **{path.stem: path for path in cutoffs}}
+    extra = {"threads": torch.get_num_threads(), "device": where, "backend": potential.backend}
+    record(
+        manifest, "measure_wall_clock", study, ("calibration", "wall_clock"), inputs, started, seed=seed, extra=extra
+    )
+    say(f"{output}: {len(cases)} sets of cutoffs, {time.time() - started:.0f} s")

@@ -1,0 +1,110 @@
+"""One table in four formats: CSV with all digits and plain column names; Markdown, LaTeX and HTML to be read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+from fcl.runs.files import write_csv, write_text
+
+PathLike = str | os.PathLike[str]
+MISSING = "–"
+#: LaTeX's special characters outside of mathematics.
+_LATEX = str.maketrans(
+    {character: f"\\{character}" for character in "&%$#_{}"}
+    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+)
+_STYLE = """
+body { font-family: sans-serif; font-size: 14px; margin: 1.5em; color: #222; }
+table { border-collapse: collapse; min-width: 60em; }
+caption { text-align: left; padding-bottom: 0.8em; }
+th, td { text-align: left; vertical-align: top; padding: 0.25em 0.8em; border-bottom: 1px solid #ccc; }
+th { border-bottom: 2px solid #555; }
+"""
+
+
+@dataclass(frozen=True)
+class Column:
+    """How a column is shown: its heading and the format of its cells (``str.format``); CSV keeps names and digits."""
+
+    heading: str
+    format: str = "{}"
+
+
+@dataclass(frozen=True)
+class TableFiles:
+    """Where the four formats of a table go."""
+
+    csv: PathLike
+    markdown: PathLike
+    latex: PathLike
+    html: PathLike
+
+
+def shown(table: pd.DataFrame, columns: Mapping[str, Column]) -> pd.DataFrame:
+    """The cells of ``table`` as text under their headings; an empty cell is a dash. Other columns are left out.
+
+    `ValueError` if two columns have the same heading.
+    """
+    headings = [column.heading for column in columns.values()]
+    if len(set(headings)) < len(headings):
+        raise ValueError(f"two columns of a table have the same heading: {', '.join(headings)}")
+
+    def text(value: Any, pattern: str) -> str:
+        return MISSING if pd.isna(value) or value == "" else pattern.format(value)
+
+    return pd.DataFrame(
+        {column.heading: [text(value, column.format) for value in table[name]] for name, column in columns.items()}
+    )
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A Markdown table of text cells; ``|`` is escaped, so that it cannot end a cell."""
+    cells = table.map(lambda text: text.replace("|", r"\|"))
+    return cells.to_markdown(index=False, disable_numparse=True)
+
+
+def latex_escape(text: str) -> str:
+    """``text`` with LaTeX's special characters escaped."""
+    return text.translate(_LATEX)
+
+
+def latex(table: pd.DataFrame, caption: str, label: str) -> str:
+    """A LaTeX table of text cells with booktabs' rules; everything is escaped."""
+    cells = table.map(latex_escape).rename(columns=latex_escape)
+    return cells.to_latex(index=False, escape=False, caption=latex_escape(caption), label=label, position="htbp")
+
+
+def html(table: pd.DataFrame, caption: str, classes: Mapping[str, str] | None = None) -> str:
+    """A page of its own with the table; it loads nothing. ``classes`` gives colours (CSS) to cells of that text."""
+    colours = dict(classes or {})
+    head = "".join(f"<th>{escape(str(name))}</th>" for name in table.columns)
+    rows = []
+    for row in table.itertuples(index=False):
+        cells = (f'<td style="background: {colours[text]}">' if text in colours else "<td>" for text in row)
+        rows.append("".join(f"{cell}{escape(text)}</td>" for cell, text in zip(cells, row, strict=True)))
+    body = "\n".join(f"<tr>{row}</tr>" for row in rows)
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{escape(caption)}</title>\n'
+        f"<style>{_STYLE}</style></head>\n<body>\n<table>\n<caption>{escape(caption)}</caption>\n"
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</body>\n</html>\n"
+    )
+
+
+def write_table(
+    table: pd.DataFrame, columns: Mapping[str, Column], files: TableFiles, *, caption: str, label: str
+) -> None:
+    """Write ``table`` in the four formats, each atomically.
+
+    ``columns`` are those that are shown, in their order; the CSV has all columns. ``label`` is LaTeX's.
+    """
+    cells = shown(table, columns)
+    write_csv(files.csv, table)
+    write_text(files.markdown, f"{caption}\n\n{markdown(cells)}\n")
+    write_text(files.latex, latex(cells, caption, label))
+    write_text(files.html, html(cells, caption))

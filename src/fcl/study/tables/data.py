@@ -1,0 +1,79 @@
+"""Tables 3 and 4: average neighbours and element fractions of the training split, beside the paper's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from fcl.study.tables.common import Column, PathLike, TableFiles, write_table
+
+SUBSET = "SHIFTML-molcrys"
+NEIGHBORS = {
+    "cutoff_angstrom": Column("r_max (Å)", "{:.1f}"),
+    "per_connected_atom": Column("over atoms with a neighbour", "{:.1f}"),
+    "per_atom": Column("over all atoms", "{:.1f}"),
+    "per_structure": Column("mean over structures", "{:.1f}"),
+    "paper": Column("paper, on MAD", "{:.1f}"),
+}
+ELEMENTS = {
+    "element": Column("element"),
+    "atoms": Column("atoms", "{:.0f}"),
+    "fraction": Column("fraction", "{:#.3g}"),
+    "paper": Column("paper, on MAD", "{:#.3g}"),
+}
+
+
+def paper_values(claims: PathLike, prefix: str) -> dict[str, float]:
+    """The paper's numbers from resources/claims.csv whose id begins with ``prefix``, by the rest of the id."""
+    table = pd.read_csv(Path(claims))
+    rows = table[table["id"].str.startswith(prefix)]
+    names = rows["id"].str.removeprefix(prefix)
+    return dict(zip(names, rows["paper_value"].astype(float), strict=True))
+
+
+def average_neighbors_table(neighbors: PathLike, claims: PathLike) -> pd.DataFrame:
+    """One row a cutoff that Table 3 has, in the training split; ``paper`` is Table 3's own number."""
+    published = {float(name): value for name, value in paper_values(claims, "table3_avg_neighbors_").items()}
+    table = pd.read_csv(Path(neighbors))
+    table = table[(table["split"] == "train") & table["cutoff_angstrom"].isin(published)].copy()
+    table["paper"] = table["cutoff_angstrom"].map(published)
+    return table
+
+
+def element_fractions_table(elements: PathLike, claims: PathLike) -> pd.DataFrame:
+    """One row an element of the training split's molecular crystals or of Table 4, by atomic number."""
+    from ase.data import atomic_numbers
+
+    published = pd.Series(paper_values(claims, "table4_"), name="paper").rename_axis("element").reset_index()
+    table = pd.read_csv(Path(elements))
+    table = table[(table["split"] == "train") & (table["subset"] == SUBSET)]
+    merged = table[["element", "atoms", "fraction"]].merge(published, on="element", how="outer")
+    return merged.sort_values("element", key=lambda column: column.map(atomic_numbers), ignore_index=True)
+
+
+def table_03(
+    neighbors: PathLike, claims: PathLike, csv: PathLike, markdown: PathLike, latex: PathLike, html: PathLike, *,
+    title: str,
+) -> None:  # fmt: skip
+    """Write Table 3; ``title`` names the data."""
+    caption = (
+        "Average number of neighbours in the training split, in the three definitions of the field. The first one is "
+        "MACE's avg_num_neighbors, the normalisation of static models. The last column is Table 3 of arXiv:2603.10205. "
+        f"Data of this study: {title}."
+    )
+    table = average_neighbors_table(neighbors, claims)
+    write_table(table, NEIGHBORS, TableFiles(csv, markdown, latex, html), caption=caption, label="tab:neighbours")
+
+
+def table_04(
+    elements: PathLike, claims: PathLike, csv: PathLike, markdown: PathLike, latex: PathLike, html: PathLike, *,
+    title: str,
+) -> None:  # fmt: skip
+    """Write Table 4; ``title`` names the data."""
+    caption = (
+        f"Element fractions over the atoms of {SUBSET} in the training split. "
+        f"The last column is Table 4 of arXiv:2603.10205. Data of this study: {title}."
+    )
+    table = element_fractions_table(elements, claims)
+    write_table(table, ELEMENTS, TableFiles(csv, markdown, latex, html), caption=caption, label="tab:elements")

@@ -1,0 +1,36 @@
+"""Table 1: cutoffs and interaction order of published models, values of the literature."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from fcl.study.tables.common import Column, PathLike, TableFiles, write_table
+
+CAPTION = (
+    "Cutoff radii and the highest explicit interaction order k of published models; in brackets a separate cutoff for "
+    "three-body interactions. Values and citations: Table 1 of arXiv:2603.10205 (CC BY 4.0)."
+)
+COLUMNS = {
+    "model": Column("model"),
+    "cutoff": Column("cutoff (Å)"),
+    "interaction_order": Column("k"),
+    "reference": Column("reference"),
+    "link": Column("link"),
+    "note": Column("note"),
+}
+
+
+def published_models(source: PathLike) -> pd.DataFrame:
+    """Table 1 from ``source`` (resources/published_models.csv), with ``cutoff`` as it is printed: 5.0 (4.0)."""
+    table = pd.read_csv(Path(source))
+    radii = zip(table["cutoff_angstrom"], table["three_body_cutoff_angstrom"], strict=True)
+    table["cutoff"] = [f"{two:.1f}" + ("" if pd.isna(three) else f" ({three:.1f})") for two, three in radii]
+    return table
+
+
+def table_01(source: PathLike, csv: PathLike, markdown: PathLike, latex: PathLike, html: PathLike) -> None:
+    """Write Table 1."""
+    files = TableFiles(csv, markdown, latex, html)
+    write_table(published_models(source), COLUMNS, files, caption=CAPTION, label="tab:published-models")

@@ -1,0 +1,239 @@
+"""Checkpoints of a training: files from which it goes on after it was killed.
+
+They lie in ``<root>/<key>``, the key being a hash of all that determines the result (`training_identity`): a training
+with another setting, other data or other code never takes them up. Each is one safetensors file, no pickle: tensors,
+and in its header the other facts as JSON and a SHA-256 of both. It is written beside its place, flushed to the disk
+and renamed; the last two are kept. Results are not checkpoints: see `Checkpoints.finish`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fcl.runs.code_digest import source_digest
+from fcl.runs.files import atomic_path, remove_halves, sha256_file, write_json
+from fcl.runs.log import say
+from fcl.runs.manifest import settings_digest
+
+if TYPE_CHECKING:
+    import torch
+
+FORMAT = "fcl-checkpoint-1"
+#: So many are kept: if the last one cannot be read, the one before can.
+KEPT = 2
+KEY_DIGITS = 16
+#: Of the versions of these a state may depend, or the numbers that follow from it.
+VERSIONED = ("torch", "mace-torch", "e3nn")
+#: So long (s) the process that was told to end may take to save.
+PATIENCE = 60.0
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; the message says why."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint holds: ``tensors`` in host memory and ``facts``, plain JSON."""
+
+    tensors: dict[str, torch.Tensor]
+    facts: dict[str, Any]
+
+
+def training_identity(study, stage: str, sections: tuple[str, ...], inputs: Mapping[str, Path], device) -> dict:
+    """All that determines the weights that a training ends with.
+
+    ``study`` is narrowed to the seed and cutoff of the job, ``sections`` are those of the settings that matter, the
+    files ``inputs`` (stores, pre-trained weights) count by their contents. Not in it are backend, threads and model of
+    the GPU: they change the last digits only, and a training may go on with others. The kind of device is, as a random
+    generator of a GPU gives other numbers than one of the CPU.
+    """
+    settings = study.dump(*sections)
+    settings.pop("name")
+    return {
+        "stage": stage,
+        "settings": settings,
+        "dtype": study.compute.dtype,
+        "tf32": study.compute.tf32,
+        "device": device.type,
+        "inputs": {name: sha256_file(path) for name, path in inputs.items()},
+        "code": source_digest(f"fcl.study.stages.training:{stage}"),
+        "versions": {package: importlib.metadata.version(package) for package in VERSIONED},
+    }
+
+
+class Checkpoints:
+    """The checkpoints of one training, in ``root / key``; a context manager that keeps other processes out.
+
+    ``seconds`` is the time from one checkpoint to the next.
+    """
+
+    def __init__(self, root: Path, identity: Mapping[str, Any], seconds: float = 300.0):
+        self.identity = json.loads(json.dumps(identity))
+        self.key = settings_digest(identity)[:KEY_DIGITS]
+        self.root, self.folder, self.seconds = root, root / self.key, seconds
+        self._lock = None
+
+    def __enter__(self) -> Checkpoints:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = (self.folder / "lock").open("w")
+        try:
+            self._take_lock()
+        except BaseException:
+            self._lock.close()
+            raise
+        remove_halves(self.folder)
+        write_json(self.folder / "identity.json", self.identity)
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._lock.close()
+
+    def _take_lock(self) -> None:
+        """Wait for the process that trains this already, if there is one; `RuntimeError` when it does not end."""
+        import fcntl
+
+        end = time.monotonic() + PATIENCE
+        said = False
+        while True:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise RuntimeError(f"{self.folder}: another process trains this; end it, or wait for it") from None
+            except OSError:  # a file system without locks
+                return
+            if not said:
+                say(f"{self.folder}: another process trains this: waiting for its end, {PATIENCE:.0f} s at most")
+                said = True
+            time.sleep(0.5)
+
+    def save(self, epoch: int, step: int, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
+        """Write the checkpoint after ``step`` steps of ``epoch`` and remove old ones.
+
+        A full disk does not end the training: the log says that there is no new checkpoint.
+        """
+        from safetensors import SafetensorError
+
+        path = self.folder / f"epoch{epoch:05d}_step{step:07d}.safetensors"
+        try:
+            write_checkpoint(path, self.key, tensors, facts)
+        except (OSError, SafetensorError) as error:
+            say(f"{path}: this checkpoint could not be written: {error}")
+            return
+        for old in self.files()[:-KEPT]:
+            old.unlink(missing_ok=True)
+
+    def files(self) -> list[Path]:
+        """The checkpoints, from the first to the last."""
+        return sorted(self.folder.glob("epoch*_step*.safetensors"))
+
+    def resume(self, restore: Callable[[Checkpoint], None]) -> Path | None:
+        """Give the last good checkpoint to ``restore`` and return its path; None if there is none.
+
+        One that cannot be read, or that ``restore`` refuses with `CheckpointError`, is set aside under another name,
+        with a line in the log, and the one before is tried.
+        """
+        for path in reversed(self.files()):
+            try:
+                restore(read_checkpoint(path, self.key))
+                return path
+            except CheckpointError as error:
+                aside = path.with_name(f"{path.name}.refused")
+                path.replace(aside)
+                say(f"{path}: refused, {error}; kept as {aside.name}")
+        self._say_what_else_is_there()
+        return None
+
+    def _say_what_else_is_there(self) -> None:
+        others = [path for path in self.root.glob("*/identity.json") if path.parent != self.folder]
+        if not others:
+            return
+        latest = max(others, key=lambda path: path.stat().st_mtime)
+        try:
+            changed = ", ".join(differences(json.loads(latest.read_text(encoding="utf-8")), self.identity))
+        except ValueError:
+            changed = "unknown"
+        say(f"{latest.parent}: checkpoints of a training that differs in: {changed}. Starting anew")
+
+    def finish(self, model: Path) -> None:
+        """Note that the results are written, ``model`` last seen with its present contents.
+
+        The checkpoints stay: whoever started the job may still find it failed, and remove its results (a file system
+        that shows new files late is enough). `remove_finished` removes them when that can no longer happen.
+        """
+        write_json(self.folder / "done.json", {"model": str(model), "sha256": sha256_file(model)})
+
+
+def remove_finished(root: str | Path) -> None:
+    """Remove the checkpoints below ``root`` (of a study: ``root/<training>/<key>``) whose results are there."""
+    for done in Path(root).glob("*/*/done.json"):
+        with suppress(OSError, ValueError, KeyError):
+            result = json.loads(done.read_text(encoding="utf-8"))
+            if sha256_file(result["model"]) == result["sha256"]:
+                shutil.rmtree(done.parent)
+                done.parent.parent.rmdir()
+                Path(root).rmdir()  # the last one leaves nothing behind
+
+
+def write_checkpoint(path: Path, key: str, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
+    """Write ``tensors`` and ``facts`` under the ``key`` of their training; whole, and on the disk."""
+    from safetensors.torch import save_file
+
+    copies = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps({"format": FORMAT, "key": key, "facts": facts})
+    with atomic_path(path, durable=True) as temporary:
+        save_file(copies, temporary, metadata={"checkpoint": text, "sha256": _digest(text, copies)})
+
+
+def read_checkpoint(path: Path, key: str) -> Checkpoint:
+    """The checkpoint ``path``; `CheckpointError` if it is damaged or not of the training ``key``."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, no mapping
+        text, digest = header["checkpoint"], header["sha256"]
+    except KeyError as error:
+        raise CheckpointError(f"its header has no {error}") from None
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"it cannot be read ({error})") from None
+    if _digest(text, tensors) != digest:
+        raise CheckpointError("its contents are not those that were written (SHA-256 differs)")
+    content = json.loads(text)
+    if content["format"] != FORMAT:
+        raise CheckpointError(f"its format is {content['format']}, not {FORMAT}")
+    if content["key"] != key:
+        raise CheckpointError(f"it is of another training ({content['key']}, not {key})")
+    return Checkpoint(tensors, content["facts"])
+
+
+def differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
+    """Dotted names of the values in which two identities differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            yield from differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
+    elif old != new:
+        yield name
+
+
+def _digest(text: str, tensors: Mapping[str, torch.Tensor]) -> str:
+    import torch
+
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,210 @@
+"""Training: AdamW, the paper's two schedules, best-by-validation weights (Section 3, "Training details")."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from fcl.cutoffs.rules import CutoffRule, uniform_rule
+from fcl.cutoffs.sampling import cutoff_sampler
+from fcl.data.batch import Batch, GraphData
+from fcl.data.loader import selected_batches, split_order
+from fcl.evaluation.errors import EVALUATION_BATCH_SIZE, evaluate
+from fcl.training.checkpoints import Checkpoints
+from fcl.training.loss import SplitLoss, batch_loss, mean_loss
+from fcl.training.monitor import Supervisor, stop_requests
+from fcl.training.schedules import EarlyStopping, multi_step_scheduler, plateau_scheduler
+from fcl.training.state import EpochSoFar, TrainingDiverged, TrainingState
+
+HISTORY_COLUMNS = (
+    "epoch", "learning_rate", "train_loss", "mean_cutoff_angstrom", "val_loss", "val_energy_mae_ev_per_atom",
+    "val_force_mae_ev_per_angstrom", "seconds", "best",
+)  # fmt: skip
+
+#: What is alike in the batches of an epoch: the number of structures (the paper), or about the number of pairs.
+BATCH_BY = ("structures", "pairs")
+
+
+#: On a GPU, steps between looks at whether all was finite so far, each of which waits for the device.
+STEPS_BETWEEN_CHECKS = 50
+
+
+def seed_streams(seed: int, count: int) -> list[int]:
+    """Independent 63-bit seeds for the parts of a run (weights, order of structures, cutoffs) from one seed."""
+    return [int(value) >> 1 for value in np.random.SeedSequence(seed).generate_state(count, dtype=np.uint64)]
+
+
+def validate(
+    model, data: GraphData, cutoffs: Sequence[float], loss, before_batch: Callable[[], None] = lambda: None
+) -> dict[str, float]:
+    """The loss and the mean absolute errors over a whole split, averaged over the uniform ``cutoffs`` (A).
+
+    ``before_batch`` is called before each batch. Raises `TrainingDiverged` that names the structures when the loss is
+    not finite.
+    """
+
+    def watched(rule: CutoffRule) -> CutoffRule:
+        def cutoffs_of(batch: Batch) -> torch.Tensor:
+            before_batch()
+            return rule(batch)
+
+        return cutoffs_of
+
+    splits = [SplitLoss() for _ in cutoffs]
+    errors = [
+        evaluate(model.eval(), data, watched(uniform_rule(cutoff, data.dtype)), EVALUATION_BATCH_SIZE, None, split.add)
+        for cutoff, split in zip(cutoffs, splits, strict=True)
+    ]
+    value = mean_loss(splits, loss)
+    if not np.isfinite(value):
+        bad = [error.indices[~np.isfinite(error.energy + error.force_absolute)] for error in errors]
+        raise TrainingDiverged("the validation loss is not finite", structures=np.unique(np.concatenate(bad)).tolist())
+    metrics = [error.metrics() for error in errors]
+    return {
+        "val_loss": value,
+        "val_energy_mae_ev_per_atom": float(np.mean([m["energy_mae_ev_per_atom"] for m in metrics])),
+        "val_force_mae_ev_per_angstrom": float(np.mean([m["force_mae_ev_per_angstrom"] for m in metrics])),
+    }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What distinguishes a stage: how cutoffs are drawn, at which cutoffs (A) it validates, and its schedule.
+
+    ``generator`` is what the cutoffs are drawn from, None if they are not drawn: a training that goes on after it was
+    killed brings it back.
+    """
+
+    name: str
+    draw_cutoffs: CutoffRule
+    validation_cutoffs: tuple[float, ...]
+    make_scheduler: Callable
+    early_stopping_patience: int | None = None
+    generator: torch.Generator | None = None
+
+
+def static_plan(name: str, cutoff: float, dtype: torch.dtype) -> Plan:
+    """A fixed cutoff (A) in training and validation with milestones."""
+    return Plan(name, uniform_rule(cutoff, dtype), (cutoff,), multi_step_scheduler)
+
+
+def fcl_plan(name: str, settings, cutoffs, generator: torch.Generator, dtype: torch.dtype) -> Plan:
+    """Algorithm 1: cutoffs of all atoms anew at each step from U(r_min, r_max); plateau schedule, early stopping."""
+    return Plan(
+        name,
+        cutoff_sampler(cutoffs, generator, dtype),
+        tuple(settings.validation_cutoffs),
+        plateau_scheduler,
+        settings.early_stopping_patience,
+        generator,
+    )
+
+
+def fit(
+    model,
+    train: GraphData,
+    val: GraphData,
+    settings,
+    loss,
+    plan: Plan,
+    *,
+    order_seed: int,
+    batch_by: str = "structures",
+    checkpoints: Checkpoints | None = None,
+) -> list[dict]:
+    """Train ``model`` in place; at the end it holds the weights of the epoch with the lowest validation loss.
+
+    ``settings`` is the stage's section of the config (epochs, batch_size, learning_rate, weight_decay,
+    gradient_clip_norm and the schedule's values); ``loss`` is `LossSettings`. ``batch_by`` "pairs" fills batches evenly
+    (`fcl.data.loader.split_order`). Returns one row an epoch with `HISTORY_COLUMNS`; ``mean_cutoff_angstrom`` is the
+    mean of the cutoffs that the atoms had in that epoch.
+
+    With ``checkpoints`` (entered) it goes on where a process before it was killed, and ends with the weights and the
+    history of an unbroken run, on the CPU bit for bit; SIGTERM and SIGINT then save and end the process. Raises
+    `TrainingDiverged` when a loss or a gradient is not finite: no weight has then changed by it.
+    """
+    if batch_by not in BATCH_BY:
+        raise ValueError(f"batch_by {batch_by!r} is unknown; known are {', '.join(BATCH_BY)}")
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
+    order = torch.Generator().manual_seed(order_seed)
+    stopping = EarlyStopping(plan.early_stopping_patience)
+    scheduler = plan.make_scheduler(optimizer, settings)
+    state = TrainingState(model, optimizer, scheduler, stopping, order, plan.generator, train.device)
+    with stop_requests(checkpoints is not None) as stop:
+        supervisor = Supervisor(plan.name, state, settings.epochs, checkpoints, stop)
+        supervisor.resume()
+        while state.epoch <= settings.epochs and not stopping.exhausted:
+            learning_rate = optimizer.param_groups[0]["lr"]
+            permutation = torch.randperm(len(train), generator=order)
+            chunks = split_order(permutation, settings.batch_size, train.pair_counts if batch_by == "pairs" else None)
+            supervisor.begin_epoch(len(chunks))
+            noted = replace(plan, draw_cutoffs=state.noting(plan.draw_cutoffs))
+            try:
+                train_loss, mean_cutoff = train_epoch(
+                    model, train, chunks, optimizer, settings, loss, noted, state.so_far, supervisor.after_step
+                )
+                # No weight changes in the validation: a training that is told to end there goes on before it.
+                validation = validate(model, val, plan.validation_cutoffs, loss, supervisor.end_if_asked)
+            except TrainingDiverged as error:
+                raise supervisor.diverged(error, train, chunks, val) from None
+            row = {
+                "epoch": state.epoch,
+                "learning_rate": learning_rate,
+                "train_loss": train_loss,
+                "mean_cutoff_angstrom": mean_cutoff,
+                **validation,
+            }
+            row["best"] = stopping.update(row["val_loss"])
+            if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+                scheduler.step(row["val_loss"])
+            else:
+                scheduler.step()
+            row["seconds"] = round(state.seconds - state.epoch_began, 3)
+            state.end_epoch({name: row[name] for name in HISTORY_COLUMNS})
+            supervisor.after_epoch(row)
+    model.load_state_dict(state.best)
+    model.eval()
+    return state.history
+
+
+def train_epoch(
+    model,
+    train: GraphData,
+    chunks: Sequence[torch.Tensor],
+    optimizer: torch.optim.Optimizer,
+    settings,
+    loss,
+    plan: Plan,
+    so_far: EpochSoFar | None = None,
+    after_step: Callable[[int], None] = lambda pairs: None,
+) -> tuple[float, float]:
+    """One pass over the data; the mean of the batch losses and the mean cutoff of the atoms (A).
+
+    ``so_far`` is the part of it that is done already, ``after_step`` is called with the pairs of each batch. Sums stay
+    on the device and are read at the end: a step waits for nothing that a GPU computes. Raises `TrainingDiverged` when
+    a loss or a gradient is not finite; on a GPU some steps later, but neither that step nor any after it is applied.
+    """
+    model.train()
+    so_far = so_far or EpochSoFar(train.device)
+    between_checks = 1 if train.device.type == "cpu" else STEPS_BETWEEN_CHECKS
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    limit = float("inf") if settings.gradient_clip_norm is None else settings.gradient_clip_norm
+    for batch, cutoffs in selected_batches(train, chunks[so_far.step :], plan.draw_cutoffs, model.mixing):
+        value = batch_loss(model(batch, cutoffs, training=True), batch, loss)
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
+        # What gradient scalers use: the fused kernel reads it on the device and leaves all as it is where it is 1.
+        optimizer.found_inf = 1.0 - so_far.add(value.detach(), cutoffs, norm).float()
+        optimizer.step()
+        if so_far.step % between_checks == 0:
+            so_far.check()
+        after_step(batch.pair_index.shape[1])
+    so_far.check()
+    atoms = int(train.atom_counts.index_select(0, torch.cat(tuple(chunks))).sum())
+    return tuple((so_far.sums / torch.tensor([len(chunks), atoms], dtype=torch.float64, device=train.device)).tolist())

@@ -1,0 +1,65 @@
+"""The loss: what training minimises, what its validation is judged by, and the error that calibration weighs (Eq. 6).
+
+Its form is in `terms` and `weighted` alone; all that needs a loss is made of these two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from fcl.config.sections import LossSettings
+from fcl.data.batch import Batch
+
+#: The weights where no protocol gives others, as in cutoffs for a user's own system: those of the models' training.
+LOSS = LossSettings(energy_weight=0.1, force_weight=1.0)
+
+
+def terms(energy: torch.Tensor, forces: torch.Tensor, atoms: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the loss averages, from deviations: |dE_s| / n_s of structures and |dF| of force components (L1).
+
+    energy [n_structures] eV, forces [n_atoms, 3] eV/A, atoms [n_structures]; results of the same shapes.
+    """
+    return energy.abs() / atoms, forces.abs()
+
+
+def weighted(energy, forces, loss):
+    """The loss from the means of its two `terms`; ``loss`` is `LossSettings`."""
+    return loss.energy_weight * energy + loss.force_weight * forces
+
+
+def batch_loss(output: dict[str, torch.Tensor], batch: Batch, loss) -> torch.Tensor:
+    """energy_weight mean_s |dE_s| / n_s + force_weight mean_{i, xyz} |dF| (eV and eV/A; L1, Section 3)."""
+    energy, forces = terms(output["energy"] - batch.energy, output["forces"] - batch.forces, batch.atoms_per_structure)
+    return weighted(energy.mean(), forces.mean(), loss)
+
+
+class SplitLoss:
+    """The same loss over a whole split: its `terms`, collected batch by batch in float64."""
+
+    def __init__(self):
+        self._energy: list[torch.Tensor] = []
+        self._forces: list[torch.Tensor] = []
+        self._components = 0
+
+    def add(self, output: dict[str, torch.Tensor], batch: Batch) -> None:
+        """Take the model's ``output`` for a batch; nothing is read back from the device."""
+        energy, forces = (output[name] - getattr(batch, name) for name in ("energy", "forces"))
+        energy, forces = terms(energy.double(), forces.double(), batch.atoms_per_structure)
+        zero = torch.zeros(batch.n_structures, dtype=torch.float64, device=forces.device)
+        self._energy.append(energy)
+        self._forces.append(zero.index_add(0, batch.structure, forces.sum(1)))
+        self._components += batch.forces.numel()
+
+    def means(self) -> tuple[float, float]:
+        """The means of the two terms."""
+        energy, forces = (torch.cat(values).cpu().numpy() for values in (self._energy, self._forces))
+        return float(np.mean(energy)), float(forces.sum() / self._components)
+
+
+def mean_loss(splits: Sequence[SplitLoss], loss) -> float:
+    """The loss, averaged over the cutoffs at which a split was evaluated."""
+    energy, forces = zip(*(split.means() for split in splits), strict=True)
+    return weighted(float(np.mean(energy)), float(np.mean(forces)), loss)

@@ -1,0 +1,106 @@
+"""Studies with a base: what they inherit, which results they share with it, and how a wrong base is told."""
+
+import pytest
+import yaml
+
+from fcl.config import sharing as bases
+from fcl.config.errors import ConfigError
+from fcl.config.load import derived, load_config
+from project import ROOT
+
+
+def config_with(**studies):
+    """The shipped configuration and some studies more, those with a base being based on ``parent``."""
+    raw = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    raw["studies"] |= {"parent": {"fcl": {"epochs": 7}, "data": {"local_dir": "here"}}, **studies}
+    return load_config(raw)
+
+
+def child(**changes):
+    return {"base": "parent", **changes}
+
+
+def test_values_are_inherited_leaf_by_leaf_through_every_base():
+    config = config_with(child=child(fcl={"batch_size": 3}), grandchild={"base": "child", "fcl": {"epochs": 9}})
+    assert bases.lineage(config.studies, "grandchild") == ("grandchild", "child", "parent")
+    study = config.resolve("grandchild")
+    assert (study.fcl.epochs, study.fcl.batch_size, study.data.local_dir) == (9, 3, "here")
+    assert config.resolve("child").fcl.epochs == 7
+
+
+@pytest.mark.parametrize(
+    ("studies", "words"),
+    [
+        ({"child": {"base": "parnet"}}, "studies.child.base: there is no study 'parnet'; did you mean 'parent'?"),
+        ({"a": {"base": "b"}, "b": {"base": "a"}}, "studies.a.base: goes in a circle: a -> b -> a"),
+        ({"child": child(purpose="ablaton")}, "studies.child.purpose: 'ablaton' is unknown; did you mean 'ablation'?"),
+        ({"child": {"purpose": "repeat"}}, "studies.child.purpose: needs a base"),
+        ({"child": child(fcl={"epochz": 1})}, "studies.child.fcl.epochz: unknown key"),
+    ],
+)
+def test_a_wrong_base_is_an_error_that_names_its_key(studies, words):
+    with pytest.raises(ConfigError) as caught:
+        config_with(**studies)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "store", "pretrained", "static"),
+    [
+        ({"fcl": {"epochs": 3}}, True, True, True),
+        ({"cutoffs": {"sampling": "structures"}}, True, True, True),
+        ({"model": {"cutoff_embedding": "literal"}}, True, True, True),
+        ({"cutoffs": {"r_max": 7.5}}, False, True, True),
+        ({"data": {"local_dir": "elsewhere"}}, True, True, True),
+        ({"data": {"max_force": 10.0}}, False, False, False),
+        ({"loss": {"energy_weight": 1.0}}, True, False, False),
+        ({"model": {"num_bessel": 8}}, True, False, False),
+        ({"pretrain": {"seed": 5}}, True, False, True),
+        ({"static": {"epochs": 400}}, True, True, False),
+        ({"static": {"cutoffs": [6.0], "seeds": [1, 9]}}, True, True, True),
+        ({"compute": {"dtype": "float64"}}, True, False, False),
+        ({"compute": {"threads": 2}}, True, True, True),
+    ],
+)
+def test_results_are_shared_where_their_settings_are_the_same(change, store, pretrained, static):
+    config = config_with(child=child(**change))
+    owners = {True: "parent", False: "child"}
+    assert bases.owner_of_store(config, "child") == owners[store]
+    assert bases.owner_of_pretrained(config, "child") == owners[pretrained]
+    assert bases.owner_of_static(config, "child", 6.0, 1) == owners[static]
+    assert bases.owner_of_store(config, "parent") == "parent"
+
+
+def test_nothing_is_shared_across_a_study_that_differs():
+    """a -> b -> a again: the result of the middle study is another one, and its base is not looked through it."""
+    middle, last = child(pretrain={"seed": 5}), {"base": "child", "pretrain": {"seed": 0}}
+    config = config_with(child=middle, last=last)
+    assert bases.owner_of_pretrained(config, "last") == "last"
+    assert bases.owner_of_static(config, "last", 6.0, 1) == "parent"
+
+
+def test_what_a_study_changes():
+    change = {"fcl": {"epochs": 7, "batch_size": 3}, "data": {"max_frames_per_subset": {"train": 24}}}
+    config = config_with(child=child(purpose="ablation", **change), other=child(purpose="repeat"))
+    assert bases.changes(config, "child") == {
+        "fcl.batch_size": (50, 3),
+        "data.max_frames_per_subset.train": (None, 24),
+    }
+    assert bases.changes(config, "other") == {}
+    assert derived(config.studies, "parent", "ablation") == ["child"]
+
+
+def test_ablations_of_the_shipped_study_share_all_but_fcl():
+    config = load_config(ROOT / "config.yaml")
+    ablations = derived(config.studies, "embedded", "ablation")
+    assert len(ablations) == 4
+    for name in ablations:
+        assert bases.changes(config, name)
+        assert bases.owner_of_pretrained(config, name) == "embedded"
+        assert {bases.owner_of_static(config, name, cutoff, 1) for cutoff in (4.0, 7.0)} == {"embedded"}
+    for name in derived(config.studies, "embedded", "learning_curve"):
+        study, whole = config.resolve(name), config.resolve("embedded")
+        share = study.data.max_frames_per_subset.train / 96
+        assert study.static.epochs * share == whole.static.epochs  # as many steps
+        assert [milestone * share for milestone in study.static.milestones] == list(whole.static.milestones)
+        assert study.data.frame_limit("val") is study.data.frame_limit("test") is None

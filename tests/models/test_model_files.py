@@ -1,0 +1,66 @@
+"""Model files that have been tampered with, and misuse of the models: one clear sentence each."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from fcl.cutoffs.mixing import arithmetic_mean
+from fcl.models.conditioning import CutoffEmbedding
+from fcl.models.files import build_model, card_path, load, save_model
+from fcl.runs.files import sha256_file
+
+
+@pytest.fixture
+def path(tmp_path, small_settings):
+    """A saved model."""
+    save_model(build_model("fcl", small_settings, 7.0), tmp_path / "model.safetensors")
+    return tmp_path / "model.safetensors"
+
+
+def sign(path):
+    """Let the card vouch for the weights as they are now."""
+    card = json.loads(card_path(path).read_text())
+    card_path(path).write_text(json.dumps({**card, "weights_sha256": sha256_file(path)}))
+
+
+def test_a_card_that_is_no_json(path):
+    card_path(path).write_text("{half")
+    with pytest.raises(ValueError, match=r"model\.json: not JSON"):
+        load(path)
+
+
+def test_weights_that_are_no_safetensors(path):
+    path.write_bytes(b"\x80\x04 a pickle, perhaps")
+    sign(path)
+    with pytest.raises(ValueError, match="not a safetensors file"):
+        load(path)
+
+
+@pytest.mark.parametrize("fault", ["missing", "unknown", "shape"])
+def test_parameters_that_are_not_the_models(path, fault):
+    state = load_file(path)
+    name = "radial_embedding.network.0.weight"
+    if fault == "missing":
+        del state[name]
+    elif fault == "unknown":
+        state[f"{name}.other"] = torch.zeros(2)
+    else:
+        state[name] = torch.zeros(2, 3)
+    save_file(state, path)
+    sign(path)
+    with pytest.raises(ValueError, match=rf"model\.safetensors: parameters .*{name}"):
+        load(path)
+
+
+def test_misuse_of_models(small_settings, graphs):
+    with pytest.raises(ValueError, match="backend 'quick' is unknown; known are auto"):
+        build_model("static", small_settings, 5.0, 20.0, backend="quick")
+    with pytest.raises(ValueError, match="'linear' is unknown; known are released, literal"):
+        CutoffEmbedding(8, 4, "linear")
+    model = build_model("static", small_settings, 5.0, 20.0, dtype=torch.float64)
+    molecule = graphs.batch(torch.tensor([0]))
+    molecule = graphs.select_pairs(molecule, torch.full((molecule.n_atoms,), 5.0), arithmetic_mean)
+    with pytest.raises(ValueError, match="without a cell volume"):
+        model(molecule, stress=True)

@@ -1,0 +1,47 @@
+"""The end of a run: its main numbers, beside the record where there is one."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fcl.study.pages.closing import closing_text
+from fcl.study.records.comparison import main
+from project import ROOT
+
+RECORD = ROOT / "record/embedded"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A run with the numbers of the record of `embedded`."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(RECORD, "results/embedded", ignore=shutil.ignore_patterns("*.png", "*.md"))
+    return Path("results/embedded")
+
+
+def test_main_numbers_stand_beside_the_record(run):
+    lines = closing_text(run, RECORD).splitlines()
+    assert len(lines) <= 12
+    assert lines[0].startswith("embedded: results of ") and "minutes of computing" in lines[0]
+    assert lines[1].split() == ["this", "run", "record"]
+    assert lines[2].split()[-2:] == ["609", "609"] and "force RMSE of FCL at 4.0 A" in lines[2]
+    assert any("pairs saved" in line and line.split()[-2:] == ["54%", "54%"] for line in lines)
+    assert any("numbers: all equal bit for bit" in line for line in lines)
+    assert lines[-1] == "figures: results/embedded/figures   report: results/embedded/report.md"
+
+
+def test_without_a_record_there_is_nothing_to_compare_with(run):
+    text = closing_text(run, Path("record/embedded"))
+    assert "record/embedded: no record of this study to compare with" in text
+    assert text.splitlines()[1].split() == ["this", "run"]
+
+
+def test_the_comparison_of_the_workflow_has_an_exit_code(run, capsys):
+    for content, code in ((None, 0), ("a,b\n", 1)):
+        if content:
+            (run / "data/neighbors.csv").write_text(content)
+        with pytest.raises(SystemExit) as ended:
+            main(str(run), str(RECORD))
+        assert ended.value.code == code
+    assert "data/neighbors.csv" in capsys.readouterr().out

@@ -1,0 +1,214 @@
+"""Figures 3 to 5 and 8 to 10: the statistics that they draw, that these are what the CSV holds, and errors."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fcl.study.figures.common import over_seeds, seeds_note
+from fcl.study.figures.diatomics import energy_limits, figure_04, figure_10
+from fcl.study.figures.tradeoff import figure_05, figure_09
+from fcl.study.figures.uniform import figure_03, figure_08
+from figure_examples import (
+    PAIRS,
+    TITLE,
+    containers,
+    drawn_figures,
+    lines,
+    outputs,
+    points,
+    write_calibration_metrics,
+    write_diatomics,
+    write_metrics,
+)
+
+pytestmark = pytest.mark.heavy
+
+
+@pytest.fixture
+def metrics(tmp_path):
+    return write_metrics(tmp_path)
+
+
+@pytest.fixture
+def diatomics(tmp_path):
+    return write_diatomics(tmp_path)
+
+
+@pytest.fixture
+def calibrations(tmp_path):
+    return write_calibration_metrics(tmp_path)
+
+
+def test_figure_03_is_mean_and_sample_deviation_over_seeds(metrics, tmp_path):
+    table = figure_03(metrics, *outputs(tmp_path, "fig03"), title=TITLE)
+    fcl = table[table["model_kind"] == "fcl"].set_index("cutoff_angstrom")
+    assert list(fcl.index) == [4.0, 4.5, 5.0]
+    assert (fcl["seeds"] == 3).all()
+    assert fcl.loc[4.0, "force_rmse_mev_per_angstrom_mean"] == pytest.approx(70.0)
+    assert fcl.loc[4.0, "force_rmse_mev_per_angstrom_std"] == pytest.approx(10.0)  # of 60, 70, 80: n - 1
+    assert fcl.loc[5.0, "pairs_per_atom_mean"] == pytest.approx(125.0)
+    static = table[table["model_kind"] == "static"]
+    assert static["cutoff_angstrom"].tolist() == [5.0]  # at its own cutoff only
+    assert static["force_rmse_mev_per_angstrom_std"].item() == pytest.approx(30.0)
+    written = pd.read_csv(tmp_path / "fig03.csv")
+    pd.testing.assert_frame_equal(written, table, check_dtype=False, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("figure", "values"),
+    [
+        (figure_03, ("force_rmse_mev_per_angstrom", "pairs_per_atom")),
+        (figure_08, ("energy_rmse_mev_per_atom",)),
+    ],
+)
+def test_figures_03_and_08_draw_what_the_csv_holds(metrics, tmp_path, monkeypatch, figure, values):
+    drawn = drawn_figures(monkeypatch)
+    figure(metrics, *outputs(tmp_path, "fig"), title=TITLE)
+    table = pd.read_csv(tmp_path / "fig.csv")
+    fcl, static = (table[table["model_kind"] == kind] for kind in ("fcl", "static"))
+    assert len(drawn[0].axes) == len(values)
+    for axes, value in zip(drawn[0].axes, values, strict=True):
+        line = lines(axes)["one FCL model"]
+        np.testing.assert_allclose(line.get_xdata(), fcl["cutoff_angstrom"])
+        np.testing.assert_allclose(line.get_ydata(), fcl[f"{value}_mean"], rtol=1e-5)
+        x, y, deviation = points(containers(axes)["static: one model a cutoff"])
+        np.testing.assert_allclose(x, static["cutoff_angstrom"])
+        np.testing.assert_allclose(y, static[f"{value}_mean"], rtol=1e-5)
+        np.testing.assert_allclose(deviation, static[f"{value}_std"], rtol=1e-5, atol=1e-12)
+        band = axes.collections[0].get_paths()[0].get_extents()
+        low, high = (fcl[f"{value}_mean"] + sign * fcl[f"{value}_std"] for sign in (-1, 1))
+        np.testing.assert_allclose([band.y0, band.y1], [low.min(), high.max()], rtol=1e-5)
+
+
+def test_figure_08_is_in_mev_per_atom(metrics, tmp_path):
+    table = figure_08(metrics, *outputs(tmp_path, "fig08"), title=TITLE)
+    assert table["energy_rmse_mev_per_atom_mean"].tolist() == pytest.approx([25.0, 100.0 / 4.5, 20.0, 20.0])
+    assert table["energy_rmse_mev_per_atom_std"].tolist() == pytest.approx([0.0, 0.0, 0.0, 10.0])
+
+
+def test_figure_04_draws_one_model_and_reports_the_spread(diatomics, tmp_path):
+    table = figure_04(diatomics, *outputs(tmp_path, "fig04"), title=TITLE)
+    assert list(table["pair"].unique()) == list(PAIRS)
+    assert table["distance_angstrom"].between(3.0, 7.5).all()
+    assert set(table["seed"]) == {1}
+    np.testing.assert_allclose(table["energy_ev_mean"], 1.5 * table["energy_ev"], rtol=1e-12)
+    assert (table["energy_ev"][table["distance_angstrom"] >= table["cutoff_angstrom"]] == 0.0).all()
+    other = figure_04(diatomics, *outputs(tmp_path, "other"), title=TITLE, seed=2)
+    assert set(other["seed"]) == {2}
+    with pytest.raises(ValueError, match="no diatomic curve of seed 9"):
+        figure_04(diatomics, *outputs(tmp_path, "none"), title=TITLE, seed=9)
+
+
+@pytest.mark.parametrize(("figure", "scale"), [(figure_04, 1000.0), (figure_10, 1.0)])
+def test_figures_04_and_10_draw_what_the_csv_holds(diatomics, tmp_path, monkeypatch, figure, scale):
+    drawn = drawn_figures(monkeypatch)
+    figure(diatomics, *outputs(tmp_path, "fig"), title=TITLE)
+    table = pd.read_csv(tmp_path / "fig.csv")
+    assert len(drawn[0].axes) == len(PAIRS)
+    for axes, pair in zip(drawn[0].axes, PAIRS, strict=True):
+        for cutoff in (4.0, 5.0, 6.0, 7.0):
+            curve = table[(table["pair"] == pair) & (table["cutoff_angstrom"] == cutoff)]
+            line = lines(axes)[f"{cutoff:.1f} Å"]
+            np.testing.assert_allclose(line.get_xdata(), curve["distance_angstrom"])
+            np.testing.assert_allclose(line.get_ydata(), scale * curve["energy_ev"], rtol=1e-5)
+
+
+def test_figure_10_has_every_distance(diatomics, tmp_path):
+    table = figure_10(diatomics, *outputs(tmp_path, "fig10"), title=TITLE)
+    assert len(table) == 61 * 4 * len(PAIRS)
+    assert (table["distance_angstrom"].min(), table["distance_angstrom"].max()) == (0.5, 8.0)
+
+
+def test_figure_05_has_one_start_a_subset_and_falls_with_lambda(calibrations, tmp_path):
+    table = figure_05(calibrations, *outputs(tmp_path, "fig05"), title=TITLE)
+    assert list(table["subset"].unique()) == ["MC3D", "SHIFTML-molcrys"]
+    start = table[table["configuration"] == "initial"]
+    assert start["subset"].tolist() == ["MC3D", "SHIFTML-molcrys"]
+    assert start["lambda"].isna().all()
+    assert start["cutoff_angstrom"].tolist() == [6.0, 6.0]
+    optimised = table[(table["configuration"] == "optimised") & (table["subset"] == "MC3D")]
+    assert optimised["lambda"].tolist() == [1e-2, 1e-4, 1e-6]
+    assert optimised["pairs_per_atom_mean"].tolist() == [11.0, 31.0, 51.0]
+    np.testing.assert_allclose(optimised["force_rmse_mev_per_angstrom_mean"], [250.0, 200.0, 190.0])
+
+
+@pytest.mark.parametrize("seeds", [(1,), (1, 2, 3)])
+@pytest.mark.parametrize(
+    ("figure", "error"),
+    [(figure_05, "force_rmse_mev_per_angstrom"), (figure_09, "energy_rmse_mev_per_atom")],
+)
+def test_figures_05_and_09_draw_what_the_csv_holds(tmp_path, monkeypatch, figure, error, seeds):
+    drawn = drawn_figures(monkeypatch)
+    figure(write_calibration_metrics(tmp_path, seeds), *outputs(tmp_path, "fig"), title=TITLE)
+    table = pd.read_csv(tmp_path / "fig.csv")
+    assert (table["seeds"] == len(seeds)).all()
+    for axes, subset in zip(drawn[0].axes, ("MC3D", "SHIFTML-molcrys"), strict=True):
+        assert axes.get_title(loc="left") == subset
+        for label, configuration in (("optimised", "optimised"), ("start", "initial")):
+            rows = table[(table["subset"] == subset) & (table["configuration"] == configuration)]
+            x, y, deviation = points(containers(axes)[label])
+            np.testing.assert_allclose(x, rows["pairs_per_atom_mean"], rtol=1e-5)
+            np.testing.assert_allclose(y, rows[f"{error}_mean"], rtol=1e-5)
+            if len(seeds) > 1:
+                np.testing.assert_allclose(deviation, rows[f"{error}_std"], rtol=1e-5, atol=1e-9)
+            else:
+                assert deviation is None
+        labels = [text.get_text() for text in axes.texts]
+        assert labels == ["$10^{-2}$", "$10^{-4}$", "$10^{-6}$"]
+
+
+def test_without_a_path_the_csv_lies_beside_the_png(tmp_path, metrics):
+    figure_03(metrics, tmp_path / "a" / "fig03.png", tmp_path / "a" / "fig03.pdf", title=TITLE)
+    assert (tmp_path / "a" / "fig03.csv").exists()
+
+
+@pytest.mark.parametrize("figure", [figure_03, figure_08])
+def test_a_single_seed_without_static_models_can_be_drawn(tmp_path, metrics, figure):
+    table = figure(metrics[:1], *outputs(tmp_path, "fig"), title=TITLE)
+    assert table.filter(like="_std").isna().all(axis=None)
+
+
+@pytest.mark.parametrize("figure", [figure_03, figure_04, figure_05, figure_08, figure_09, figure_10])
+def test_errors_name_file_and_column(tmp_path, figure):
+    with pytest.raises(ValueError, match="at least one table"):
+        figure([], *outputs(tmp_path, "fig"), title=TITLE)
+    bad = tmp_path / "bad.csv"
+    bad.write_text("seed\n1\n")
+    with pytest.raises(ValueError, match=r"bad\.csv: column '\w+' is missing"):
+        figure([bad], *outputs(tmp_path, "fig"), title=TITLE)
+    assert not list(tmp_path.glob("fig*"))
+
+
+@pytest.mark.parametrize("figure", [figure_08, figure_09])
+def test_a_table_without_energies_is_named(tmp_path, figure):
+    files = write_metrics(tmp_path) if figure is figure_08 else write_calibration_metrics(tmp_path)
+    table = pd.read_csv(files[0]).drop(columns="energy_rmse_ev_per_atom")
+    table.to_csv(files[0], index=False)
+    with pytest.raises(ValueError, match=f"{files[0].name}: column 'energy_rmse_ev_per_atom' is missing"):
+        figure(files, *outputs(tmp_path, "fig"), title=TITLE)
+
+
+def test_a_seed_given_twice_is_an_error(metrics, tmp_path):
+    with pytest.raises(ValueError, match="two rows for the same seed"):
+        figure_03([*metrics, metrics[0]], *outputs(tmp_path, "fig03"), title=TITLE)
+
+
+def test_over_seeds_of_one_seed_has_no_spread():
+    table = over_seeds(pd.DataFrame({"k": [1, 1, 2], "seed": [1, 2, 1], "v": [1.0, 3.0, 5.0]}), ["k"], ["v"])
+    assert table["v_mean"].tolist() == [2.0, 5.0]
+    assert table["v_std"].iloc[0] == pytest.approx(np.sqrt(2.0))
+    assert np.isnan(table["v_std"].iloc[1])
+
+
+def test_energy_limits_leave_out_single_spikes():
+    low, high = energy_limits(pd.Series([-0.1] * 99 + [500.0]))
+    assert low < -0.1
+    assert 0.0 < high < 1.0
+
+
+@pytest.mark.parametrize(
+    ("seeds", "note"),
+    [([], ""), ([1], ""), ([3, 3], "; mean ± s.d. of 3 seeds"), ([2, 3], "; mean ± s.d. of 2 to 3 seeds")],
+)
+def test_titles_say_how_many_seeds_error_bars_are_of(seeds, note):
+    assert seeds_note(pd.DataFrame({"seeds": seeds})) == note

@@ -1,0 +1,196 @@
+"""What a study would take on this machine: hours, memory and disk of each stage, from a few seconds of measurement.
+
+python tools/plan.py                     every study of config.yaml that has no base
+python tools/plan.py --study paper       one of them
+
+Steps of each stage with the study's own model and batch sizes are timed on structures of the study (its frames where
+they are on this machine, otherwise synthetic ones of MAD's mean size) and multiplied by the counts of the protocol;
+what a job takes until it works is added to each. Epochs are counted in full, so early stopping can only shorten it, and
+relaxations of `validate` with all their steps. Jobs are added up; where several run side by side, divide. On a busy
+machine all is measured too long.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fcl.config.load import load_config
+from fcl.config.sections import SPLITS, ValidationSettings
+from fcl.config.study import Study
+from fcl.data.manifest import DataManifest, load_data_manifest
+from throughput import SYNTHETIC_ATOMS, Throughput, measure
+
+BYTES_OF_A_FRAME = 3200  # of text, where the manifest gives no size
+PRODUCTS = 10 + 1 + 4 + 2 + 3 + 3  # jobs: the paper's figures, training curves, tables, of validation, of cost, pages
+#: Not measured here: what the workflow adds to each job (a process that reads the rules), and the speed of a download.
+WORKFLOW_SECONDS, DOWNLOAD_BYTES_A_SECOND = 2.0, 5e6
+ASSUMED = (
+    f"{WORKFLOW_SECONDS:g} s of Snakemake a job, {DOWNLOAD_BYTES_A_SECOND / 1e6:g} MB/s of a download",
+    "checkpoints of all trainings at the same time; they are removed when a training has ended",
+)
+#: Weights, best weights and the two moments of AdamW, in the two checkpoints that are kept while a training runs.
+CHECKPOINT_COPIES = 8
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One line of a plan: ``hours`` of all jobs together, ``memory`` (GB) of one, ``disk`` (GB) of all."""
+
+    name: str
+    jobs: int
+    hours: float
+    memory: float
+    disk: float
+
+
+def frame_counts(study: Study, manifest: DataManifest) -> tuple[dict[str, int], list[str]]:
+    """Structures of each split that the study uses, and what had to be assumed for it."""
+    train = manifest.splits["train"].frames if "train" in manifest.splits else None
+    counts, assumed = {}, []
+    for split in SPLITS:
+        entry = manifest.splits.get(split)
+        frames = entry.frames if entry else None
+        if frames is None:
+            frames = max(train // 8, 1) if train and split != "train" else 1000
+            assumed.append(f"{split}: {frames} structures (the manifest does not say)")
+        limit = study.data.frame_limit(split)
+        subsets = entry.subsets if entry and entry.subsets else dict.fromkeys(study.calibration.subsets, frames)
+        counts[split] = min(frames, sum(min(n, limit) for n in subsets.values())) if limit else frames
+    return counts, assumed
+
+
+def plan(study: Study, manifest: DataManifest, speed: Throughput) -> list[Stage]:
+    """The stages of ``study`` at the measured ``speed``."""
+    counts, _ = frame_counts(study, manifest)
+    train, val, test = (counts[split] for split in SPLITS)
+    members = math.ceil(train / max(len(study.calibration.subsets), 1))
+    tested = math.ceil(test / max(len(study.calibration.subsets), 1))
+    grid, cutoffs = len(study.evaluation.uniform_cutoffs.values()), len(study.static.cutoffs)
+    fcl_jobs, static_jobs = len(study.fcl.seeds), cutoffs * len(study.static.seeds)
+    calibrations = len(study.calibration.subsets) * len(study.calibration.lambdas) * len(study.calibration.seeds)
+    validated = val * len(study.fcl.validation_cutoffs)
+    unlabelled = len(study.calibration.subsets) * len(study.unlabelled.lambdas) * len(study.calibration.seeds)
+    one_calibration = study.calibration.epochs * members * speed.calibrate + 2 * tested * speed.evaluate
+    measured = (1 + study.wall_clock.repeats) * (
+        len(study.wall_clock.uniform_cutoffs) + len(study.calibration.subsets) * len(study.calibration.lambdas)
+    )
+    calls = {name: count for name, count in force_calls(study.validation).items() if count}
+    jobs = {
+        "build_store": len(SPLITS),
+        "describe_data": 1,
+        "pretrain": 1,
+        "train_fcl": fcl_jobs,
+        "train_static": static_jobs,
+        "evaluate_cutoffs": fcl_jobs + static_jobs + 1,
+        "diatomic_curves": fcl_jobs,
+        "calibrate_cutoffs": calibrations,
+        **dict.fromkeys(calls, len(study.validation.subsets)),
+        "calibrate_unlabelled": unlabelled,
+        "measure_wall_clock": 1,
+        "figures, tables, report": PRODUCTS,
+    }
+    seconds = {
+        "build_store": sum(counts.values()) * speed.store,
+        "describe_data": 0.0,
+        "pretrain": study.pretrain.epochs * (train * speed.static + val * speed.evaluate),
+        "train_fcl": fcl_jobs * study.fcl.epochs * (train * speed.fcl + validated * speed.evaluate),
+        "train_static": static_jobs * study.static.epochs * (train * speed.static + val * speed.evaluate),
+        "evaluate_cutoffs": (fcl_jobs * grid + static_jobs + 1) * test * speed.evaluate,
+        "diatomic_curves": fcl_jobs * len(study.diatomics.pairs) * len(study.diatomics.cutoffs) * speed.curve,
+        "calibrate_cutoffs": calibrations * one_calibration,
+        "calibrate_unlabelled": unlabelled * one_calibration,
+        "measure_wall_clock": measured * study.wall_clock.atoms / SYNTHETIC_ATOMS * speed.evaluate,
+        **{name: count * speed.step for name, count in calls.items()},
+        "figures, tables, report": 0.0,
+    }
+    training, starting = ("pretrain", "train_fcl", "train_static"), speed.start + speed.first_call
+    begin = dict.fromkeys(jobs, starting) | dict.fromkeys(training, starting + speed.first_epoch)
+    begin |= {"build_store": speed.start, "describe_data": speed.start, "figures, tables, report": speed.drawing}
+    held = {"evaluate_cutoffs": test, "measure_wall_clock": test, "describe_data": sum(counts.values())}
+    held |= dict.fromkeys(("calibrate_cutoffs", "calibrate_unlabelled"), train + test)
+    held |= dict.fromkeys(("build_store", "diatomic_curves", "figures, tables, report", *calls), 0)
+    disk = {"build_store": sum(counts.values()) * speed.store_bytes}
+    disk |= {name: jobs[name] * speed.model_bytes * (1 + CHECKPOINT_COPIES) for name in training}
+    stages = [
+        Stage(
+            name, jobs[name], (seconds[name] + jobs[name] * (begin[name] + WORKFLOW_SECONDS)) / 3600,
+            (speed.base_bytes + held.get(name, train + val) * speed.array_bytes) / 1e9, disk.get(name, 0.0) / 1e9,
+        )
+        for name in jobs
+    ]  # fmt: skip
+    downloads = [entry for entry in manifest.splits.values() if entry.url is not None]
+    if downloads:
+        size = sum(entry.size or counts.get(split, 0) * BYTES_OF_A_FRAME for split, entry in manifest.splits.items())
+        hours = (size / DOWNLOAD_BYTES_A_SECOND + len(downloads) * WORKFLOW_SECONDS) / 3600
+        stages.insert(0, Stage("download_mad", len(downloads), hours, 0.1, size / 1e9))
+    return stages
+
+
+def force_calls(settings: ValidationSettings) -> dict[str, int]:
+    """Evaluations of all structures of `validate` by its stages: two cutoffs, relaxations with all their steps."""
+    runs = 2 * len(settings.subsets) * settings.structures
+    points = settings.equation_of_state.points + 1 if settings.equation_of_state else 0
+    displaced = 6 * SYNTHETIC_ATOMS if settings.phonons else 0
+    dynamics, nve, rdf = settings.dynamics, settings.nve, settings.rdf
+    before = dynamics.equilibration / dynamics.timestep
+    steps = {
+        "validate_statics": settings.relaxation.steps * (1 + points) + displaced,
+        "validate_nve": 1000 * (before + sum(nve.duration / step for step in nve.timesteps)) if nve else 0,
+        "validate_rdf": 1000 * (before + rdf.duration / dynamics.timestep) if rdf else 0,
+    }
+    return {name: round(runs * count) for name, count in steps.items()}
+
+
+def table(study: Study, stages: list[Stage], notes: list[str]) -> str:
+    """The plan of a study as Markdown."""
+    lines = [f"## {study.name}", "", "| stage | jobs | hours, all jobs | memory of a job (GB) | disk (GB) |"]
+    lines.append("| --- | ---: | ---: | ---: | ---: |")
+    rows = [(s.name, s.jobs, f"{s.hours:.3g}", f"{s.memory:.2g}", f"{s.disk:.2g}") for s in stages]
+    hours, disk = sum(s.hours for s in stages), sum(s.disk for s in stages)
+    memory = max(s.memory for s in stages)
+    rows.append(("**all**", sum(s.jobs for s in stages), f"{hours:.3g}", f"{memory:.2g}", f"{disk:.2g}"))
+    lines += [f"| {' | '.join(map(str, row))} |" for row in rows]
+    return "\n".join([*lines, "", *(f"- {note}" for note in notes), ""])
+
+
+def describe(source: str | Path | Mapping[str, Any], names: list[str] | None = None) -> str:
+    """The plans of the studies ``names`` of a configuration as Markdown; by default of all that have no base."""
+    from fcl.runs.manifest import device_name
+
+    config = load_config(source)
+    pages = []
+    own = [name for name, overrides in config.studies.items() if "base" not in overrides]
+    for name in names or sorted(own, key=lambda name: name != config.study):
+        study = config.resolve(name)
+        manifest = load_data_manifest(study.data.manifest)
+        speed = measure(study, manifest)
+        counts, assumed = frame_counts(study, manifest)
+        notes = [
+            f"{', '.join(f'{split} {count}' for split, count in counts.items())} structures",
+            f"measured on {device_name()}, {study.compute.threads} thread(s) a job, with {speed.sample}",
+            *(f"assumed: {text}" for text in [*assumed, *ASSUMED]),
+        ]
+        pages.append(table(study, plan(study, manifest, speed), notes))
+    return "# What the studies would take on this machine\n\n" + "\n".join(pages)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line: print the plans."""
+    parser = argparse.ArgumentParser(prog="python tools/plan.py", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--config", default="config.yaml", help="a YAML or JSON file, or - for standard input")
+    parser.add_argument("--study", action="append", help="only this study (may be given several times)")
+    options = parser.parse_args(arguments)
+    source = yaml.safe_load(sys.stdin) if options.config == "-" else options.config
+    sys.stdout.write(describe(source, options.study))
+
+
+if __name__ == "__main__":
+    main()
