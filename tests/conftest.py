@@ -17,6 +17,14 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session", autouse=True)
+def messages():
+    """What the library logs goes to standard error, as in every program."""
+    from fcl.runs.log import log_to_standard_error
+
+    log_to_standard_error()
+
+
+@pytest.fixture(scope="session", autouse=True)
 def one_thread():
     """Also for what is made once for many tests, which is made before `numerics`."""
     import torch

@@ -339,7 +339,7 @@ def test_the_commands_of_the_documentation_exist():
     from typer.main import get_command
 
     docs = ROOT / "docs"
-    text = "".join((docs / name).read_text(encoding="utf-8") for name in ("using.md", "engines.md"))
+    text = "".join((docs / name).read_text(encoding="utf-8") for name in ("using.md", "engines.md", "record.md"))
     blocks = re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.startswith("fcl ")]
     commands = get_command(app).commands

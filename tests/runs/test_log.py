@@ -1,12 +1,13 @@
 """Progress: lines in a log, a bar on a terminal, and every item once in both."""
 
 import io
+import logging
 import sys
 
 import pytest
 
 from fcl.runs import log as module
-from fcl.runs.log import progress, say
+from fcl.runs.log import log_to_standard_error, progress
 
 
 def test_a_log_gets_a_line_now_and_then(monkeypatch, capsys):
@@ -19,8 +20,12 @@ def test_a_log_gets_a_line_now_and_then(monkeypatch, capsys):
 
 def test_a_quick_loop_says_nothing(capsys):
     assert list(progress(range(3), "reading")) == [0, 1, 2]
-    say("done")
-    assert capsys.readouterr().err == "done\n"
+    log_to_standard_error()  # a second time
+    for name in ("fcl", "fcl.training.fit"):
+        logging.getLogger(name).info("done")
+    logging.getLogger("fcl").warning("bad")
+    logging.getLogger("other").info("not shown")
+    assert capsys.readouterr().err == "done\ndone\nWARNING: bad\n"
 
 
 @pytest.mark.parametrize("total", [None, 3])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
@@ -10,8 +11,9 @@ import torch
 
 from fcl.cutoffs.cost import cost, pairs_per_atom
 from fcl.data.batch import GraphData
-from fcl.runs.log import say
 from fcl.training.loss import batch_loss
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -109,7 +111,7 @@ def calibrate(
         for parameter, required in frozen:
             parameter.requires_grad_(required)
     final = {symbol: float(value) for symbol, value in zip(symbols, values.detach().tolist(), strict=True)}
-    say(f"calibrated {len(symbols)} elements in {len(history)} steps at lambda {lam:g}")
+    logger.info(f"calibrated {len(symbols)} elements in {len(history)} steps at lambda {lam:g}")
     return Calibration(final, history)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +20,8 @@ from fcl.cli.common import (
     print_facts,
     print_json,
 )
+
+logger = logging.getLogger(__name__)
 
 
 def _fraction(text: str | None) -> float | None:
@@ -100,7 +103,6 @@ def calibrate(
     from fcl.models.files import load
     from fcl.runs.device import torch_device, torch_dtype
     from fcl.runs.files import sha256_file
-    from fcl.runs.log import say
 
     check_output(output, overwrite)
     goal = Goal(lam, fraction, None if max_added_error is None else max_added_error / 1000.0)
@@ -114,7 +116,7 @@ def calibrate(
         at = "uniform" if trial.lam is None else f"lambda {trial.lam:.2g}"
         what = "added force error" if no_labels else "force RMSE"
         error = f"{1000 * trial.force_rmse:.1f} + {1000 * (trial.bound - trial.force_rmse):.1f} meV/A"
-        say(f"{at}: {what} {error}, {trial.pairs_per_atom:.1f} pairs/atom (validation)")
+        logger.info(f"{at}: {what} {error}, {trial.pairs_per_atom:.1f} pairs/atom (validation)")
 
     found = calibrate_own(
         potential, graphs(data), goal, held_out=None if held_out is None else graphs(held_out), labels=not no_labels,

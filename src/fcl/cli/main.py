@@ -18,8 +18,11 @@ class _Group(TyperGroup):
     """Turns the library's errors into one sentence; a traceback is left for what is a fault of the program."""
 
     def invoke(self, ctx):
-        before = logging.root.manager.disable
-        logging.disable(logging.WARNING)  # mace-torch tells of optional packages on import
+        from fcl.runs.log import log_to_standard_error
+
+        log_to_standard_error()
+        before = logging.root.level
+        logging.root.setLevel(logging.ERROR)  # mace-torch tells of optional packages on import
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             try:
@@ -28,7 +31,7 @@ class _Group(TyperGroup):
                 typer.echo(f"error: {error}", err=True)
                 raise typer.Exit(1) from None
             finally:
-                logging.disable(before)
+                logging.root.setLevel(before)
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:

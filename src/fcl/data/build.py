@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +22,8 @@ from fcl.data.splits import Portion, chosen_frames
 from fcl.data.spool import SpooledArray
 from fcl.data.store import hash_arrays, pointers, subset_indices, write_arrays
 from fcl.runs.files import write_csv
+
+logger = logging.getLogger(__name__)
 
 #: A block of frames is what one process works on at a time.
 BLOCK_FRAMES, BLOCK_BYTES = 256, 1 << 20
@@ -76,7 +79,7 @@ def build_store(
     Returns counts (structures, atoms, pairs, bytes per pair), the reference energies and the content hash. Raises
     `FrameError` naming file, frame and key; nothing is left half-written.
     """
-    from fcl.runs.log import progress, say
+    from fcl.runs.log import progress
 
     source, target = Path(source), Path(target)
     rules = replace(rules or FrameRules(), split=split)
@@ -102,7 +105,7 @@ def build_store(
             reason = f"no frame is left for the split {split!r}: {count.seen} belong to it, {len(bad)} of them are bad"
             raise FrameError(source, 0, "frame", reason)
         if bad:
-            say(f"WARNING: {source}: {len(bad)} of {count.seen} frames are bad and left out; the first: {bad[0]}")
+            logger.warning(f"{source}: {len(bad)} of {count.seen} frames are bad and left out; the first: {bad[0]}")
         names, arrays = spool.finish()
         subtracted = reference_energies(references, arrays, source)
         if subtracted:

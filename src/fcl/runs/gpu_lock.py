@@ -6,6 +6,7 @@ device is its own; all would take the first. Nothing here imports torch: CUDA re
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import subprocess
@@ -14,7 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from fcl.runs.log import say
+logger = logging.getLogger(__name__)
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 POLL_SECONDS = 1.0
@@ -80,10 +81,12 @@ def claim_device(devices: Sequence[str] | None = None, folder: Path | None = Non
         for name in devices:
             if _lock(folder / f"{re.sub(r'[^A-Za-z0-9-]', '_', name)}.lock"):
                 os.environ[VARIABLE] = name
-                say(f"GPU {name}, one of {len(devices)}")
+                logger.info(f"GPU {name}, one of {len(devices)}")
                 return name
         if not waiting:
-            say(f"all {len(devices)} GPUs are taken: waiting (--resources gpu={len(devices)} starts no more jobs)")
+            logger.info(
+                f"all {len(devices)} GPUs are taken: waiting (--resources gpu={len(devices)} starts no more jobs)"
+            )
             waiting = True
         time.sleep(POLL_SECONDS)
 

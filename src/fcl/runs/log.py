@@ -1,19 +1,40 @@
-"""Progress: a bar on a terminal, plain lines in a log."""
+"""Messages of the library on standard error, and progress: a bar on a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 _SECONDS_BETWEEN_LINES = 30.0
 
 
-def say(message: str) -> None:
-    """Write one line to standard error at once (a log shows it while the job runs)."""
-    print(message, file=sys.stderr, flush=True)
+class _StandardError(logging.StreamHandler):
+    """Writes to the standard error of the moment, which a job redirects to its log."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self):
+        return sys.stderr
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return text if record.levelno < logging.WARNING else f"{record.levelname}: {text}"
+
+
+def log_to_standard_error() -> None:
+    """Show what the library logs, from level INFO on: for programs. A second call changes nothing."""
+    library = logging.getLogger("fcl")
+    if not any(isinstance(handler, _StandardError) for handler in library.handlers):
+        library.addHandler(_StandardError())
+    library.setLevel(logging.INFO)
+    library.propagate = False
 
 
 def progress(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
@@ -31,4 +52,4 @@ def progress(items: Iterable[T], label: str, total: int | None = None) -> Iterat
         if time.monotonic() - last > _SECONDS_BETWEEN_LINES:
             last = time.monotonic()
             of = f" of {total}" if total else ""
-            say(f"{label}: {count}{of} after {last - started:.0f} s")
+            logger.info(f"{label}: {count}{of} after {last - started:.0f} s")

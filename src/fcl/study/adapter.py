@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fcl.runs.log import log_to_standard_error
 from fcl.runs.manifest import write_product_manifest
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def redirect_to_log(log: str | os.PathLike[str]) -> None:
     """From here on, write stdout and stderr to ``log``, line by line; a traceback lands there too."""
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     sys.stdout = sys.stderr = open(log, "w", buffering=1, encoding="utf-8")
+    log_to_standard_error()
 
 
 def library_function(snakemake: Any, name: str) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,11 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 from fcl.runs.code_digest import source_digest
 from fcl.runs.files import atomic_path, remove_halves, sha256_file, write_json
-from fcl.runs.log import say
 from fcl.runs.manifest import settings_digest
 
 if TYPE_CHECKING:
     import torch
+
+logger = logging.getLogger(__name__)
 
 FORMAT = "fcl-checkpoint-1"
 #: So many are kept: if the last one cannot be read, the one before can.
@@ -114,7 +116,9 @@ class Checkpoints:
             except OSError:  # a file system without locks
                 return
             if not said:
-                say(f"{self.folder}: another process trains this: waiting for its end, {PATIENCE:.0f} s at most")
+                logger.info(
+                    f"{self.folder}: another process trains this: waiting for its end, {PATIENCE:.0f} s at most"
+                )
                 said = True
             time.sleep(0.5)
 
@@ -129,7 +133,7 @@ class Checkpoints:
         try:
             write_checkpoint(path, self.key, tensors, facts)
         except (OSError, SafetensorError) as error:
-            say(f"{path}: this checkpoint could not be written: {error}")
+            logger.info(f"{path}: this checkpoint could not be written: {error}")
             return
         for old in self.files()[:-KEPT]:
             old.unlink(missing_ok=True)
@@ -151,7 +155,7 @@ class Checkpoints:
             except CheckpointError as error:
                 aside = path.with_name(f"{path.name}.refused")
                 path.replace(aside)
-                say(f"{path}: refused, {error}; kept as {aside.name}")
+                logger.info(f"{path}: refused, {error}; kept as {aside.name}")
         self._say_what_else_is_there()
         return None
 
@@ -164,7 +168,7 @@ class Checkpoints:
             changed = ", ".join(differences(json.loads(latest.read_text(encoding="utf-8")), self.identity))
         except ValueError:
             changed = "unknown"
-        say(f"{latest.parent}: checkpoints of a training that differs in: {changed}. Starting anew")
+        logger.info(f"{latest.parent}: checkpoints of a training that differs in: {changed}. Starting anew")
 
     def finish(self, model: Path) -> None:
         """Note that the results are written, ``model`` last seen with its present contents.

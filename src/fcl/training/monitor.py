@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
@@ -9,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from fcl.runs.log import say
 from fcl.training.checkpoints import Checkpoints
 from fcl.training.state import TrainingDiverged, TrainingState
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from fcl.data.batch import GraphData
+
+logger = logging.getLogger(__name__)
 
 #: Within an epoch a line every so often (s); an epoch that took less than the second has none of its own.
 LINE_SECONDS, SHORT_SECONDS = 30.0, 5.0
@@ -76,7 +78,7 @@ class Supervisor:
         if path:
             epoch, step = self.state.epoch, self.state.so_far.step
             place = f"after step {step} of epoch {epoch}" if step else f"after epoch {epoch - 1}"
-            say(f"{self.name}: goes on {place}, {duration(self.state.seconds)} of training, from {path}")
+            logger.info(f"{self.name}: goes on {place}, {duration(self.state.seconds)} of training, from {path}")
 
     def begin_epoch(self, steps: int) -> None:
         """An epoch of ``steps`` steps begins, or goes on."""
@@ -113,7 +115,7 @@ class Supervisor:
                 f"  lr {row['learning_rate']:.2g}"
             )
         if stopping.exhausted:
-            say(f"{self.name}: stopped early, {stopping.patience} epochs without a better validation loss")
+            logger.info(f"{self.name}: stopped early, {stopping.patience} epochs without a better validation loss")
         if self.checkpoints and (last or now - self._last_save >= self.checkpoints.seconds):
             self.save()  # the last one too: results can then be written again without training
         if not last:
@@ -128,7 +130,7 @@ class Supervisor:
         """Save and raise `TrainingInterrupted`."""
         self.save()
         place = f"after step {self.state.so_far.step} of epoch {self.state.epoch}"
-        say(f"{self.name}: {self.stop.signal.name}: ends {place}; the same job goes on from there")
+        logger.info(f"{self.name}: {self.stop.signal.name}: ends {place}; the same job goes on from there")
         raise TrainingInterrupted(128 + self.stop.signal)
 
     def diverged(self, error: TrainingDiverged, train: GraphData, chunks: Sequence[Tensor], val: GraphData):
@@ -170,7 +172,7 @@ class Supervisor:
         else:
             at_most = "at most " if self.state.stopping.patience is not None else ""
             rest = f"{at_most}{duration(remaining)} left"
-        say(f"{self.name}: {text}  {speed:.3g} pairs/s  {duration(self.state.seconds)}, {rest}")
+        logger.info(f"{self.name}: {text}  {speed:.3g} pairs/s  {duration(self.state.seconds)}, {rest}")
 
 
 def duration(seconds: float) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 
 from fcl.runs.files import write_csv, write_json
-from fcl.runs.log import say
 from fcl.study.stages.evaluation import METRIC_COLUMNS, model_labels
 from fcl.study.stages.job import graph_data, loaded_model, record
+
+logger = logging.getLogger(__name__)
 
 
 def calibrate_cutoffs(
@@ -60,4 +62,4 @@ def calibrate_cutoffs(
     record(manifest, "calibrate_cutoffs", study, ("loss", "calibration"), inputs, started, seed=seed, extra=facts)
     gain = 1 - rows[1]["pairs_per_atom"] / rows[0]["pairs_per_atom"]
     penalty = rows[1]["force_rmse_ev_per_angstrom"] / rows[0]["force_rmse_ev_per_angstrom"] - 1
-    say(f"{cutoffs}: {subset}, lambda {lam:g}: {gain:.1%} fewer pairs for {penalty:+.2%} force RMSE (test)")
+    logger.info(f"{cutoffs}: {subset}, lambda {lam:g}: {gain:.1%} fewer pairs for {penalty:+.2%} force RMSE (test)")

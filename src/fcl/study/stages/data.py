@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 
-from fcl.runs.log import say
 from fcl.study.stages.job import record
+
+logger = logging.getLogger(__name__)
 
 
 def build_store(
@@ -40,4 +42,4 @@ def build_store(
     facts = {**summary, "r_max_angstrom": study.cutoffs.r_max, "frames": frames, "num_elements": num_elements}
     inputs = {"source": source, **({"references": references} if references else {})}
     record(manifest, "build_store", study, ("data",), inputs, started, extra=facts)
-    say(f"{store}: {summary['structures']} structures, {summary['atoms']} atoms, {summary['pairs']} pairs")
+    logger.info(f"{store}: {summary['structures']} structures, {summary['atoms']} atoms, {summary['pairs']} pairs")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from fcl.runs.files import write_csv, write_json
-from fcl.runs.log import say
+
+logger = logging.getLogger(__name__)
 
 #: Uniform cutoffs (A) at which the paper states average neighbours (Table 3) or pairs per atom (section 3).
 CUTOFFS = (3.7, 4.0, 5.0, 6.0, 7.0)
@@ -129,4 +131,4 @@ def describe_data(
     write_csv(neighbors, neighbor_table, NEIGHBOR_COLUMNS)
     write_csv(elements, element_table, ELEMENT_COLUMNS)
     write_json(example, shown, indent=None)
-    say(f"{neighbors.parent}: {', '.join(stores)} described; example: {shown['name']}")
+    logger.info(f"{neighbors.parent}: {', '.join(stores)} described; example: {shown['name']}")

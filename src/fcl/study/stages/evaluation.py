@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 
 from fcl.runs.files import write_csv
-from fcl.runs.log import say
 from fcl.study.stages.job import compute, graph_data, loaded_model, record
+
+logger = logging.getLogger(__name__)
 
 METRIC_COLUMNS = (
     "model_kind", "training_cutoff_angstrom", "seed", "cutoff_angstrom", "subset", "structures", "atoms",
@@ -59,7 +61,7 @@ def evaluate_uniform(study, store: Path, model: Path, cutoffs: list[float], outp
         seed=potential.card.get("seed"),
         extra={"cutoffs_angstrom": list(cutoffs)},
     )
-    say(f"{output}: {len(cutoffs)} cutoffs on {len(data)} structures, {time.time() - started:.0f} s")
+    logger.info(f"{output}: {len(cutoffs)} cutoffs on {len(data)} structures, {time.time() - started:.0f} s")
 
 
 def diatomic_curves(study, model: Path, output: Path, manifest: Path) -> None:
@@ -86,4 +88,4 @@ def diatomic_curves(study, model: Path, output: Path, manifest: Path) -> None:
     write_csv(output, rows, DIATOMIC_COLUMNS)
     seed = potential.card.get("seed")
     record(manifest, "diatomic_curves", study, ("diatomics",), {"model": model}, started, seed=seed)
-    say(f"{output}: {len(settings.pairs)} pairs at {len(settings.cutoffs)} cutoffs")
+    logger.info(f"{output}: {len(settings.pairs)} pairs at {len(settings.cutoffs)} cutoffs")

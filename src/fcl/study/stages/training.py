@@ -6,12 +6,14 @@ Every stage computes by the library, writes its results whole or not at all, and
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 
 from fcl.runs.files import write_csv
-from fcl.runs.log import say
 from fcl.study.stages.job import compute, graph_data, record
+
+logger = logging.getLogger(__name__)
 
 
 def _checkpoints(study, stage: str, sections: tuple[str, ...], inputs: dict, device, model: Path, folder: Path | None):
@@ -92,7 +94,7 @@ def _finish_training(
     )
     if checkpoints is not None:
         checkpoints.finish(model_path)
-    say(f"{model_path}: best epoch {best} of {len(history)}, {time.time() - started:.0f} s")
+    logger.info(f"{model_path}: best epoch {best} of {len(history)}, {time.time() - started:.0f} s")
 
 
 def pretrain(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from fcl.calibration.tolerance import errors_at, labelled_by, symbols_of
 from fcl.data.batch import GraphData
 from fcl.evaluation.errors import force_rmse
 from fcl.runs.files import write_csv, write_json
-from fcl.runs.log import say
 from fcl.study.stages.job import compute, record
+
+logger = logging.getLogger(__name__)
 
 COLUMNS = (
     "lambda", "configuration", "seed", "cutoff_angstrom", "subset", "structures", "atoms",
@@ -64,4 +66,4 @@ def calibrate_unlabelled(
     write_json(cutoffs, {"cutoffs": table, "provenance": provenance})
     inputs, facts = {"train": train, "test": test, "model": model}, {"subset": subset, "lambda": lam}
     record(manifest, "calibrate_unlabelled", study, ("loss", "calibration"), inputs, started, seed=seed, extra=facts)
-    say(f"{cutoffs}: {subset}, lambda {lam:g}, without labels, {time.time() - started:.0f} s")
+    logger.info(f"{cutoffs}: {subset}, lambda {lam:g}, without labels, {time.time() - started:.0f} s")

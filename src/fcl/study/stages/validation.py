@@ -6,6 +6,7 @@ and dynamics go on from the relaxed structures.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from fcl.runs.files import write_json
-from fcl.runs.log import say
 from fcl.simulation.observables.nve import energy_conservation
 from fcl.simulation.observables.rdf import sampled_rdf
 from fcl.simulation.observables.statics import at_minimum, rmsd
+
+logger = logging.getLogger(__name__)
 
 #: The two configurations of one model; results are listed under these names.
 CONFIGURATIONS = ("uniform", "calibrated")
@@ -110,7 +112,7 @@ def compare_relaxed(
             atoms.calc = potentials[name]
             results[name] = quantity(atoms, study.validation, seed=number)
         records.append({**labels(number, atoms), **results})
-        say(f"{subset} {number}: {records[-1]['formula']} done, {time.time() - started:.0f} s")
+        logger.info(f"{subset} {number}: {records[-1]['formula']} done, {time.time() - started:.0f} s")
     write_json(output, {"subset": subset, "structures": records})
     inputs = {"structures": structures, "model": model, "cutoffs": cutoffs}
     seed = study.validation.seed  # of the model; those of the dynamics are the numbers of the structures
@@ -138,7 +140,7 @@ def validate_statics(
             results[name] = at_minimum(atoms, settings)
         relaxed += minima.items()
         records.append({**labels(number, start), "rmsd_angstrom": rmsd(*minima.values()), **results})
-        say(f"{subset} {number}: {records[-1]['formula']}, minima {records[-1]['rmsd_angstrom']:.3f} A apart")
+        logger.info(f"{subset} {number}: {records[-1]['formula']}, minima {records[-1]['rmsd_angstrom']:.3f} A apart")
     write_structures(structures, relaxed)
     write_json(output, {"subset": subset, "structures": records})
     inputs = {"store": store, "model": model, "cutoffs": cutoffs}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +13,10 @@ from fcl.cutoffs.file import read_cutoffs
 from fcl.data.batch import GraphData
 from fcl.evaluation.timing import Case, measure
 from fcl.runs.files import write_csv
-from fcl.runs.log import say
 from fcl.runs.manifest import device_name, processor_name
 from fcl.study.stages.job import compute, record
+
+logger = logging.getLogger(__name__)
 
 COLUMNS = (
     "subset", "configuration", "cutoff_angstrom", "lambda", "seed", "structures", "atoms", "pairs_per_atom",
@@ -46,4 +48,4 @@ def measure_wall_clock(study, test: Path, model: Path, cutoffs: Sequence[Path], 
     record(
         manifest, "measure_wall_clock", study, ("calibration", "wall_clock"), inputs, started, seed=seed, extra=extra
     )
-    say(f"{output}: {len(cases)} sets of cutoffs, {time.time() - started:.0f} s")
+    logger.info(f"{output}: {len(cases)} sets of cutoffs, {time.time() - started:.0f} s")
