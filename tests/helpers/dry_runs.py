@@ -142,7 +142,6 @@ def write_claims(*, csv, markdown, html, dataset, title, whole, **files):
     for path in (csv, markdown, html):
         write_text(path, f"{dataset} {title} {whole} {sorted(files)}\\n")
 """,
-    "closing": "print('the end')",
     "report": """
 from fcl.runs.files import write_text
 
@@ -184,6 +183,7 @@ def put_stubs(folder):
         for code in stubs:
             if re.search(rf"^(?:def )?(?:\w+ = )*{function}\b", code, flags=re.MULTILINE):
                 (folder / "src" / f"{module.replace('.', '/')}.py").write_text(code)
+    (folder / "src/fcl/study/pages/closing.py").write_text("print('the end')\n")  # called by a rule without a script
     shutil.rmtree(folder / "resources/embedded", ignore_errors=True)
     (folder / "resources/embedded").mkdir()
     (folder / "resources/embedded/manifest.yaml").write_text(STUB_MANIFEST)

@@ -9,31 +9,31 @@ from fcl.study.pages.closing import closing_text
 from fcl.study.records.comparison import main
 from project import ROOT
 
-RECORD = ROOT / "record/embedded"
+RECORD = ROOT / "record/mini"
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """A run with the numbers of the record of `embedded`."""
+    """A run with the numbers of the record of `mini`."""
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(RECORD, "results/embedded", ignore=shutil.ignore_patterns("*.png", "*.md"))
-    return Path("results/embedded")
+    shutil.copytree(RECORD, "results/mini", ignore=shutil.ignore_patterns("*.png", "*.md"))
+    return Path("results/mini")
 
 
 def test_main_numbers_stand_beside_the_record(run):
     lines = closing_text(run, RECORD).splitlines()
     assert len(lines) <= 12
-    assert lines[0].startswith("embedded: results of ") and "minutes of computing" in lines[0]
+    assert lines[0].startswith("mini: results of ") and "minutes of computing" in lines[0]
     assert lines[1].split() == ["this", "run", "record"]
-    assert lines[2].split()[-2:] == ["609", "609"] and "force RMSE of FCL at 4.0 A" in lines[2]
-    assert any("pairs saved" in line and line.split()[-2:] == ["54%", "54%"] for line in lines)
+    assert lines[2].split()[-2:] == ["852", "852"] and "force RMSE of FCL at 4.0 A" in lines[2]
+    assert any("pairs saved" in line and line.split()[-2:] == ["25%", "25%"] for line in lines)
     assert any("numbers: all equal bit for bit" in line for line in lines)
-    assert lines[-1] == "figures: results/embedded/figures   report: results/embedded/report.md"
+    assert lines[-1] == "figures: results/mini/figures   report: results/mini/report.md"
 
 
 def test_without_a_record_there_is_nothing_to_compare_with(run):
-    text = closing_text(run, Path("record/embedded"))
-    assert "record/embedded: no record of this study to compare with" in text
+    text = closing_text(run, Path("record/mini"))
+    assert "record/mini: no record of this study to compare with" in text
     assert text.splitlines()[1].split() == ["this", "run"]
 
 

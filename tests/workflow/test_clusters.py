@@ -28,6 +28,8 @@ def slurm_plan(tree):
 
 def rule_of(message):
     """The rule that a line of a plan belongs to, by its message."""
+    if message.startswith("The main numbers of "):
+        return "summary"  # the one rule without a script
     for name, directives in RULES.items():
         words = re.split(r"{[^}]*}", directives["message"].strip().strip('"'))
         if re.fullmatch(".*".join(map(re.escape, words)), message):
@@ -241,7 +243,7 @@ def run_with_failures(folder, **options):
     done = snakemake(folder, "--retries", "1", "--config", "study=smoke", **options)
     assert done.returncode == 0, done.stdout
     ways = [path.read_text() for path in (folder / "failed").iterdir()]
-    jobs = sum(SMALL.values()) - SMALL["all"]
+    jobs = sum(SMALL.values()) - SMALL["all"] - SMALL["summary"]  # the last has no script to break
     assert len(ways) == jobs
     assert len(set(ways)) == 4
     assert done.stdout.count("Trying to restart job") == jobs

@@ -1,4 +1,5 @@
-# What the rules share: the study of a job, its settings, and what it asks of a scheduler. Rules are in the other files.
+# What the rules share: the study of a job, its settings, and what it asks of a scheduler. Rules are in the other
+# files, and what only one of them needs in helpers/ (Snakemake's linter wants functions and rules apart).
 # `results(...)` are files that a run writes; `numbers(...)` are those that figures, tables, claims and the report are made
 # of, which are read from record/ instead with --config from_record=true.
 import functools

@@ -1,0 +1,38 @@
+# Helpers of ../comparisons.smk: the studies that are based on another one.
+from fcl.config.load import derived
+from fcl.config.sharing import changes
+
+REPEATED = derived(CONFIG.studies, STUDY.name, "repeat")
+
+
+def made_for(wildcards, purpose):
+    """The studies that are based on that of a job for ``purpose``."""
+    names = derived(CONFIG.studies, wildcards.study, purpose)
+    if not names:
+        raise WorkflowError(f"no study of config.yaml has base: {wildcards.study} and purpose: {purpose}")
+    return [resolve(name) for name in names]
+
+
+def compared(wildcards):
+    """What the ablation table reads of the FCL models of a study and of its ablations."""
+    studies = [study_of(wildcards), *made_for(wildcards, "ablation")]
+    return [
+        file
+        for study in studies
+        for folder in ("metrics", "diatomics")
+        for file in numbers(study, f"{folder}/{{model}}.csv", model=fcl_models(study))
+    ]
+
+
+def learning_cutoff(wildcards):
+    """The cutoff of the static models of the learning curve."""
+    return made_for(wildcards, "learning_curve")[0].static.cutoffs[0]
+
+
+def learning_models(wildcards):
+    """(study, static model) of each model of the learning curve."""
+    return [
+        (study, f"static_r{cutoff_label(learning_cutoff(wildcards))}_seed{seed}")
+        for study in [*made_for(wildcards, "learning_curve"), study_of(wildcards)]
+        for seed in study.static.seeds
+    ]

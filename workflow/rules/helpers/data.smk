@@ -1,0 +1,64 @@
+# Helpers of ../data.smk: the data of a study.
+def store_settings(wildcards):
+    """What a graph store depends on: the data, and the range of its pairs, but neither where files were got from nor
+    how cutoffs are sampled."""
+    reach = {"r_min": study_of(wildcards).cutoffs.r_max, "sampling": "atoms"}
+    return settings(wildcards, data={"local_dir": None}, cutoffs=reach)
+
+
+def study_of_dataset(wildcards):
+    """A study whose manifest describes the data set of a download; the chosen study is asked first."""
+    for study in (STUDY, *map(resolve, CONFIG.studies)):
+        if (
+            Path(study.data.manifest).is_file()
+            and read_data_manifest(study.data.manifest).name == wildcards.dataset
+        ):
+            return study
+    raise WorkflowError(f"no study of config.yaml has a manifest of the data set {wildcards.dataset!r}")
+
+
+def split_entry(wildcards):
+    entry = data_manifest(wildcards).splits.get(wildcards.split)
+    if entry is None:
+        raise WorkflowError(f"{study_of(wildcards).data.manifest}: splits.{wildcards.split} is missing")
+    return entry
+
+
+def source_file(wildcards):
+    """The frames of a split: downloaded where the manifest gives an address, beside the manifest otherwise."""
+    entry = split_entry(wildcards)
+    if entry.url is None:
+        return str(Path(study_of(wildcards).data.manifest).parent / entry.file)
+    return f"data/{data_manifest(wildcards).name}/{wildcards.split}/{entry.file}"
+
+
+def frame_settings(wildcards):
+    """What the data manifest says of the frames of a job's split."""
+    split_entry(wildcards)  # an error of its own where the manifest lacks the split
+    return data_manifest(wildcards).frame_settings(wildcards.split)
+
+
+def fitted_references(wildcards):
+    """The store whose fitted reference energies hold for the other splits too: that of the training split."""
+    if wildcards.split == "train" or not data_manifest(wildcards).fits_references():
+        return []
+    return store_file(wildcards.study, "train")
+
+
+def described_store(study, split):
+    """A file that says what a graph store holds: its run manifest, or the run manifests of the record."""
+    folder = f"{NUMBERS}/{owner_of_store(CONFIG, study)}"
+    return f"{folder}/manifest.json" if CONFIG.from_record else f"{folder}/stores/{split}.manifest.json"
+
+
+def check_subsets(study):
+    """Subsets that the data do not have are an error before anything runs, where that is known."""
+    for section in ("calibration", "validation"):
+        for split in (study.calibration.split, "test"):
+            subsets = getattr(study, section).subsets
+            fault = read_data_manifest(study.data.manifest).fault_of_subsets(split, subsets)
+            if fault:
+                raise WorkflowError(f"studies.{study.name}.{section}.subsets: {fault}")
+
+
+check_subsets(STUDY)

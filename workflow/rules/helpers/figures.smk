@@ -1,0 +1,31 @@
+# Helpers of ../figures.smk: the numbers of figures.
+from fcl.study.paper import nearest_lambda, shown_subset, smallest_lambdas
+
+
+def uniform_metrics(wildcards):
+    """Errors of the FCL models and of the static ones at uniform cutoffs."""
+    study = study_of(wildcards)
+    return metrics_files(study, [*fcl_models(study), *static_models(study)])
+
+
+def diatomic_tables(wildcards):
+    study = study_of(wildcards)
+    return numbers(study, "diatomics/{model}.csv", model=fcl_models(study))
+
+
+def calibrations_at_one_lambda(wildcards, *subsets):
+    """Optimised cutoffs of the subsets (of all if none is named) at the lambda nearest to the paper's 1e-4."""
+    study = study_of(wildcards)
+    lam = nearest_lambda(study.calibration.lambdas)
+    return calibrated(study, ".json", subsets=subsets or None, lambdas=[lam])
+
+
+def calibrations_of_one_subset(wildcards):
+    """Optimised cutoffs of molecular crystals, or else of the first subset, at the four smallest lambdas."""
+    calibration = study_of(wildcards).calibration
+    return calibrated(
+        study_of(wildcards),
+        ".json",
+        subsets=[shown_subset(calibration.subsets)],
+        lambdas=smallest_lambdas(calibration.lambdas),
+    )
