@@ -35,7 +35,18 @@ from pathlib import Path
 from typing import Any
 
 from fcl.study.records.manifests import RECORD_MANIFEST, read_manifests
-from fcl.study.records.rows import CURVES, MEASURED, VERDICTS, Cell, Rows, flatten, read_rows, reduced, shown
+from fcl.study.records.rows import (
+    CURVES,
+    MEASURED,
+    MEASURED_ROW,
+    VERDICTS,
+    Cell,
+    Rows,
+    flatten,
+    read_rows,
+    reduced,
+    shown,
+)
 from fcl.study.records.scatter import Scatter
 
 #: Packages whose version cannot change a number; fcl itself is what is compared.
@@ -175,7 +186,7 @@ def _compare_file(result: Comparison, name: str, run: Rows, record: Rows, scatte
     missing = defaultdict(list)
     for where, partner in partners.items():
         for column in [*record[where], *(run[partner].keys() - record[where].keys())]:
-            if MEASURED.search(column):
+            if MEASURED.search(column) or MEASURED_ROW.search(where):
                 result.measured += isinstance(record[where].get(column), float)
             elif column not in record[where] or column not in run[partner]:
                 missing[column, column in record[where]].append(where)

@@ -17,6 +17,8 @@ from typing import Any
 
 #: Columns and keys of what was measured on the machine, or describes it.
 MEASURED = re.compile(r"(?:^|_)(?:(?:micro)?seconds|memory|time_ratio|threads|device)(?:_|$)")
+#: Rows of measured times, by their unit: a table of observables has some beside its results.
+MEASURED_ROW = re.compile(r"\bunit=µs/atom\b")
 #: Columns that identify a row and are no results, beside those of text; these two do so alone.
 KEYS = frozenset(
     "seed seeds lambda cutoff_angstrom training_cutoff_angstrom distance_angstrom structure structures atoms atom_i "
