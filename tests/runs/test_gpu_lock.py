@@ -21,6 +21,8 @@ GPU 1: NVIDIA A100 (UUID: GPU-0f3b1e55-0000-0000-0000-000000000001)
   MIG 1g.5gb      Device  1: (UUID: MIG-bbbb)
 """
 CLAIM = """
+from fcl.runs.log import log_to_standard_error
+log_to_standard_error()
 import os, sys, time
 from pathlib import Path
 from fcl.runs import gpu_lock as devices
