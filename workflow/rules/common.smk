@@ -1,4 +1,4 @@
-# Shared by all rules - study, settings and resources of a job. Helpers needed in one file only are in helpers/
+# Study, settings and resources of a job, shared by all rules. Helpers needed in one file only are in helpers/
 # (Snakemake's linter requires functions and rules in separate files).
 # `results(...)` are files written by a run; `numbers(...)` are the inputs of figures, tables, claims and the report,
 # which are read from record/ with --config from_record=true.
