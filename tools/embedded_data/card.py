@@ -1,4 +1,4 @@
-"""The data card of the embedded data set: every number in it comes from the packaged frames or the settings."""
+"""Data card of the embedded data set: all numbers come from the packaged frames or the settings."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _failure_text(failures: Sequence[Mapping]) -> str:
 
 
 def _deviation_text(records: Sequence[Mapping]) -> str:
-    """Says which records were computed at another level than the settings' (they carry a key ``level``)."""
+    """Text on structures computed at a level other than that of the settings (with a key ``level``)."""
     levels = Counter(r["level"] for r in records if "level" in r)
     return "".join(
         f"\n{count} of the structures, the first of each subset, were computed with {level},\n"
@@ -116,7 +116,7 @@ def data_card(
     settings: Mapping,
     manifest: Mapping,
 ) -> str:
-    """Markdown text of the data card. All arguments are those of one packaging."""
+    """Markdown text of the data card. All arguments refer to one packaging."""
     level, limits = settings["cp2k"], settings["limits"]
     seconds = sum(r["seconds"] for r in records)
     state = "" if manifest["complete"] else "\n**Partial: the generation had not finished when this was packaged.**\n"

@@ -16,18 +16,18 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-# CODATA 2018, as in ase.units(2018); written out so that a stored energy never moves with an ASE default.
+# CODATA 2018, as in ase.units(2018); hard-coded so that stored energies do not depend on ASE defaults.
 HARTREE_EV = 27.211386245988
 BOHR_ANGSTROM = 0.529177210903
 
 
 class CP2KError(RuntimeError):
-    """A CP2K run that gave no usable energy and forces (not converged, timed out, crashed)."""
+    """A CP2K run without usable energy and forces (not converged, timed out, crashed)."""
 
 
 @dataclass(frozen=True)
 class CP2KResult:
-    """Energy in eV (Mermin free energy where electrons are smeared), forces (n, 3) in eV/A, wall seconds."""
+    """Energy in eV (Mermin free energy with smearing), forces (n, 3) in eV/A, wall seconds."""
 
     energy: float
     forces: np.ndarray
@@ -43,7 +43,7 @@ def executable() -> str | None:
 def kpoint_grid(atoms: Atoms, settings: Mapping) -> tuple[int, int, int]:
     """Smallest odd grid with k x length >= ``kpoint_length`` (A) along periodic directions; 1 elsewhere.
 
-    The length is the spacing of lattice planes, 1 / |reciprocal vector|, which is what a k-point density refers to.
+    The length is the spacing of lattice planes, 1 / |reciprocal vector|, as in the definition of k-point densities.
     """
     if not atoms.pbc.any():
         return (1, 1, 1)
@@ -57,20 +57,20 @@ def kpoint_grid(atoms: Atoms, settings: Mapping) -> tuple[int, int, int]:
 
 def fragment_box(atoms: Atoms, settings: Mapping) -> np.ndarray:
     """Edges (3,) in A of the orthorhombic box of a non-periodic structure: twice its extent plus a margin for the
-    tails of the density, which is what the Martyna-Tuckerman Poisson solver needs."""
+    tails of the density, as required by the Martyna-Tuckerman Poisson solver."""
     extent = np.ptp(atoms.positions, axis=0)
     edges = np.maximum(settings["fragment_box_minimum"], 2.0 * extent + settings["fragment_box_margin"])
     return np.ceil(edges * 2.0) / 2.0
 
 
 def _cell_block(atoms: Atoms, settings: Mapping) -> tuple[str, str, np.ndarray]:
-    """CELL text, POISSON text and positions (n, 3) as CP2K shall see them."""
+    """CELL text, POISSON text and positions (n, 3) for the CP2K input."""
     if atoms.pbc.any():
         vectors = "\n".join(
             f"      {name} " + " ".join(f"{x:.10f}" for x in vector)
             for name, vector in zip("ABC", atoms.cell.array, strict=True)
         )
-        # A layer is a 3D cell with vacuum: the periodic solver is right for it, and the dipole is kept small.
+        # A layer is a 3D cell with vacuum: the periodic solver is appropriate, and the dipole is small.
         return f"{vectors}\n      PERIODIC XYZ", "PERIODIC XYZ", atoms.positions
     edges = fragment_box(atoms, settings)
     centre = 0.5 * (atoms.positions.max(axis=0) + atoms.positions.min(axis=0))
@@ -81,9 +81,9 @@ def _cell_block(atoms: Atoms, settings: Mapping) -> tuple[str, str, np.ndarray]:
 def input_text(atoms: Atoms, settings: Mapping, *, multiplicity: int | None = None) -> str:
     """CP2K input for one energy and force calculation.
 
-    ``multiplicity`` asks for unrestricted Kohn-Sham with integer occupations (isolated atoms);
+    ``multiplicity`` selects unrestricted Kohn-Sham with integer occupations (isolated atoms);
     without it, closed-shell Kohn-Sham with Fermi-Dirac smearing.
-    Raises KeyError naming the element that the settings lack.
+    Raises KeyError naming an element missing in the settings.
     """
     missing = sorted(set(atoms.get_chemical_symbols()) - set(settings["valence"]))
     if missing:
@@ -110,7 +110,7 @@ def input_text(atoms: Atoms, settings: Mapping, *, multiplicity: int | None = No
     else:
         spin = f"    UKS\n    MULTIPLICITY {multiplicity}\n"
         solver = (
-            # The shift keeps the electrons of an open p shell in the orbitals that they occupy.
+            # The level shift keeps the electrons of an open p shell in the occupied orbitals.
             "      LEVEL_SHIFT 0.3\n"
             "      &DIAGONALIZATION\n        ALGORITHM STANDARD\n      &END DIAGONALIZATION\n"
             "      &MIXING\n        METHOD BROYDEN_MIXING\n        ALPHA 0.2\n        NBROYDEN 8\n      &END MIXING\n"
@@ -184,7 +184,7 @@ _CONVERGED = re.compile(r"SCF run converged in\s+(\d+) steps")
 
 
 def parse_output(text: str, atom_count: int) -> CP2KResult:
-    """Energy and forces of CP2K's main output; raises CP2KError if it is not converged or not complete."""
+    """Energy and forces from the CP2K main output; raises CP2KError if not converged or incomplete."""
     converged = _CONVERGED.findall(text)
     if "SCF run NOT converged" in text and "outer SCF loop converged" not in text:
         raise CP2KError("the self-consistent field did not converge")
@@ -208,9 +208,9 @@ def parse_output(text: str, atom_count: int) -> CP2KResult:
 def compute(
     atoms: Atoms, settings: Mapping, *, multiplicity: int | None = None, keep: Path | None = None
 ) -> CP2KResult:
-    """Run CP2K on one structure with one thread; raises CP2KError with the reason when it gives no result.
+    """Run CP2K on one structure with one thread; raises CP2KError with the reason on failure.
 
-    ``keep`` is a directory that receives the input and the output (debugging).
+    ``keep``: directory for a copy of input and output (debugging).
     """
     program = executable()
     if program is None:

@@ -25,9 +25,9 @@ def _space_group(
 
 
 def _ionic(cation: str, anion: list[tuple[str, float]], a: float, seed: int) -> Callable[[], Atoms]:
-    """Two formula units of a rocksalt-like salt of a linear anion, (symbol, coordinate along its axis) each.
+    """Two formula units of a rocksalt-like salt of a linear anion, given as (symbol, coordinate along its axis).
 
-    The tetragonal cell is a/sqrt(2), a/sqrt(2), a; the anions' axes are drawn from ``seed`` and nearly antiparallel.
+    The tetragonal cell is a/sqrt(2), a/sqrt(2), a; the anion axes are random (``seed``) and nearly antiparallel.
     """
 
     def build() -> Atoms:
@@ -49,7 +49,7 @@ def _ionic(cation: str, anion: list[tuple[str, float]], a: float, seed: int) -> 
 
 
 def _ammonium(anion: list[tuple[str, float]], a: float) -> Callable[[], Atoms]:
-    """Caesium chloride arrangement of NH4+ and an anion on the cell's body diagonal."""
+    """Caesium chloride arrangement of NH4+ and an anion on the body diagonal of the cell."""
 
     def build() -> Atoms:
         salt = Atoms("N", positions=[[0.0, 0.0, 0.0]], cell=[a, a, a], pbc=True)
@@ -72,7 +72,7 @@ def _pseudocubic_c3n4() -> Atoms:
     return Atoms("C3N4", scaled_positions=[*carbon, *nitrogen], cell=[a] * 3, pbc=True)
 
 
-# Lattice parameters in A and degrees: near the experimental ones, not relaxed (the variants are strained anyway).
+# Lattice parameters in A and degrees: close to experiment, not relaxed (the variants are strained anyway).
 CRYSTALS: dict[str, Callable[[], Atoms]] = {
     "CaO-rocksalt": _cubic("CaO", "rocksalt", 4.80),
     "CaS-rocksalt": _cubic("CaS", "rocksalt", 5.69),

@@ -1,4 +1,4 @@
-"""Compute the structures with CP2K, one JSON line per result as it comes; resumes where it stopped."""
+"""Compute the structures with CP2K, one JSON line per result; resumes an interrupted generation."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from fcl.runs.files import write_json
 
 
 def results_file(work: Path, subset: str) -> Path:
-    """JSONL of the accepted structures of a subset (energies in eV with the isolated atoms still in them)."""
+    """JSONL of the accepted structures of a subset (energies in eV, isolated-atom energies not subtracted)."""
     return work / f"{subset}.jsonl"
 
 
 def read_lines(path: Path) -> list[dict]:
-    """Records of a JSONL file; an unfinished last line (a killed run) is dropped. Empty when there is no file."""
+    """Entries of a JSONL file; an incomplete last line (killed run) is dropped. Empty if there is no file."""
     if not path.exists():
         return []
     records = []
@@ -37,14 +37,14 @@ def read_lines(path: Path) -> list[dict]:
 
 
 def _append(path: Path, record: dict) -> None:
-    # A line that a killed run left unfinished must not swallow this one.
+    # An incomplete line left by a killed run must not be merged with this one.
     unfinished = path.exists() and path.stat().st_size and not path.read_bytes().endswith(b"\n")
     with open(path, "a") as file:
         file.write(("\n" if unfinished else "") + json.dumps(record) + "\n")
 
 
 def to_record(task: Task, atoms: Atoms, energy: float, forces: np.ndarray, **extra: object) -> dict:
-    """JSON-able record of one labelled structure: A, eV, eV/A; forces as CP2K gave them."""
+    """JSON-serialisable entry of one labelled structure (A, eV, eV/A) with the unmodified CP2K forces."""
     return {
         "key": task.key,
         "subset": task.subset,
@@ -63,7 +63,7 @@ def to_record(task: Task, atoms: Atoms, energy: float, forces: np.ndarray, **ext
 
 
 def solve(task: Task, settings: Mapping, first_attempt: int = 0) -> tuple[dict | None, list[dict]]:
-    """Compute one structure, drawing it again after a failure; returns (record or None, failures)."""
+    """Compute one structure, redrawing it after a failure; returns (entry or None, failures)."""
     failures: list[dict] = []
     for attempt in range(first_attempt, settings["limits"]["attempts"]):
         started = time.monotonic()
@@ -96,9 +96,9 @@ def solve(task: Task, settings: Mapping, first_attempt: int = 0) -> tuple[dict |
 
 
 def generate(work: Path, count: int, processes: int, settings: Mapping) -> int:
-    """Compute what is missing of ``count`` structures a subset; returns how many were computed now.
+    """Compute the missing ones of ``count`` structures per subset; returns the number computed now.
 
-    Tasks that failed in all their attempts (``limits.attempts``) are not tried again.
+    Tasks that failed in all attempts (``limits.attempts``) are not retried.
     """
     work.mkdir(parents=True, exist_ok=True)
     done = {r["key"] for subset in SUBSETS for r in read_lines(results_file(work, subset))}
@@ -140,7 +140,7 @@ def generate(work: Path, count: int, processes: int, settings: Mapping) -> int:
 
 
 def isolated_atoms(work: Path, settings: Mapping) -> dict[str, float]:
-    """Energies (eV) of the isolated atoms in ``work/atoms.json``, computing those that the file lacks."""
+    """Energies (eV) of the isolated atoms in ``work/atoms.json``, computing those missing in the file."""
     path = work / "atoms.json"
     energies: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
     options = settings["atoms"]

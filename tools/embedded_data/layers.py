@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from ase import Atoms
 
-# Groups that end a bond at a layer's face: symbols and offsets (A) from the atom that is bound; z points outwards.
+# Terminating groups: symbols and offsets (A) from the bonded atom; z points outwards.
 _GROUPS: dict[str, list[tuple[str, tuple[float, float, float]]]] = {
     "H": [("H", (0.0, 0.0, 0.0))],
     "Cl": [("Cl", (0.0, 0.0, 0.0))],
@@ -41,7 +41,7 @@ def _honeycomb(first: str, second: str, a: float, buckling: float, repeat: int =
 
 
 def _sheet(symbol: str, a: float, buckling: float, groups: tuple[str | None, ...], repeat: int = 1) -> Atoms:
-    """Honeycomb whose atom i carries ``groups[i % len]`` on the side to which it is buckled."""
+    """Honeycomb whose atom i carries ``groups[i % len]`` on the side towards which it is buckled."""
     layer = _honeycomb(symbol, symbol, a, buckling, repeat)
     decorated = layer.copy()
     for index in range(len(layer)):
@@ -82,7 +82,7 @@ def _dihalide(metal: str, ligand: str, a: float, height: float, hydrogen: float 
 
 
 def _rocksalt(cation: str, anion: str, a: float, layers: int) -> Atoms:
-    """``layers`` (001) planes of rocksalt, four atoms each."""
+    """``layers`` (001) planes of rocksalt with four atoms each."""
     sites = []
     for k in range(layers):
         pair = (cation, anion) if k % 2 == 0 else (anion, cation)
@@ -100,7 +100,7 @@ def _penta(centre: str, pair: str, a: float, u: float, height: float) -> Atoms:
 
 
 def _puckered(first: str, second: str, a: float, b: float, thickness: float, shift: float) -> Atoms:
-    """Layer like one of black phosphorus; ``shift`` is a fraction of b."""
+    """Layer with the structure of black phosphorus; ``shift`` is a fraction of b."""
     h = 0.5 * thickness
     return _rectangular(
         a,

@@ -11,7 +11,7 @@ from ase.build import molecule
 from ase.collections import s22
 from ase.data import vdw_radii
 
-# Volumes (A^3) that an atom takes in a molecular crystal: the sum over a molecule gives the packing's density.
+# Atomic volumes (A^3) in molecular crystals; the sum over a molecule determines the density of the packing.
 ATOMIC_VOLUME = {"H": 5.1, "C": 13.9, "N": 11.8, "O": 11.4, "Si": 30.0, "P": 29.5, "S": 25.2, "Cl": 25.8}
 
 
@@ -47,7 +47,7 @@ _CUSTOM: dict[str, Callable[[], Atoms]] = {
 
 
 def single(name: str) -> Atoms:
-    """One molecule, by its name in ASE's g2 collection or one of this module's own."""
+    """One molecule, by its name in ASE's g2 collection or in this module."""
     return _CUSTOM[name]() if name in _CUSTOM else molecule(name)
 
 
@@ -90,8 +90,8 @@ def _radii(atoms: Atoms) -> np.ndarray:
 def packing(names: Sequence[str], seed: int, trials: int = 150) -> Atoms:
     """1 to 4 molecules in an orthorhombic cell at the density of molecular crystals.
 
-    The orientations and the ratios of the edges are the best of ``trials`` random draws: those with the largest
-    closest contact. ``arrays["molecule"]`` tells which molecule an atom belongs to.
+    Orientations and edge ratios are the best of ``trials`` random draws, i.e. those with the largest closest contact.
+    ``arrays["molecule"]`` is the index of the molecule of each atom.
     """
     rng = np.random.default_rng(seed)
     parts = [single(name) for name in names]
@@ -119,7 +119,7 @@ def packing(names: Sequence[str], seed: int, trials: int = 150) -> Atoms:
 
 def cluster(names: Sequence[str], seed: int, contact: float = 0.82) -> Atoms:
     """Molecules brought together from random directions until their closest contact is ``contact`` van der Waals sums:
-    a cut-out of a disordered packing, without periodicity."""
+    a fragment of a disordered packing, without periodicity."""
     rng = np.random.default_rng(seed)
     grown = single(names[0])
     grown.positions -= grown.positions.mean(axis=0)
@@ -157,7 +157,7 @@ def dimer(name: str) -> Atoms:
 
 
 def stretchable(name: str, moving: Sequence[int], first: int, second: int) -> Atoms:
-    """A molecule whose bond ``first``-``second`` is to be stretched, moving the atoms in ``moving``."""
+    """A molecule whose bond ``first``-``second`` will be stretched by moving the atoms in ``moving``."""
     atoms = _whole(single(name))
     atoms.info["stretch"] = {"moving": list(moving), "bond": (first, second)}
     return atoms
@@ -183,7 +183,7 @@ _DIMERS = (
 _CLUSTERS = (
     "H2O*3 CH3SH+H2O HCONH2+SH2 CH3OH+NH3 urea+H2O CO2+H2O*2 CH3SH+NH3+H2O HCSNH2+CH3OH SiH4+H2O PH3+HCl+H2O"
 ).split()
-# For the curves of diatomic molecules: bonds H-O, C-C and C-O from short to long.
+# For the diatomic curves: H-O, C-C and C-O bonds from short to long.
 _STRETCHED: dict[str, tuple[str, Sequence[int], int, int]] = {
     "stretch-CO": ("CO", (1,), 0, 1),
     "stretch-H2O": ("H2O", (1,), 0, 1),

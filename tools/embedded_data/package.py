@@ -1,4 +1,4 @@
-"""Write the data set that the project ships: three compressed extxyz files, a manifest and a data card.
+"""Write the packaged data set: three compressed extxyz files, a manifest and a data card.
 
 The output is a pure function of the results and the settings: packaging twice gives identical bytes.
 """
@@ -32,7 +32,7 @@ SIZE_LIMIT = 2_000_000
 
 
 class PackageError(ValueError):
-    """The results cannot be packaged as they are."""
+    """The results cannot be packaged."""
 
 
 def to_frame(record: Mapping, atom_energies: Mapping[str, float]) -> Atoms:
@@ -45,7 +45,7 @@ def to_frame(record: Mapping, atom_energies: Mapping[str, float]) -> Atoms:
     if missing:
         raise PackageError(f"{record['key']}: no isolated-atom energy of {', '.join(missing)}")
     forces = np.array(record["forces"])
-    # The real-space grid breaks translation invariance slightly; no potential could fit the net force it leaves.
+    # The real-space grid slightly breaks translational invariance; no potential can fit the resulting net force.
     forces = np.round(forces - forces.mean(axis=0), 6) + 0.0
     energy = record["energy"] - sum(atom_energies[s] for s in symbols)
     atoms = Atoms(symbols, positions=record["positions"], cell=record["cell"], pbc=record["pbc"])
@@ -56,10 +56,10 @@ def to_frame(record: Mapping, atom_energies: Mapping[str, float]) -> Atoms:
 
 
 def collect(work: Path, count: int, settings: Mapping, allow_partial: bool) -> list[dict]:
-    """Records of the first ``count`` tasks of every subset, in the order of the tasks.
+    """Records of the first ``count`` tasks of every subset, in task order.
 
-    Raises PackageError naming what is missing, unless ``allow_partial``; always when a record belongs to another
-    parent or split than the settings say.
+    Raises PackageError naming missing structures, unless ``allow_partial``, and always if a result belongs to another
+    parent or split than in the settings.
     """
     records = {r["key"]: r for subset in SUBSETS for r in read_lines(results_file(work, subset))}
     chosen, missing = [], []
@@ -97,7 +97,7 @@ def _write(path: Path, content: bytes) -> None:
 def package(work: Path, output: Path, count: int, settings: Mapping, *, allow_partial: bool = False) -> dict:
     """Write ``{train,val,test}.xyz.gz``, ``results.json.gz``, ``atoms.json``, ``manifest.yaml`` and ``README.md``.
 
-    Returns the manifest. Raises PackageError for missing structures or elements, or files above the limit of size.
+    Returns the manifest. Raises PackageError for missing structures or elements, or files above the size limit.
     """
     records = collect(work, count, settings, allow_partial)
     energies_path = work / "atoms.json"

@@ -1,4 +1,4 @@
-"""The raw results behind the packaged frames, shipped with them so that a fresh clone can go on with the generation."""
+"""Raw results of the packaged frames, shipped so that a fresh clone can continue the generation."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def pack_results(records: Sequence[Mapping], failures: Sequence[Mapping], atoms:
 
 
 def restore_results(shipped: Path, work: Path) -> int:
-    """Write the shipped results into an empty or missing ``work`` directory; returns how many structures there are.
+    """Write the shipped results into an empty or missing ``work`` directory; returns the number of structures.
 
-    A directory that holds results already is left as it is (0 is returned): it may be further than the shipped ones.
-    Raises `FileNotFoundError` when nothing was shipped.
+    A directory that already contains results is not changed (returns 0), since it may be ahead of the shipped ones.
+    Raises `FileNotFoundError` if nothing was shipped.
     """
     names = [results_file(work, subset) for subset in SUBSETS]
     if any(path.exists() for path in names):

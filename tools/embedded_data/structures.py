@@ -1,6 +1,6 @@
 """Deterministic structures: parents, their splits, and strained and rattled variants.
 
-A structure is a pure function of (settings, subset, index): asking for more structures never changes earlier ones.
+A structure is a pure function of (settings, subset, index): increasing the count never changes earlier structures.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PARENTS: dict[str, dict[str, Callable[[], Atoms]]] = {
 
 @dataclass(frozen=True)
 class Task:
-    """One structure to compute: its place in the order, its parent and that parent's split."""
+    """One structure to compute: its index, parent, and the split of the parent."""
 
     subset: str
     index: int
@@ -46,12 +46,12 @@ class Task:
 
 
 def load_settings(path: Path | None = None) -> dict:
-    """The settings of the data set (``settings.yaml`` beside this module unless a path is given)."""
+    """The settings of the data set (``settings.yaml`` next to this module unless a path is given)."""
     return yaml.safe_load((path or Path(__file__).with_name("settings.yaml")).read_text())
 
 
 def split_of(subset: str, parent: str, settings: Mapping) -> str:
-    """Split of a parent, and so of all its variants. Raises KeyError for an unknown parent."""
+    """Split of a parent and all its variants. Raises KeyError for an unknown parent."""
     if parent not in PARENTS[subset]:
         raise KeyError(f"subset {subset} has no parent {parent!r}")
     chosen = settings["subsets"][subset]
@@ -59,7 +59,7 @@ def split_of(subset: str, parent: str, settings: Mapping) -> str:
 
 
 def parent_order(subset: str, settings: Mapping) -> list[str]:
-    """All parents of a subset: shuffled, with the val and test parents spread evenly (partial data have all splits)."""
+    """All parents of a subset: shuffled, with val and test parents spread evenly (partial data have all splits)."""
     held_out = {name: settings["subsets"][subset][name] for name in ("val", "test")}
     for name, parents in held_out.items():
         for parent in parents:
@@ -78,7 +78,7 @@ def parent_order(subset: str, settings: Mapping) -> list[str]:
 
 
 def tasks(count: int, settings: Mapping) -> list[Task]:
-    """``count`` structures of each subset, the subsets interleaved; a prefix of the list for any bigger count."""
+    """``count`` structures of each subset, the subsets interleaved; a prefix of the list for any larger count."""
     orders = {subset: parent_order(subset, settings) for subset in SUBSETS}
     return [
         Task(
@@ -94,7 +94,7 @@ def tasks(count: int, settings: Mapping) -> list[Task]:
 
 
 def _enlarged(atoms: Atoms, shortest: float, most_atoms: int) -> Atoms:
-    """Double the shortest periodic axis while it is shorter than ``shortest`` (A) and the cell stays small."""
+    """Double the shortest periodic axis as long as it is shorter than ``shortest`` (A) and the cell stays small."""
     while 2 * len(atoms) <= most_atoms:
         spacing = 1.0 / np.linalg.norm(np.linalg.inv(atoms.cell.array).T, axis=1)
         spacing[~atoms.pbc] = np.inf
@@ -155,7 +155,7 @@ def _stretch(atoms: Atoms, rng: np.random.Generator, factors: list[float], half:
 
 
 def _principal_axes(atoms: Atoms) -> None:
-    """Turn a fragment into its principal axes, longest first: the smallest orthorhombic box."""
+    """Rotate a fragment to its principal axes, longest first, for the smallest orthorhombic box."""
     centred = atoms.positions - atoms.positions.mean(axis=0)
     _, _, axes = np.linalg.svd(centred, full_matrices=True)
     axes *= np.where(np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1) < 0, -1.0, 1.0)
@@ -165,9 +165,9 @@ def _principal_axes(atoms: Atoms) -> None:
 
 
 def make_structure(task: Task, settings: Mapping, attempt: int = 0) -> Atoms:
-    """The variant that ``task`` names. ``attempt`` > 0 draws it again, rattled less (after a failed calculation).
+    """The variant defined by ``task``. ``attempt`` > 0 redraws it with smaller displacements (after a failure).
 
-    Raises ValueError when no draw keeps all atoms ``limits.min_distance`` apart.
+    Raises ValueError if no draw keeps all atoms ``limits.min_distance`` apart.
     """
     options = settings["subsets"][task.subset]
     limits = settings["limits"]
@@ -196,7 +196,7 @@ def make_structure(task: Task, settings: Mapping, attempt: int = 0) -> Atoms:
             break
     else:
         raise ValueError(f"{task.key} ({task.parent}): atoms closer than {limits['min_distance']} A in 20 draws")
-    # Rounded before the calculation, so that the shipped geometry is exactly the one that was computed.
+    # Rounded before the calculation, so that the shipped geometry is exactly the computed one.
     clean = Atoms(
         atoms.numbers,
         positions=np.round(atoms.positions, 6) + 0.0,

@@ -1,7 +1,7 @@
-"""A real Slurm on this machine for the time of a test: munged, slurmctld and one slurmd with a made-up GPU.
+"""A temporary Slurm installation on this machine for tests: munged, slurmctld and one slurmd with a dummy GPU.
 
-Debian's packages, as root. The configuration has to be in /etc/slurm, as the plugin's job steps drop SLURM_CONF; what
-was there is set aside and put back. Nothing else of the machine is changed, but missing packages stay installed.
+Uses Debian packages, as root. The configuration must be in /etc/slurm, since the plugin's job steps drop SLURM_CONF; an
+existing one is moved aside and restored. Nothing else is changed, but missing packages stay installed.
 """
 
 import os
@@ -22,9 +22,9 @@ SET_ASIDE = Path("/etc/slurm.before-fcl-test")
 MUNGE_SOCKET = Path("/run/munge/munge.socket.2")
 PORTS = (6817, 6818)
 
-# GPUs: a count without a file is refused, so the GPU is /dev/null; a job that gets it sees CUDA_VISIBLE_DEVICES=0. More
-# CPUs and memory than there are (config_overrides), as a job that asks for more than the node has would wait for ever:
-# nothing is enforced, the test is about what jobs ask for.
+# GPU: Slurm rejects a count without a file, so the GPU is /dev/null; jobs with it get CUDA_VISIBLE_DEVICES=0. More CPUs
+# and memory than available are declared (config_overrides), since a job that requests more than the node has would wait
+# forever; nothing is enforced, the test checks what jobs request.
 FILES = {
     "slurm.conf": """\
 ClusterName=fcl-test
@@ -58,11 +58,11 @@ PartitionName=gpu Nodes={host} MaxTime=INFINITE State=UP
 
 
 class Refused(Exception):
-    """This machine is not one to set a test cluster up on."""
+    """This machine is not suitable for a test cluster."""
 
 
 def check_machine():
-    """Raise `Refused`, with a sentence, unless a cluster can be set up here without disturbing one."""
+    """Raise `Refused` with a reason unless a cluster can be set up here without disturbing another one."""
     if os.geteuid() != 0:
         raise Refused("root is needed: Slurm's daemons start jobs as their owners, and its configuration is in /etc")
     if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
@@ -76,7 +76,7 @@ def check_machine():
 
 
 class Cluster:
-    """Context manager: the cluster runs inside. `work` holds state and logs; it is removed unless `keep` is set."""
+    """Context manager: the cluster runs inside. `work` contains state and logs and is removed unless `keep` is set."""
 
     def __init__(self):
         self.work = Path(tempfile.mkdtemp(prefix="fcl-slurm-"))
@@ -105,11 +105,11 @@ class Cluster:
             shutil.rmtree(self.work, ignore_errors=True)
 
     def jobs(self):
-        """What scontrol says of every job since the start, in order: one dictionary each."""
+        """scontrol output for all jobs since the start, in order: one dictionary per job."""
         return parse_jobs(_run("scontrol", "--oneliner", "show", "job").stdout)
 
     def cancel_jobs(self):
-        """Cancel every job and wait for their ends, a minute at most."""
+        """Cancel all jobs and wait for them to end, at most one minute."""
         _run("scancel", "--user=root")
         with suppress(TimeoutError):
             _wait(lambda: not _run("squeue", "--noheader").stdout.strip(), "end of the jobs")
@@ -126,7 +126,7 @@ class Cluster:
             subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)
 
     def _configure(self):
-        if SET_ASIDE.exists():  # a test that was killed could not put it back
+        if SET_ASIDE.exists():  # left by a killed test
             shutil.rmtree(CONFIGURATION, ignore_errors=True)
         else:
             CONFIGURATION.mkdir(exist_ok=True)
@@ -169,7 +169,7 @@ class Cluster:
 
 
 def parse_jobs(text):
-    """`scontrol --oneliner show job` -> one dictionary a job."""
+    """`scontrol --oneliner show job` -> one dictionary per job."""
     return [dict(re.findall(r"(\S+?)=(\S*)", line)) for line in text.splitlines() if line.startswith("JobId=")]
 
 

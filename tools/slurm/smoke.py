@@ -1,8 +1,8 @@
-"""The smoke study through a real Slurm: `make test-slurm` (root, Debian; what it changes is put back).
+"""The smoke study through a real Slurm: `make test-slurm` (root, Debian; changes are reverted).
 
-Runs a copy of the workflow with profiles/slurm as it is. On the way one training is cancelled and another one ends at
-its time limit; both have to resume. Checks what every job asked for and that the figures are there. Exits with 0 if all
-is well, 1 if not, 2 if this machine is none to test on.
+Runs a copy of the workflow with the unmodified profiles/slurm. During the run one training is cancelled and another
+hits its time limit; both must resume. Checks the resources requested by every job and that the figures exist. Exit code
+0: success, 1: failure, 2: the machine is not suitable for the test.
 """
 
 import csv
@@ -24,13 +24,13 @@ GPU_JOBS = {
     "calibrate_unlabelled": 2, "measure_wall_clock": 1,
 }  # fmt: skip
 OTHER_JOBS = {"build_store": 3, "describe_data": 1, "figures": 1}
-#: Trainings that are interrupted, one job of each -> the state in which Slurm has to leave it. The shortest time limit
-#: is a minute, looked at every half a minute: the pre-training is made to last longer than that.
+#: Interrupted trainings, one job each -> the expected final Slurm state. The shortest time limit is one minute,
+#: checked every half a minute; the pre-training is made to last longer than that.
 VICTIMS = {"pretrain": "TIMEOUT", "train_fcl": "CANCELLED"}
 EPOCHS = {"pretrain": 300, "train_fcl": 12}
-#: A line of the log of a training that goes on from a checkpoint.
+#: Log line of a training that resumes from a checkpoint.
 RESUMED = re.compile(r": goes on after .*epoch \d+")
-WAITING = ("None", "Priority", "Resources", "Dependency", "BeginTime")  # why a job may be pending; it will start
+WAITING = ("None", "Priority", "Resources", "Dependency", "BeginTime")  # acceptable reasons for a pending job
 LIMIT_SECONDS = 2400
 COMMAND = (
     "snakemake", "--workflow-profile", "profiles/slurm", "--config", "study=smoke",
@@ -45,7 +45,7 @@ def main():
     except Refused as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an end from outside cleans up too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # clean up on termination too
     started = time.monotonic()
     with Cluster() as cluster:
         print(f"Slurm is up after {time.monotonic() - started:.0f} s", flush=True)
@@ -68,8 +68,8 @@ def main():
 
 
 def run_study(cluster, folder):
-    """Run Snakemake to its end and interrupt the `VICTIMS` meanwhile: faults, and the interrupted jobs' ids by rule."""
-    # Without PYTHONPATH, which jobs are to get from the Snakefile.
+    """Run Snakemake and interrupt the `VICTIMS` meanwhile; returns faults and the ids of interrupted jobs by rule."""
+    # Without PYTHONPATH, which the Snakefile must set for the jobs.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment["XDG_CACHE_HOME"] = str(folder / ".cache")
     study = subprocess.Popen([sys.executable, "-m", *COMMAND], cwd=folder, env=environment)
@@ -88,7 +88,7 @@ def run_study(cluster, folder):
                     interrupt(job, VICTIMS[rule])
     finally:
         if study.poll() is None:
-            study.terminate()  # Snakemake then starts nothing more, but waits for the jobs that it has
+            study.terminate()  # Snakemake then starts no new jobs, but waits for running ones
             cluster.cancel_jobs()
             try:
                 study.wait(timeout=120)
@@ -99,13 +99,13 @@ def run_study(cluster, folder):
 
 
 def has_trained(folder, job):
-    """Whether a job of a training is at work and has finished an epoch."""
+    """Whether a training job is running and has finished an epoch."""
     log = log_of(folder, job)
     return job["JobState"] == "RUNNING" and log.is_file() and re.search(r"epoch \d+/", log.read_text()) is not None
 
 
 def interrupt(job, state):
-    """Let Slurm end a running job so that it is left in ``state``."""
+    """Make Slurm end a running job in ``state``."""
     number = job["JobId"]
     command = {
         "CANCELLED": ["scancel", number],
@@ -116,13 +116,13 @@ def interrupt(job, state):
 
 
 def rule_of(job):
-    """Rule, or group of rules, of a Slurm job: the plugin writes it into the comment."""
+    """Rule or rule group of a Slurm job, from the comment set by the plugin."""
     name = job.get("Comment", "").removeprefix("rule_").removeprefix("group_")
     return next((known for known in (*GPU_JOBS, *OTHER_JOBS) if name.startswith(known)), name)
 
 
 def name_of(job):
-    """Name of the model that a job of the `VICTIMS` trains; the comment ends with study and seed."""
+    """Name of the model trained by a job of the `VICTIMS`; the comment ends with study and seed."""
     return "pretrain" if rule_of(job) == "pretrain" else f"fcl_seed{job['Comment'].rpartition('_')[2]}"
 
 
@@ -132,7 +132,7 @@ def log_of(folder, job):
 
 
 def gpus_of(job):
-    """GPUs that a Slurm job asked for, as Slurm writes it down."""
+    """GPUs requested by a Slurm job, in Slurm notation."""
     return job.get("TresPerJob", "none").removeprefix("gres:")
 
 
@@ -144,7 +144,7 @@ def print_jobs(jobs):
 
 
 def faults_of_requests(jobs):
-    """One GPU and its partition for the jobs that run a model, and neither for the others; no job too many."""
+    """Jobs that run a model request one GPU and its partition, the others neither; job counts are as expected."""
     faults = []
     for rule, expected in {**GPU_JOBS, **OTHER_JOBS}.items():
         done = [job for job in jobs if rule_of(job) == rule and job["JobState"] == "COMPLETED"]
@@ -158,7 +158,7 @@ def faults_of_requests(jobs):
 
 
 def faults_of_waiting(jobs):
-    """Jobs that Slurm will never start, as they ask for something that there is not."""
+    """Jobs that Slurm will never start, since they request unavailable resources."""
     return [
         f"job {job['JobId']} ({job['Comment']}) waits for ever: {job['Reason']}"
         for job in jobs
@@ -167,7 +167,7 @@ def faults_of_waiting(jobs):
 
 
 def faults_of_interruptions(jobs, interrupted, folder):
-    """The interrupted jobs were run again, with more memory, and went on where they had been."""
+    """The interrupted jobs were rerun with more memory and resumed."""
     faults = [f"no job of {rule} was seen running, so none could be ended" for rule in VICTIMS.keys() - interrupted]
     for rule, number in interrupted.items():
         victim = next(job for job in jobs if job["JobId"] == number)
@@ -182,12 +182,12 @@ def faults_of_interruptions(jobs, interrupted, folder):
 
 
 def memory_of(job):
-    """Memory that a job asked for (MB)."""
+    """Memory requested by a job (MB)."""
     return int(job["MinMemoryNode"].rstrip("M"))
 
 
 def faults_of_resumption(folder, job):
-    """A training that was run again says from which epoch it went on, and its history has every epoch once."""
+    """A rerun training logs the epoch from which it resumed, and its history has every epoch once."""
     history, log = folder / f"results/smoke/metrics/history/{name_of(job)}.csv", log_of(folder, job)
     with history.open(newline="") as file:
         epochs = [int(row["epoch"]) for row in csv.DictReader(file)]
@@ -200,14 +200,14 @@ def faults_of_resumption(folder, job):
 
 
 def faults_of_results(folder):
-    """Every figure and table, the claims and the report are there."""
+    """All figures and tables, the claims and the report exist."""
     wanted = [f"figures/fig{number:02d}.{kind}" for number in range(1, 11) for kind in ("png", "pdf")]
     wanted += [f"tables/table{number:02d}.csv" for number in range(1, 5)] + ["claims.csv", "report.md", "training.png"]
     return [f"results/smoke/{name} is missing" for name in wanted if not (folder / "results/smoke" / name).is_file()]
 
 
 def print_figures(folder):
-    """The pictures of the study, with their sizes."""
+    """Print the pictures of the study with their sizes."""
     for path in sorted((folder / "results/smoke").rglob("*.png")):
         print(f"{path.stat().st_size:>9} bytes  {path.relative_to(folder)}")
 

@@ -1,4 +1,4 @@
-# Per-element cutoffs for a subset at one trade-off between error and cost, weights frozen: a job a subset, lambda and seed.
+# Per-element cutoffs with frozen weights: one job per (subset, lambda, seed).
 
 
 include: "helpers/calibrate.smk"

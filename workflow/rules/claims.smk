@@ -1,4 +1,4 @@
-# The paper's claims beside the values of a study, from small result files alone.
+# The paper's claims compared with the values of a study, from small result files only.
 
 
 rule claims_table:

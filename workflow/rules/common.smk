@@ -1,7 +1,7 @@
-# What the rules share: the study of a job, its settings, and what it asks of a scheduler. Rules are in the other
-# files, and what only one of them needs in helpers/ (Snakemake's linter wants functions and rules apart).
-# `results(...)` are files that a run writes; `numbers(...)` are those that figures, tables, claims and the report are made
-# of, which are read from record/ instead with --config from_record=true.
+# Study, settings and resources of a job, shared by all rules. Helpers needed in one file only are in helpers/
+# (Snakemake's linter requires functions and rules in separate files).
+# `results(...)` are files written by a run; `numbers(...)` are the inputs of figures, tables, claims and the report,
+# which are read from record/ with --config from_record=true.
 import functools
 
 from fcl.config.sharing import owner_of_pretrained, owner_of_static, owner_of_store
@@ -11,9 +11,9 @@ from fcl.runs.code_digest import adapter_digest
 from fcl.study.adapter import export_source_path
 from fcl.study.records.record import check_record, numbers_root
 
-export_source_path(workflow.basedir)  # jobs import the library of this checkout, in a conda environment too
+export_source_path(workflow.basedir)  # jobs import the library of this checkout, also in a conda environment
 
-STUDY = CONFIG.resolve(CONFIG.study)  # the study that the targets belong to
+STUDY = CONFIG.resolve(CONFIG.study)  # the study of the targets
 
 NUMBERS = numbers_root(CONFIG.from_record)
 if CONFIG.from_record:
@@ -37,7 +37,7 @@ wildcard_constraints:
 
 @functools.cache
 def source_digest(function):
-    """The code that determines a result: a library function, what it reaches, and the script that calls it."""
+    """Digest of the code that determines a result: a library function, its dependencies, and the script that calls it."""
     return adapter_digest(function, Path(workflow.basedir) / "workflow/scripts")
 
 
@@ -51,8 +51,8 @@ def study_of(wildcards):
 
 
 def settings(wildcards, *sections, **narrowed):
-    """The sections that determine the result of a job; those given by keyword are narrowed to its part of a sweep, so
-    that one more seed, cutoff or lambda runs nothing again."""
+    """The sections that determine the result of a job. Keyword arguments narrow a section to the job's part of a sweep,
+    so that adding a seed, cutoff or lambda reruns nothing."""
     return study_of(wildcards).narrowed(**narrowed).dump(*sections, *narrowed)
 
 
@@ -66,20 +66,20 @@ def threads_of(wildcards):
 
 
 def all_cores(wildcards):
-    """All cores of this machine. On a cluster a job's usual threads: Snakemake is given no number of cores there, and
-    the process that runs the job is given all of the node, which may be more than was asked for."""
+    """All cores of this machine; on a cluster the usual threads of a job, since Snakemake has no core count there and the
+    job process may see more cores of the node than were requested."""
     given = workflow.resource_settings.cores if workflow.is_main_process else None
     return given or threads_of(wildcards)
 
 
 def memory(rule_name):
-    """Memory in MB, more at each further attempt."""
+    """Memory in MB, multiplied by the attempt."""
     base = getattr(CONFIG.resources, rule_name).mem_mb
     return lambda wildcards, attempt: attempt * base
 
 
 def minutes(rule_name):
-    """Wall time in minutes, more at each further attempt."""
+    """Wall time in minutes, multiplied by the attempt."""
     base = getattr(CONFIG.resources, rule_name).runtime
     return lambda wildcards, attempt: attempt * base
 
@@ -93,29 +93,29 @@ def read_data_manifest(path):
 
 
 def data_manifest(wildcards):
-    """The data manifest of a job's study: name, title and splits."""
+    """Data manifest of a job's study: name, title and splits."""
     return read_data_manifest(study_of(wildcards).data.manifest)
 
 
 def whole_data(wildcards):
-    """Whether a study has all of its data set as it was published."""
+    """Whether a study uses its complete data set as published."""
     return study_of(wildcards).data.takes_every_frame and data_manifest(wildcards).as_published
 
 
 @functools.cache
 def store_file(study, split):
-    """The graph store of a split: that of the study's base where it is the same."""
+    """Graph store of a split: that of the base study if it is identical."""
     return f"results/{owner_of_store(CONFIG, study)}/stores/{split}.h5"
 
 
 def stored(split):
-    """Input function of a rule that needs the graph store of ``split``."""
+    """Input function for the graph store of ``split``."""
     return lambda wildcards: store_file(wildcards.study, split)
 
 
 @functools.cache
 def owner_of_model(study, model):
-    """The study that trains (and evaluates) a model of ``study``: its base, where the training is the same."""
+    """The study that trains (and evaluates) a model of ``study``: its base if the training is identical."""
     if model == "pretrain":
         return owner_of_pretrained(CONFIG, study)
     if not model.startswith("static_r"):
@@ -125,7 +125,7 @@ def owner_of_model(study, model):
 
 
 def model_file(suffix, model=None):
-    """Input function of a rule that needs weights or card of ``model``, by default of that of its wildcards."""
+    """Input function for weights or card of ``model``, by default that of the wildcards."""
 
     def path(wildcards):
         name = model or wildcards.model
@@ -135,7 +135,7 @@ def model_file(suffix, model=None):
 
 
 def metrics_files(study, models, folder="metrics"):
-    """Errors of models at uniform cutoffs (or another table of each); a model that is the base's has the base's."""
+    """Errors of models at uniform cutoffs (or another table); for models shared with the base, those of the base."""
     return [f"{NUMBERS}/{owner_of_model(study.name, model)}/{folder}/{model}.csv" for model in models]
 
 
@@ -152,15 +152,15 @@ def static_models(study):
 
 
 def models(study):
-    """Every model that a study trains."""
+    """All models trained for a study."""
     return ["pretrain", *fcl_models(study), *static_models(study)]
 
 
 def results(study, pattern, **values):
-    """Files that a run of a study writes, e.g. ``results(STUDY, "figures/{name}.png", name=[...])``."""
+    """Files written by a run of a study, e.g. ``results(STUDY, "figures/{name}.png", name=[...])``."""
     return expand(f"results/{study.name}/{pattern}", **values)
 
 
 def numbers(study, pattern, **values):
-    """Files of numbers that figures, tables, claims and the report are made of."""
+    """Numeric files used by figures, tables, claims and the report."""
     return expand(f"{NUMBERS}/{study.name}/{pattern}", **values)

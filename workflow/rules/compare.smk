@@ -1,4 +1,4 @@
-# The finished run of a study beside its record, number by number: snakemake --cores all compare
+# Compare the finished run of a study with its record, number by number: snakemake --cores all compare
 
 
 rule compare:

@@ -1,4 +1,4 @@
-# A study beside those that are based on it: the ablation table, the learning curve, a training once more.
+# Comparisons of a study with those based on it: ablation table, learning curve, repeated training.
 
 
 include: "helpers/comparisons.smk"

@@ -1,4 +1,4 @@
-# Beyond the paper: time and memory as measured, and calibration without labels beside that with them.
+# Beyond the paper: measured time and memory, and calibration without labels compared with that with labels.
 
 
 include: "helpers/cost.smk"
@@ -43,7 +43,7 @@ rule calibrate_unlabelled:
         "../scripts/calibrate_unlabelled.py"
 
 
-# All cores of this machine, so that no other job runs beside it and disturbs its times.
+# All cores of this machine, so that no other job runs at the same time and disturbs the timings.
 rule measure_wall_clock:
     input:
         test=stored("test"),

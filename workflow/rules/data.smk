@@ -1,4 +1,4 @@
-# Frames -> graph stores: positions, labels and the neighbour list up to cutoffs.r_max, once a split.
+# Frames -> graph stores: positions, labels and the neighbour list up to cutoffs.r_max, one job per split.
 
 
 include: "helpers/data.smk"
@@ -29,7 +29,7 @@ rule download_mad:
 
 rule build_store:
     input:
-        frames=ancient(source_file),  # known by its checksum, not by the time of a clone or a download
+        frames=ancient(source_file),  # identified by checksum, not by modification time
         references=fitted_references,
     output:
         store="results/{study}/stores/{split}.h5",

@@ -1,4 +1,4 @@
-# Energy and force of pairs of atoms against their distance, at several uniform cutoffs.
+# Energy and force of atom pairs against distance, at several uniform cutoffs.
 
 
 rule diatomic_curves:

@@ -1,4 +1,4 @@
-# Errors and pairs per atom on the test split: FCL over a sweep of uniform cutoffs, static models at their own.
+# Errors and pairs per atom on the test split: FCL at a sweep of uniform cutoffs, static models at their own.
 
 
 include: "helpers/evaluate.smk"

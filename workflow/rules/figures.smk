@@ -1,4 +1,4 @@
-# Figures from small numbers (CSV, JSON): what a figure draws is also written beside it, and a run manifest.
+# Figures from small CSV and JSON files; the numbers drawn and a run manifest are written next to each figure.
 
 
 include: "helpers/figures.smk"
@@ -261,5 +261,5 @@ rule figures:
             number=range(1, 11),
             suffix=["png", "pdf", "manifest.json"],
         ),
-        results(STUDY, "figures/fig{number:02d}.csv", number=[1, *range(3, 11)]),  # 2 is a schematic: no numbers
+        results(STUDY, "figures/fig{number:02d}.csv", number=[1, *range(3, 11)]),  # Fig. 2 is a schematic without numbers
         results(STUDY, "training.{suffix}", suffix=["png", "pdf", "manifest.json"]),

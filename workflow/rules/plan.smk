@@ -1,4 +1,4 @@
-# What each study would take on this machine, printed: snakemake --cores 1 plan
+# Estimate the cost of each study on this machine: snakemake --cores 1 plan
 import json
 
 

@@ -1,6 +1,6 @@
-# The study on one page, for reading on a forge. `snakemake --report results/<study>/report.html` makes the other report.
+# The study on one Markdown page. Snakemake's own report: `snakemake --report results/<study>/report.html`.
 
-# figures/fig01 ... figures/fig10 and those beyond the paper, training
+# figures/fig01 ... figures/fig10, those beyond the paper, and training
 SHOWN = sorted({*rules.figures.input, *rules.tables.input, *rules.cost_all.input, *rules.validate_all.input})
 FIGURES = [
     Path(file).relative_to("results", STUDY.name).with_suffix("").as_posix()
@@ -44,7 +44,7 @@ rule report:
         results(STUDY, "{page}", page=["report.md", "report.manifest.json"]),
 
 
-# The last job of a run. What it prints is also kept; a record that is not there is no fault.
+# The last job of a run. Its output is also stored; a missing record is not an error.
 rule summary:
     input:
         rules.report.input,

@@ -1,4 +1,4 @@
-# Tables as CSV, Markdown, LaTeX and, for the report, HTML: from small numbers, and table 2 from the models as they are built.
+# Tables as CSV, Markdown, LaTeX and (for the report) HTML, from small files; Table 2 from the models as built.
 
 
 rule table_01:

@@ -1,4 +1,4 @@
-# Pre-training at one cutoff -> FCL from that checkpoint, a job a seed; static baselines, a job a cutoff and seed.
+# Pre-training at one cutoff -> FCL from that checkpoint, one job per seed; static baselines, one job per (cutoff, seed).
 
 
 rule pretrain:
@@ -14,7 +14,7 @@ rule pretrain:
         "results/{study}/logs/pretrain.log",
     benchmark:
         "results/{study}/benchmarks/pretrain.tsv"
-    priority: 2  # all FCL trainings wait for it
+    priority: 2  # all FCL trainings depend on it
     conda:
         "../../envs/fcl.yaml"
     threads: threads_of
@@ -47,7 +47,7 @@ rule train_fcl:
         "results/{study}/logs/train_fcl/seed{seed}.log",
     benchmark:
         "results/{study}/benchmarks/train_fcl/seed{seed}.tsv"
-    priority: 1  # diatomics and calibrations wait for these, nothing for the static models
+    priority: 1  # diatomics and calibrations depend on these, not on the static models
     conda:
         "../../envs/fcl.yaml"
     threads: threads_of

@@ -1,4 +1,5 @@
-# Physics with optimised cutoffs against a uniform one: relaxation, equation of state and phonons; NVE; NVT. A job a subset.
+# Physics with optimised cutoffs against a uniform one, one job per subset and stage: relaxation, equation of state and
+# phonons; NVE; NVT.
 
 
 include: "helpers/validate.smk"

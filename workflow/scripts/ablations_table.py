@@ -1,4 +1,4 @@
-"""The ablations of a study beside it."""
+"""Compare a study with its ablations."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The paper's claims beside the values of the study."""
+"""Compare the paper's claims with the values of the study."""
 
 from fcl.study.adapter import recorded_function
 

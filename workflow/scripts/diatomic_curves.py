@@ -1,4 +1,4 @@
-"""Energy and force curves of pairs of atoms."""
+"""Energy and force curves of atom pairs."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Get the file of one split and verify it."""
+"""Download the file of one split and verify it."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Fig. 1: a structure of the data with one cutoff an atom."""
+"""Fig. 1: a structure of the data with one cutoff per atom."""
 
 from pathlib import Path
 

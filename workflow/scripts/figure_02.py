@@ -1,4 +1,4 @@
-"""Fig. 2: training with sampled cutoffs, and their optimisation, as a schematic."""
+"""Fig. 2: schematic of training with sampled cutoffs and of their optimisation."""
 
 from pathlib import Path
 

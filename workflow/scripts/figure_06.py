@@ -1,4 +1,4 @@
-"""Fig. 6: optimised cutoffs of the elements that all subsets have."""
+"""Fig. 6: optimised cutoffs of the elements common to all subsets."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Fig. 10: diatomic curves in full."""
+"""Fig. 10: diatomic curves over the full range."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The figure of the physics with optimised cutoffs."""
+"""Figure of the physics with optimised cutoffs."""
 
 from fcl.study.adapter import recorded_function
 

@@ -1,4 +1,4 @@
-"""Time and memory of energies and forces at each set of cutoffs."""
+"""Time and memory of energies and forces for each set of cutoffs."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Table 2: hyperparameters of the models that the study builds."""
+"""Table 2: hyperparameters of the models built by the study."""
 
 from fcl.study.adapter import recorded_function, settings_of
 

@@ -1,4 +1,4 @@
-"""Calibrations with and without labels."""
+"""Compare calibrations with and without labels."""
 
 from fcl.study.adapter import recorded_function
 

@@ -1,4 +1,4 @@
-"""The table of the physics with optimised cutoffs."""
+"""Table of the physics with optimised cutoffs."""
 
 from fcl.study.adapter import recorded_function
 

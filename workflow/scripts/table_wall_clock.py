@@ -1,4 +1,4 @@
-"""Measured time and memory, and their ratios to the start."""
+"""Measured time and memory, and their ratios to the initial cutoff."""
 
 from fcl.study.adapter import recorded_function
 

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def _fraction(text: str | None) -> float | None:
-    """``1%`` -> 0.01. The sign is required: a bare 1 could mean either."""
+    """``1%`` -> 0.01. The percent sign is required: a bare 1 would be ambiguous."""
     if text is None:
         return None
     try:
@@ -139,7 +139,7 @@ def calibrate(
 
 
 def print_answer(found, output: Path) -> None:
-    """The answer in words."""
+    """Print the result."""
     facts = [("cutoffs (A)", cutoff_line(found.cutoffs))]
     if found.kept_reference:
         facts.append(("nothing saved", f"no smaller cutoffs met the goal in {len(found.trials)} trials"))

@@ -1,4 +1,4 @@
-"""What the commands share: their arguments, how cutoffs are written, tables and JSON."""
+"""Shared by the commands: arguments, cutoff syntax, tables and JSON."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output 
 
 
 def finite(value: float) -> float:
-    """Callback of options that take a number: ``nan`` and ``inf`` pass every limit, and are usage errors here."""
+    """Option callback: reject ``nan`` and ``inf``, which pass the min/max checks, as usage errors."""
     if not math.isfinite(value):
         raise typer.BadParameter(f"{value} is not a finite number")
     return value
@@ -39,9 +39,9 @@ Skin = Annotated[
 
 
 def check_output(output: Path, overwrite: bool) -> None:
-    """Whether ``output`` can be written, before anything is computed for it; missing folders are made.
+    """Check that ``output`` can be written before anything is computed; missing folders are created.
 
-    Raises `OSError` with one sentence: there already without ``overwrite``, a folder, or in a place that takes no file.
+    Raises `OSError` with a one-sentence message: exists without ``overwrite``, is a folder, or is not writable.
     """
     if output.is_dir():
         raise IsADirectoryError(f"{output}: is a folder, not a file to write")
@@ -80,7 +80,7 @@ def parse_cutoffs(text: str | None) -> float | dict[str, float] | Path | None:
 
 
 def print_json(result: Any) -> None:
-    """``result`` on standard output; a number that is not finite becomes null."""
+    """Print ``result`` as JSON on standard output; non-finite numbers become null."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, dict):
@@ -95,7 +95,7 @@ def print_json(result: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
-    """A table on standard output: the first column to the left, the others to the right; as wide as it has to be."""
+    """Print a table on standard output: first column left-aligned, others right-aligned, at full width."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -105,11 +105,11 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: st
         table.add_column(name, justify="right" if index else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    Console(width=1000).print(table)  # the width of the terminal would cut columns off
+    Console(width=1000).print(table)  # the terminal width would truncate columns
 
 
 def print_facts(facts: Iterable[tuple[str, str]], title: str | None = None) -> None:
-    """Names and values, one a line."""
+    """Print names and values, one per line."""
     facts = list(facts)
     if title:
         typer.echo(title)

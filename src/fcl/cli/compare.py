@@ -1,4 +1,4 @@
-"""``fcl compare``: a finished run against the committed record."""
+"""``fcl compare``: compare a finished run with the committed record."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The command ``fcl``: use a trained model from the shell.
 
-Nothing heavy is imported until a command runs, so that help comes at once. What is wrong with the input is one sentence
-on standard error and exit code 1; a wrong command line is exit code 2.
+Heavy imports are deferred until a command runs, so that help is fast. Invalid input gives a one-sentence error on
+standard error and exit code 1; a usage error gives exit code 2.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typer.core import TyperGroup
 
 
 class _Group(TyperGroup):
-    """Turns the library's errors into one sentence; a traceback is left for what is a fault of the program."""
+    """Report library errors as one sentence; other exceptions (bugs) keep their traceback."""
 
     def invoke(self, ctx):
         from fcl.runs.log import log_to_standard_error
 
         log_to_standard_error()
         before = logging.root.level
-        logging.root.setLevel(logging.ERROR)  # mace-torch tells of optional packages on import
+        logging.root.setLevel(logging.ERROR)  # mace-torch logs missing optional packages on import
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             try:

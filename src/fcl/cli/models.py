@@ -9,7 +9,7 @@ import typer
 
 from fcl.cli.common import AsJSON, Device, Model, Precision, parse_cutoffs, print_facts, print_json, print_table
 
-TIMED_ROUNDS = 5  # through all choices of cutoffs, on the first batch; the fastest of each counts
+TIMED_ROUNDS = 5  # over all cutoff choices, on the first batch; the fastest counts
 
 
 def info(model: Model, as_json: AsJSON = False) -> None:

@@ -1,4 +1,4 @@
-"""``fcl record``: keep the numbers of a finished run."""
+"""``fcl record``: store the numbers of a finished run."""
 
 from __future__ import annotations
 

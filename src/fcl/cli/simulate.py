@@ -29,7 +29,7 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="Extended XYZ to wr
 
 
 def _prepare(model: Path, structures: Path, cutoffs: str | None, device: str, dtype: str, skin: float):
-    """The calculator and the structures, each checked."""
+    """Validated calculator and structures."""
     from fcl.data.read import read_structures
     from fcl.simulation.calculator import FCLCalculator
 
@@ -39,7 +39,7 @@ def _prepare(model: Path, structures: Path, cutoffs: str | None, device: str, dt
 
 
 def _labelled(atoms):
-    """A copy whose results are fixed, as extended XYZ takes them."""
+    """Copy with the results attached, for writing extended XYZ."""
     from ase.calculators.singlepoint import SinglePointCalculator
 
     copy = atoms.copy()
@@ -189,9 +189,9 @@ def md(
         raise ValueError(f"{structure}: cannot be repeated along a direction without periodicity")
     atoms = frames[-1].repeat(repeat)
     atoms.calc = calculator
-    atoms.get_forces()  # a structure that cannot be computed leaves no file behind
+    atoms.get_forces()  # a structure that cannot be evaluated must not leave a file
     pairs = []
-    # Not written aside and renamed, as results are elsewhere: a run that is stopped keeps the frames that it has.
+    # Not an atomic write, unlike other results: an interrupted run keeps the frames written so far.
     with output.open("w", encoding="utf-8") as stream:
 
         def on_frame(now) -> None:

@@ -1,7 +1,8 @@
 """Models in LAMMPS through its Python module and ``fix external``: any build of LAMMPS, one process.
 
-LAMMPS integrates, thermostats and writes; each step it asks this module for forces, energy and virial. The whole cell
-is evaluated at once, by the calculator's own neighbour list and model: the numbers are those of `fcl.FCLCalculator`.
+LAMMPS does integration, thermostats and output; at each step it calls this module for forces, energy and virial. The
+whole cell is evaluated at once with the neighbour list and model of the calculator, so results equal those of
+`fcl.FCLCalculator`.
 """
 
 from __future__ import annotations
@@ -17,22 +18,22 @@ from fcl.data.verlet import VerletList
 from fcl.models.files import prepared
 from fcl.runs.device import torch_dtype
 
-#: Of a symmetric tensor, as LAMMPS orders it: xx, yy, zz, xy, xz, yz.
+#: Components of a symmetric tensor in the order of LAMMPS: xx, yy, zz, xy, xz, yz.
 _VOIGT = ([0, 1, 2, 0, 0, 1], [0, 1, 2, 1, 2, 2])
 
 
 class LammpsForces:
-    """Forces of a model for one LAMMPS instance; made after the box and the atoms, before the first ``run``.
+    """Forces of a model for one LAMMPS instance; create it after the box and the atoms, before the first ``run``.
 
     Args:
-        lmp: a ``lammps.lammps`` of one process, in ``units metal``. It gets ``pair_style zero`` and a ``fix external``.
-        model, cutoffs, device, dtype, skin, backend: as for `fcl.FCLCalculator`; cutoffs not by atom.
-        elements: chemical symbol of each atom type, in order.
+        lmp: a ``lammps.lammps`` with one process and ``units metal``; sets ``pair_style zero`` and a ``fix external``.
+        model, cutoffs, device, dtype, skin, backend: as for `fcl.FCLCalculator`; no per-atom cutoffs.
+        elements: chemical symbols of the atom types, in order.
         fix: ID of the fix.
 
-    The energy counts as potential energy and the virial in the pressure. `command` runs a line of LAMMPS input and
-    raises whatever went wrong while forces were computed: LAMMPS itself cannot. Raises `ValueError` for other units,
-    several processes, elements that do not fit, and all that `fcl.FCLCalculator` refuses.
+    The energy is part of the potential energy and the virial part of the pressure. `command` runs a line of LAMMPS
+    input and re-raises exceptions of the force computation, which LAMMPS cannot propagate. Raises `ValueError` for
+    other units, several processes, elements that do not match, and everything that `fcl.FCLCalculator` rejects.
     """
 
     def __init__(
@@ -60,13 +61,13 @@ class LammpsForces:
             raise ValueError(f"elements: {len(elements)} symbols for {types} atom types")
         if unknown := [symbol for symbol in elements if atomic_numbers.get(symbol, 0) < 1]:
             raise ValueError(f"elements: {', '.join(map(repr, unknown))} is no chemical symbol")
-        self._numbers = np.array([0, *(atomic_numbers[symbol] for symbol in elements)])  # types count from 1
+        self._numbers = np.array([0, *(atomic_numbers[symbol] for symbol in elements)])  # types start at 1
         self.model = prepared(model, torch_dtype(dtype), device, backend)
         self.model.check_elements(torch.as_tensor(self._numbers[1:]))
         self.choice = CutoffChoice(self.model, cutoffs)
         if self.choice.by_element is None and self.choice.per_atom.ndim:
             raise ValueError("cutoffs given atom by atom do not go with LAMMPS: give them by element")
-        self.choice.of(self._numbers[1:])  # every type has one
+        self.choice.of(self._numbers[1:])  # every type has a cutoff
         parameter = next(self.model.parameters())
         self._neighbors = VerletList(self.model.mixing, skin, parameter.dtype, parameter.device)
         self._lmp, self._fix = lmp, fix
@@ -83,20 +84,20 @@ class LammpsForces:
 
     @property
     def rebuilds(self) -> int:
-        """How many neighbour lists were built so far."""
+        """Number of neighbour lists built so far."""
         return self._neighbors.rebuilds
 
     def command(self, line: str) -> None:
-        """Run a line of LAMMPS input, such as ``run 1000``; raises the error of a force that could not be computed."""
+        """Run a line of LAMMPS input, such as ``run 1000``; raises errors of the force computation."""
         self._lmp.command(line)
         if self._error is not None:
             error, self._error = self._error, None
             raise error
 
     def _compute(self, _caller, _step, n: int, tags: np.ndarray, positions: np.ndarray, forces: np.ndarray) -> None:
-        """Called by LAMMPS at each step: fills ``forces`` [n, 3] (eV/A) of its atoms, in its order of the moment."""
+        """Called by LAMMPS at each step: fills ``forces`` [n, 3] (eV/A) in the current atom order of LAMMPS."""
         try:
-            order = np.argsort(tags[:n])  # LAMMPS sorts atoms by place now and then; the list of pairs must not notice
+            order = np.argsort(tags[:n])  # LAMMPS re-sorts atoms spatially; the neighbour list needs a fixed order
             numbers = self._numbers[self._lmp.numpy.extract_atom("type")[:n][order]]
             cell, pbc = self._box()
             x = positions[:n][order]
@@ -109,13 +110,13 @@ class LammpsForces:
             virial = -output["stress"][0].double().cpu().numpy() * abs(np.linalg.det(cell))
             self._lmp.fix_external_set_energy_global(self._fix, float(output["energy"]))
             self._lmp.fix_external_set_virial_global(self._fix, virial[_VOIGT].tolist())
-        except Exception as error:  # an exception cannot pass through LAMMPS: the run is stopped, `command` raises it
+        except Exception as error:  # LAMMPS cannot propagate it: the run is stopped and `command` raises
             self._error = error
             forces[:] = np.nan
             self._lmp.force_timeout()
 
     def _box(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lattice vectors [3, 3] (rows, A) and periodicity [3] of the box as it is now."""
+        """Lattice vectors [3, 3] (rows, A) and periodicity [3] of the current box."""
         low, high, xy, yz, xz, periodic, _ = self._lmp.extract_box()
         lx, ly, lz = np.subtract(high, low)
         return np.array([[lx, 0.0, 0.0], [xy, ly, 0.0], [xz, yz, lz]]), np.array(periodic, dtype=bool)

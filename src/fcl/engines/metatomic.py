@@ -1,6 +1,6 @@
-"""Models as metatomic files, for engines that read these: LAMMPS, i-PI, ASE, GROMACS, PLUMED and others.
+"""Models as metatomic files for the engines that support them: LAMMPS, i-PI, ASE, GROMACS, PLUMED and others.
 
-The file is TorchScript: an engine needs neither this package nor mace-torch. Importing this module needs
+The file is TorchScript: the engine needs neither this package nor mace-torch. Importing this module requires
 metatomic-torch. (No ``from __future__ import annotations`` here: TorchScript reads the annotations.)
 """
 
@@ -34,10 +34,10 @@ DESCRIPTION = (
 
 
 class MetatomicMACE(torch.nn.Module):
-    """A `FrozenMACE` with metatomic's interface: energies (eV) of systems or of their atoms.
+    """A `FrozenMACE` with the metatomic interface: energies (eV) per system or per atom.
 
-    Each pair is asked for once, within the largest cutoff; those beyond their own cutoff are dropped here. Forces and
-    virial are derivatives of the energy, which the engine takes.
+    Half neighbour lists within the largest cutoff are requested; pairs beyond their own cutoff are dropped here. Forces
+    and virial are derivatives of the energy, computed by the engine.
     """
 
     def __init__(self, frozen: FrozenMACE):
@@ -51,7 +51,7 @@ class MetatomicMACE(torch.nn.Module):
     def forward(
         self, systems: List[System], outputs: Dict[str, ModelOutput], selected_atoms: Optional[Labels] = None
     ) -> Dict[str, TensorMap]:
-        """``energy`` of ``systems``; of ``selected_atoms`` alone where an engine has divided a system into domains."""
+        """``energy`` of ``systems``; restricted to ``selected_atoms`` under domain decomposition."""
         results: dict[str, TensorMap] = {}
         if "energy" not in outputs or len(systems) == 0:
             return results
@@ -91,10 +91,10 @@ class MetatomicMACE(torch.nn.Module):
 
 
 def save_metatomic(model, choice: CutoffChoice, path: str | Path, dtype: torch.dtype = torch.float64) -> dict:
-    """Write ``model`` with the cutoffs of ``choice`` as a metatomic file; returns the facts that the file holds.
+    """Write ``model`` with the cutoffs of ``choice`` as a metatomic file; returns the metadata stored in it.
 
-    Raises `FileExistsError` where ``path`` exists, `ValueError` for a name that does not end in ``.pt`` and for what
-    `FrozenMACE` does not cover.
+    Raises `FileExistsError` if ``path`` exists, `ValueError` for a name that does not end in ``.pt`` and for models
+    that `FrozenMACE` does not cover.
     """
     path = Path(path)
     if path.suffix != ".pt":
@@ -124,7 +124,7 @@ def save_metatomic(model, choice: CutoffChoice, path: str | Path, dtype: torch.d
 
 
 def export_facts(model, choice: CutoffChoice, frozen: FrozenMACE) -> dict:
-    """What an exported file says of itself: cutoffs (A), how they were obtained, the model's card, versions."""
+    """Metadata of an exported file: cutoffs (A), their provenance, the model card, versions."""
     provenance = read_cutoffs(choice.source).provenance.model_dump(exclude_none=True) if choice.source else {}
     symbols = [chemical_symbols[number] for number in frozen.elements]
     return {

@@ -1,4 +1,4 @@
-"""Models for TorchSim, which moves many systems in one batch. Importing this needs torch-sim-atomistic."""
+"""Models for TorchSim, which simulates many systems in one batch. Importing this requires torch-sim-atomistic."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from fcl.data.neighbors import half_pairs
 from fcl.models.files import prepared
 from fcl.runs.device import torch_dtype
 
-#: Added to the search radius (A), so that pairs at r_ij = m_ij are decided here and not by the library's rounding.
+#: Added to the search radius (A), so that pairs at r_ij = m_ij are decided here and not by rounding in the library.
 _MARGIN = 1e-6
 
 
 @dataclass(frozen=True)
 class _Candidates:
-    """Pairs within m_ij + skin of all systems, and for what they were found."""
+    """Pairs of all systems within m_ij + skin, and the state for which they were built."""
 
     numbers: torch.Tensor
     system: torch.Tensor
@@ -34,20 +34,20 @@ class _Candidates:
 
 
 class FCLTorchSimModel(ModelInterface):
-    """A `FlexibleMACE` or `StaticMACE` as a model of TorchSim: energies, forces and stresses of a batch of systems.
+    """A `FlexibleMACE` or `StaticMACE` as a TorchSim model: energies, forces and stresses of a batch of systems.
 
     Args:
         model: a model, or the path of a model file.
-        cutoffs: as for `fcl.FCLCalculator`, but not by atom: the atoms of a batch change.
+        cutoffs: as for `fcl.FCLCalculator`, but no per-atom cutoffs, since the atoms of a batch change.
         device, dtype, backend: as for `fcl.FCLCalculator`.
-        skin: thickness (A) of the shell beyond the cutoffs that the list of pairs holds. The list is made again when an
-            atom of any system has crossed half of it or a cell has changed; no result depends on it.
-        compute_forces, compute_stress: what to compute beside the energy. Without a volume there is no stress: say
+        skin: thickness (A) of the shell beyond the cutoffs included in the neighbour list. The list is rebuilt when an
+            atom of any system has moved by more than half of it or a cell has changed; results do not depend on it.
+        compute_forces, compute_stress: what to compute in addition to the energy. Stress needs a cell volume: set
             ``compute_stress=False`` for molecules.
 
-    Results: ``energy`` [n_systems] eV (isolated-atom energies removed), ``forces`` [n_atoms, 3] eV/A, ``stress``
+    Results: ``energy`` [n_systems] eV (relative to isolated atoms), ``forces`` [n_atoms, 3] eV/A, ``stress``
     [n_systems, 3, 3] eV/A^3 (positive under tension, as in ASE). Raises `ValueError` for cutoffs, elements and
-    positions that `fcl.FCLCalculator` would refuse.
+    positions that `fcl.FCLCalculator` would reject.
     """
 
     def __init__(
@@ -84,13 +84,13 @@ class FCLTorchSimModel(ModelInterface):
         self._compute_stress = bool(value)
 
     def forward(self, state, **_) -> dict[str, torch.Tensor]:
-        """Evaluate a state of TorchSim (or a dictionary with its fields); the state stays as it is."""
+        """Evaluate a state of TorchSim (or a dictionary with its fields); the state is not modified."""
         fields = ("positions", "atomic_numbers", "cell", "system_idx", "pbc")
         positions, numbers, cells, system, pbc = (
             state[name] if isinstance(state, dict) else getattr(state, name) for name in fields
         )
         positions, numbers, system = positions.detach(), numbers.long(), system.long()
-        cells = cells.detach().transpose(-2, -1).contiguous()  # TorchSim keeps lattice vectors as columns
+        cells = cells.detach().transpose(-2, -1).contiguous()  # TorchSim stores lattice vectors as columns
         pbc = tuple(torch.as_tensor(pbc).cpu().expand(3).tolist())
         if not self._still_good(numbers, system, positions, cells, pbc):
             self._candidates = self._find(numbers, system, positions, cells, pbc)
@@ -101,7 +101,7 @@ class FCLTorchSimModel(ModelInterface):
         return {name: output[name] for name in ("energy", "forces", "stress") if name in output}
 
     def _still_good(self, numbers, system, positions, cells, pbc) -> bool:
-        """Whether no pair can have come within its cutoff that is not among the candidates."""
+        """Whether the candidates still contain every pair within its cutoff."""
         found = self._candidates
         if found is None or self.skin == 0.0 or pbc != found.pbc:
             return False
@@ -111,7 +111,7 @@ class FCLTorchSimModel(ModelInterface):
         return bool(2.0 * (positions - found.positions).norm(dim=1).max() <= self.skin)
 
     def _find(self, numbers, system, positions, cells, pbc) -> _Candidates:
-        """Neighbour lists of all systems, by the library of the calculator (on the CPU), as one."""
+        """Concatenated neighbour lists of all systems, built on the CPU as for the calculator."""
         host = positions.double().cpu().numpy()
         if not (np.isfinite(host).all() and bool(torch.isfinite(cells).all())):
             raise ValueError("positions or cells hold values that are not finite")
@@ -142,7 +142,7 @@ class FCLTorchSimModel(ModelInterface):
         )
 
     def _batch(self, positions: torch.Tensor, cells: torch.Tensor) -> Batch:
-        """The systems with the candidates that are within their cutoffs now, decided in float64."""
+        """The systems with the candidate pairs currently within their cutoffs (in float64)."""
         found = self._candidates
         i, j = found.pair_index
         x, lattice = positions.double(), cells.double()

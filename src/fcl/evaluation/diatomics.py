@@ -1,4 +1,4 @@
-"""Energy and force of two atoms against their distance at uniform cutoffs (Figs. 4 and 10)."""
+"""Energy and force of a pair of atoms as a function of distance, at uniform cutoffs (Figs. 4 and 10)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import torch
 def diatomic_curve(
     model, pair: tuple[int, int], cutoff: float, distances: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Energy [n] (eV, minus that of the two isolated atoms at the same cutoff) and force [n] (eV/A, -dE/dr).
+    """Energy [n] (eV, relative to the two isolated atoms at the same cutoff) and force [n] (eV/A, -dE/dr).
 
-    ``pair`` holds two atomic numbers, ``cutoff`` (A) is that of both atoms, ``distances`` [n] in A. All distances are
-    evaluated at once as n separate pairs. Raises `ValueError` when the model cannot be evaluated at ``cutoff``.
+    ``pair`` holds two atomic numbers, ``cutoff`` (A) applies to both atoms, ``distances`` [n] are in A. All
+    distances are evaluated in one batch, as n separate pairs. Raises `ValueError` when the model cannot be evaluated at
+    ``cutoff``.
     """
     model.check_cutoff(cutoff)
     n = len(distances)

@@ -13,16 +13,16 @@ from fcl.cutoffs.rules import CutoffRule
 from fcl.data.batch import Batch, GraphData
 from fcl.data.loader import selected_batches, split_order
 
-#: Structures in a batch where no setting says otherwise (validation, calibrated cutoffs); results do not depend on it.
+#: Batch size where no setting gives one (validation, calibrated cutoffs); results do not depend on it.
 EVALUATION_BATCH_SIZE = 50
 
 
 @dataclass(frozen=True)
 class Errors:
-    """Raw errors of a model on some structures.
+    """Raw errors of a model on a set of structures.
 
-    indices [n] of the structures; energy [n] eV/atom (predicted minus reference, divided by the atoms); atoms [n];
-    force_square [n] and force_absolute [n]: sums over the 3 n_atoms components of squares ((eV/A)^2) and of
+    indices [n] of the structures; energy [n] eV/atom (predicted minus reference, divided by the number of atoms); atoms
+    [n]; force_square [n] and force_absolute [n]: sums over the 3 n_atoms components of squares ((eV/A)^2) and of
     absolute values (eV/A); pairs [n]: directed pairs per atom.
     """
 
@@ -59,7 +59,7 @@ def evaluate(
 ) -> Errors:
     """Errors of ``model`` with the cutoffs of ``rule`` on ``data`` (all structures, or ``indices``).
 
-    ``observe`` is called with what the model gives for each batch, and the batch.
+    ``observe`` is called with the model output and the batch, once per batch.
     """
     if indices is None:
         indices = torch.arange(len(data))
@@ -79,7 +79,7 @@ def evaluate(
 
 
 def rows_by_subset(errors: Errors, data: GraphData, **labels) -> list[dict]:
-    """One row for "all" and one a subset that occurs, each beginning with ``labels``."""
+    """One row for "all" and one per subset present in the data, each starting with ``labels``."""
     subset = data.subset.cpu().numpy()[errors.indices]
     rows = [{**labels, "subset": "all", **errors.metrics()}]
     for code, name in enumerate(data.subset_names):
@@ -98,15 +98,15 @@ def force_rmse(errors: Errors) -> float:
 
 
 def joined(parts: Sequence[Errors]) -> Errors:
-    """`Errors` of several sets of structures as one."""
+    """Concatenate the `Errors` of several sets of structures."""
     names = [field.name for field in fields(Errors)]
     return Errors(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def relative_increase(reference: Errors, errors: Errors, seed: int = 0) -> tuple[float, float]:
-    """force RMSE / that of ``reference`` - 1, and its standard error by resampling the structures (bootstrap).
+    """Relative increase of the force RMSE over ``reference``, and its standard error (bootstrap over structures).
 
-    Both are of the same structures in the same order.
+    Both must hold the same structures in the same order.
     """
     before, after = reference.force_square, errors.force_square
     draws = _draws(len(before), seed)
@@ -115,10 +115,10 @@ def relative_increase(reference: Errors, errors: Errors, seed: int = 0) -> tuple
 
 
 def error_bound(errors: Errors, reference: Errors | None = None, margin: float = 1.0) -> float:
-    """The force RMSE (eV/A) plus ``margin`` standard errors, those of its rise above ``reference`` where there is one.
+    """Force RMSE (eV/A) plus ``margin`` standard errors; with a ``reference``, those of the increase relative to it.
 
-    A rise over the same structures is known far better than the RMSE itself. Few structures leave a wide margin:
-    without it the cheapest of many trials would be the one that is lucky on them.
+    The increase on the same structures has a much smaller uncertainty than the RMSE itself. With few structures the
+    margin is wide; without it, the cheapest of many trials would be selected by chance.
     """
     if reference is not None:
         rise, uncertainty = relative_increase(reference, errors)
@@ -129,5 +129,5 @@ def error_bound(errors: Errors, reference: Errors | None = None, margin: float =
 
 
 def _draws(n: int, seed: int) -> np.ndarray:
-    """Indices [resamples, n] of bootstrap samples of n structures; the same for the same seed."""
+    """Indices [resamples, n] of bootstrap samples of n structures; deterministic for a given seed."""
     return np.random.default_rng(seed).integers(n, size=(_RESAMPLES, n))

@@ -1,4 +1,4 @@
-"""Differences between a few seeds, with Student's confidence intervals: three seeds are no normal distribution."""
+"""Differences between a few seeds with Student's t confidence intervals (three seeds are too few for a normal one)."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ import numpy as np
 
 
 class NotEvaluated(Exception):
-    """A claim cannot be evaluated from the study's results; the message says why."""
+    """A claim cannot be evaluated from the study's results; the message gives the reason."""
 
 
-#: Confidence of the intervals.
+#: Confidence level of the intervals.
 CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A difference of means and half the width of its confidence interval (infinite where one seed gives none)."""
+    """A difference of means and the half-width of its confidence interval (infinite for a single seed)."""
 
     value: float
     half_width: float
 
     @property
     def significant(self) -> bool:
-        """Whether the interval leaves out zero."""
+        """Whether the interval excludes zero."""
         return abs(self.value) > self.half_width
 
 
 def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -> Difference:
-    """Mean of first - second over the seeds, each compared with itself. `NotEvaluated` where the seeds differ."""
+    """Mean of first - second over seeds, paired by seed. Raises `NotEvaluated` if the seeds differ."""
     if set(first) != set(second):
         raise NotEvaluated(f"different seeds: {sorted(first)} and {sorted(second)}")
     differences = np.array([first[seed] - second[seed] for seed in sorted(first)])
@@ -39,7 +39,7 @@ def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -
 
 
 def unpaired_difference(first: Mapping[int, float], second: Mapping[int, float]) -> Difference:
-    """Mean of first - mean of second, of models that have nothing in common (Welch)."""
+    """Mean of first - mean of second, for independent models (Welch)."""
     from scipy.stats import ttest_ind
 
     a, b = (np.array(list(values.values())) for values in (first, second))

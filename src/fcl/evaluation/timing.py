@@ -1,8 +1,8 @@
-"""Wall-clock time and peak memory: of a piece of code, and of energies and forces at given cutoffs.
+"""Wall-clock time and peak memory, of a function and of energies and forces at given cutoffs.
 
-The batches are structures of the test split, as many as make up a given number of atoms: they have the pairs per atom
-of Fig. 5, and to the model a batch is what one large structure is, atoms and pairs. Pairs are selected before the clock
-starts, since whoever computes step after step keeps neighbour lists. What comes out is a property of the machine.
+Batches are structures of the test split with a given total number of atoms. They have the pairs per atom of Fig. 5, and
+for the model a batch is equivalent to one large structure. Pairs are selected before the timing starts, since dynamics
+reuses neighbour lists. The results depend on the machine.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from fcl.data.batch import GraphData
 
 
 def interleaved(programs: Mapping[str, Callable[[], object]], repeats: int, warm_up: int = 2) -> dict[str, dict]:
-    """Seconds of each of ``programs``, run in turn ``repeats`` times: a slow moment of the machine hits them all.
+    """Time ``programs`` in turn, ``repeats`` rounds, so that fluctuations of the machine affect all of them alike.
 
-    Returns {name: {"min_s", "median_s"}}; ratios are taken of the minima, which other work disturbs least.
+    Returns {name: {"min_s", "median_s"}}; ratios use the minima, which background load affects least.
     """
     for program in programs.values():
         for _ in range(warm_up):
@@ -42,18 +42,18 @@ def interleaved(programs: Mapping[str, Callable[[], object]], repeats: int, warm
 
 
 def synchronise() -> None:
-    """Wait for the GPU, if there is one."""
+    """Wait for pending GPU work, if there is a GPU."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
 def peak_memory_mb(program: Callable[[], object], gpu: bool | None = None) -> float | None:
-    """Memory (MB) that ``program`` needs at its peak beyond what is held before; None where it cannot be measured.
+    """Peak memory (MB) of ``program`` above the baseline; None where it cannot be measured.
 
-    On a GPU (``gpu``; None: where there is one) from torch's allocator; otherwise from the peak of the resident set,
-    which Linux lets a process reset.
+    On a GPU (``gpu``; None: if available) from torch's allocator, otherwise from the peak resident set size, which a
+    process can reset on Linux.
     """
-    program()  # caches and lazy initialisation do not count
+    program()  # caches and lazy initialisation are not counted
     if torch.cuda.is_available() if gpu is None else gpu:
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -70,13 +70,13 @@ def peak_memory_mb(program: Callable[[], object], gpu: bool | None = None) -> fl
 
 
 def _status(key: str) -> float:
-    """A line of /proc/self/status in kB."""
+    """Value of a line of /proc/self/status (kB)."""
     return float(re.search(rf"^{key}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)[1])
 
 
 @dataclass(frozen=True)
 class Case:
-    """Cutoffs (A) to measure on a subset: uniform, or by chemical symbol as optimised at ``lam``."""
+    """Cutoffs (A) to measure on a subset: uniform, or per element as optimised at ``lam``."""
 
     subset: str
     cutoffs: float | Mapping[str, float]
@@ -84,9 +84,9 @@ class Case:
 
 
 def structures_for(data: GraphData, members: torch.Tensor, atoms: int, seed: int = 0) -> torch.Tensor:
-    """Indices of structures with ``atoms`` atoms in all, at least: some of ``members``, drawn at random.
+    """Indices of structures drawn at random from ``members``, with at least ``atoms`` atoms in total.
 
-    Where all of them together have fewer, all are taken as many times as it takes.
+    If all of them together have fewer, the whole set is repeated as often as needed.
     """
     members = members[torch.randperm(len(members), generator=torch.Generator().manual_seed(seed))]
     counts = data.atom_counts.index_select(0, members).cumsum(0)
@@ -96,10 +96,10 @@ def structures_for(data: GraphData, members: torch.Tensor, atoms: int, seed: int
 
 
 def measure(model, data: GraphData, cases: Sequence[Case], atoms: int, repeats: int) -> list[dict]:
-    """One row a case: structures, atoms, pairs per atom (all directed pairs / all atoms), time and peak memory.
+    """One row per case: structures, atoms, pairs per atom (all directed pairs / all atoms), time and peak memory.
 
-    Cases take turns in ``repeats`` rounds, so that a slow moment of the machine hits all; the fastest round counts.
-    Memory is what a call needs beyond model and batch, in kB per atom (empty where it cannot be measured).
+    Cases are run in turn for ``repeats`` rounds, so that fluctuations of the machine affect all of them; the fastest
+    round counts. Memory is the peak beyond model and batch, in kB per atom (empty where it cannot be measured).
     """
     programs, rows = {}, []
     for number, case in enumerate(cases):

@@ -1,4 +1,4 @@
-"""An ASE calculator whose cutoffs are chosen when it is made."""
+"""ASE calculator with cutoffs chosen at construction."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ class FCLCalculator(Calculator):
 
     Args:
         model: a model, the path of a model file, or the name of a shipped model (``"embedded"``, ``"mini"``).
-        cutoffs: angstroms, as a number for all atoms, a dict by chemical symbol, an array with one value an atom, or
+        cutoffs: angstroms, as a number for all atoms, a dict by chemical symbol, an array with one value per atom, or
             the path of a cutoffs file; None is 6.0 (a static model: its own cutoff). See `fcl.cutoffs.choice`.
-        device: ``"cpu"``, ``"cuda"``, ...; None keeps that of a model, and takes a GPU where there is one for a file.
-        dtype: ``"float64"`` (default) or ``"float32"``, by name or as torch's; a model of another precision is copied.
-        skin: thickness (A) of the shell beyond the cutoffs that the neighbour list holds. It decides how often the list
-            is built and nothing else: energies and forces do not depend on it. 0 builds it at every step.
-        backend: evaluation path, see `StaticMACE`; None keeps that of a model.
+        device: ``"cpu"``, ``"cuda"``, ...; None keeps the device of a model; for a file it selects a GPU if available.
+        dtype: ``"float64"`` (default) or ``"float32"``, name or torch dtype; a model in another precision is copied.
+        skin: thickness (A) of the shell beyond the cutoffs included in the neighbour list. It only affects how often
+            the list is rebuilt; energies and forces do not depend on it. 0 rebuilds it at every step.
+        backend: evaluation path, see `StaticMACE`; None keeps that of the model.
 
-    Results: ``energy`` and ``free_energy`` (eV, equal; isolated-atom energies removed, as in the training data),
-    ``energies`` [n] of the atoms (eV), ``forces`` [n, 3] (eV/A) and, where the cell has a volume, ``stress`` [6]
-    (eV/A^3, Voigt order). ``pairs_per_atom`` is the number of directed pairs an atom at the last step (the measure of
-    cost of Fig. 5), ``rebuilds`` how many neighbour lists were built so far. Assigning to ``cutoffs`` changes them.
+    Results: ``energy`` and ``free_energy`` (eV, identical; relative to isolated atoms, as in the training data),
+    ``energies`` [n] per atom (eV), ``forces`` [n, 3] (eV/A) and, where the cell has a volume, ``stress`` [6]
+    (eV/A^3, Voigt order). ``pairs_per_atom`` is the number of directed pairs per atom at the last step (the cost
+    measure of Fig. 5), ``rebuilds`` the number of neighbour lists built so far. Assigning to ``cutoffs`` changes them.
 
     Raises `ValueError` for cutoffs that the model or the structure does not allow, for elements that the model does not
-    have and for positions that are not finite; `FloatingPointError` where energy or forces are not finite.
+    cover and for non-finite positions; `FloatingPointError` for non-finite energy or forces.
     """
 
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]
@@ -56,7 +56,7 @@ class FCLCalculator(Calculator):
 
     @property
     def rebuilds(self) -> int:
-        """How many neighbour lists were built so far."""
+        """Number of neighbour lists built so far."""
         return self._neighbors.rebuilds
 
     @property
@@ -70,7 +70,7 @@ class FCLCalculator(Calculator):
         self.reset()
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes) -> None:
-        """Evaluate the model on ``atoms``; all properties come from one pass."""
+        """Evaluate the model on ``atoms``; all properties are computed in one pass."""
         super().calculate(atoms, properties, system_changes)
         numbers, positions = self.atoms.numbers, self.atoms.positions
         cell, pbc = self.atoms.cell.array, np.asarray(self.atoms.pbc)

@@ -1,4 +1,4 @@
-"""Relaxation and molecular dynamics with any ASE calculator, as the command line runs them."""
+"""Relaxation and molecular dynamics with any ASE calculator, as used by the command line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ase import units
 
 @dataclass(frozen=True)
 class Relaxation:
-    """Whether the forces came below the limit, steps taken, energies (eV) before and after, largest force (eV/A)."""
+    """Whether the forces converged, steps taken, energies (eV) before and after, largest force (eV/A)."""
 
     converged: bool
     steps: int
@@ -24,7 +24,7 @@ class Relaxation:
 
 @dataclass(frozen=True)
 class Dynamics:
-    """Of every step, the first included: times [n] ps, total_energy [n] eV, temperature [n] K; atoms; wall time."""
+    """Per step, including the initial state: times [n] ps, total_energy [n] eV, temperature [n] K; atoms; wall time."""
 
     times: np.ndarray
     total_energy: np.ndarray
@@ -34,17 +34,17 @@ class Dynamics:
 
     @property
     def drift(self) -> float:
-        """Slope of the total energy by least squares (meV/atom/ps); NaN for fewer than two steps."""
+        """Least-squares slope of the total energy (meV/atom/ps); NaN for fewer than two steps."""
         return energy_drift(self.times, self.total_energy, self.atoms)
 
     @property
     def microseconds_per_atom_step(self) -> float:
-        """Wall time of a step and an atom."""
+        """Wall time per step and atom."""
         return 1e6 * self.seconds / (max(len(self.times) - 1, 1) * self.atoms)
 
 
 def energy_drift(times: np.ndarray, energies: np.ndarray, atoms: int) -> float:
-    """Slope of ``energies`` [n] (eV) against ``times`` [n] (ps) by least squares, in meV/atom/ps."""
+    """Least-squares slope of ``energies`` [n] (eV) against ``times`` [n] (ps), in meV/atom/ps."""
     if len(times) < 3:
         return float("nan")
     return 1000.0 * float(np.polyfit(times - times[0], energies - energies[0], 1)[0]) / atoms
@@ -53,8 +53,8 @@ def energy_drift(times: np.ndarray, energies: np.ndarray, atoms: int) -> float:
 def relax(atoms, *, fmax: float = 0.01, steps: int = 500, cell: bool = False, hydrostatic: bool = False) -> Relaxation:
     """Minimise the energy of ``atoms`` (in place) by LBFGS until no force exceeds ``fmax`` (eV/A).
 
-    With ``cell`` the lattice relaxes too, and its generalised forces count; with ``hydrostatic`` as well it keeps its
-    shape. Raises `ValueError` where there is no lattice to relax.
+    With ``cell`` the lattice is relaxed too and its generalised forces enter the criterion; with ``hydrostatic`` in
+    addition, the cell keeps its shape. Raises `ValueError` if there is no lattice to relax.
     """
     from ase.filters import FrechetCellFilter
     from ase.optimize import LBFGS
@@ -64,7 +64,7 @@ def relax(atoms, *, fmax: float = 0.01, steps: int = 500, cell: bool = False, hy
     before = atoms.get_potential_energy()
     target = FrechetCellFilter(atoms, hydrostatic_strain=hydrostatic) if cell else atoms
     with LBFGS(target, logfile=None) as optimizer, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "logm result may be inaccurate")  # of the filter: 1e-13, at every step
+        warnings.filterwarnings("ignore", "logm result may be inaccurate")  # from the cell filter: 1e-13, at every step
         converged = bool(optimizer.run(fmax=fmax, steps=steps))
         taken = optimizer.get_number_of_steps()
     largest = float(np.linalg.norm(target.get_forces(), axis=1).max())
@@ -86,15 +86,15 @@ def molecular_dynamics(
 ) -> Dynamics:
     """Run ``steps`` of ``timestep`` (fs) from velocities drawn at ``temperature`` (K) without total momentum, in place.
 
-    Without ``draw_velocities`` it goes on with those of the atoms. Velocity Verlet (NVE), or Langevin dynamics with
-    ``friction`` (1/fs) under ``thermostat``. ``on_frame`` is called with the atoms at the start and every ``interval``
+    Without ``draw_velocities`` the current velocities are kept. Velocity Verlet (NVE), or with ``thermostat`` Langevin
+    dynamics with ``friction`` (1/fs). ``on_frame`` is called with the atoms at the start and every ``interval``
     steps. Raises `FloatingPointError` when the energy is not finite.
     """
     from ase.md.langevin import Langevin
     from ase.md.velocitydistribution import Stationary, thermalize_momenta
     from ase.md.verlet import VelocityVerlet
 
-    random = np.random.RandomState(seed)  # what ASE's programs take
+    random = np.random.RandomState(seed)  # required by ASE
     if draw_velocities:
         thermalize_momenta(atoms, temperature, rng=random)
         if len(atoms) > 1:
@@ -120,7 +120,7 @@ def molecular_dynamics(
         if (len(rows) - 1) % interval == 0:
             on_frame(atoms)
 
-    atoms.get_forces()  # the first evaluation prepares what later ones reuse; it is not timed
+    atoms.get_forces()  # the first evaluation builds what later ones reuse; not timed
     program.attach(observe, interval=1)
     started = time.perf_counter()
     program.run(steps)

@@ -1,4 +1,4 @@
-"""What every script of the workflow does first: write to its log, find its function and its settings."""
+"""Setup shared by all scripts of the workflow: logging, library function, settings."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def export_source_path(basedir: str | os.PathLike[str]) -> None:
-    """Let the jobs of a workflow in ``basedir`` import ``fcl`` from its ``src``.
+    """Make the jobs of a workflow in ``basedir`` import ``fcl`` from its ``src``.
 
-    A conda environment of a rule holds the dependencies only; the library is that of the checkout.
+    The conda environment of a rule contains the dependencies only; the library is that of the checkout.
     """
     source = str(Path(basedir) / "src")
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != source]
@@ -29,7 +29,7 @@ def export_source_path(basedir: str | os.PathLike[str]) -> None:
 
 
 def redirect_to_log(log: str | os.PathLike[str]) -> None:
-    """From here on, write stdout and stderr to ``log``, line by line; a traceback lands there too."""
+    """Redirect stdout and stderr, tracebacks included, to ``log`` (line-buffered)."""
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     sys.stdout = sys.stderr = open(log, "w", buffering=1, encoding="utf-8")
     log_to_standard_error()
@@ -38,8 +38,8 @@ def redirect_to_log(log: str | os.PathLike[str]) -> None:
 def library_function(snakemake: Any, name: str) -> Any:
     """The function ``module:function`` for the job that ``snakemake`` describes.
 
-    Output goes to the job's log from before the import on, so that a fault of the import is found there too. A job
-    with the tag ``gpu`` takes a device of its own, before anything imports torch.
+    Output is redirected to the job's log before the import, so that import errors are logged too. A job with the
+    ``gpu`` resource claims a device before anything imports torch.
     """
     redirect_to_log(snakemake.log[0])
     if snakemake.resources.get("gpu") and _compute_of(snakemake).device in ("auto", "cuda"):
@@ -51,10 +51,10 @@ def library_function(snakemake: Any, name: str) -> Any:
 
 
 def recorded_function(snakemake: Any, name: str) -> Any:
-    """As :func:`library_function`, for what makes a figure or a table: a call also writes the job's run manifest.
+    """As :func:`library_function`, for figures and tables: each call also writes the run manifest of the job.
 
-    The manifest (``output.manifest``) lists the job's input files and its parameters, which are all that such a
-    function is given; hence the function itself need not know of manifests.
+    The manifest (``output.manifest``) lists the job's input files and parameters, which are all that such a function
+    receives; the function itself is independent of manifests.
     """
     function = library_function(snakemake, name)
 
@@ -78,10 +78,10 @@ def recorded_function(snakemake: Any, name: str) -> Any:
 
 
 def settings_of(snakemake: Any) -> Study:
-    """The settings of a job: the sections that its rule declares (``params.settings``), and how to compute.
+    """The settings of a job: the sections declared by its rule (``params.settings``) and ``compute``.
 
-    ``compute`` comes from the configuration: device, backend and threads determine no result, and a change
-    of them must not run a job again. The ``dtype`` (with ``tf32``) does, and is a parameter of each rule by itself.
+    ``compute`` is read from the configuration: device, backend and threads do not affect results, and changing them
+    must not rerun jobs. ``dtype`` (with ``tf32``) does affect results and is a separate parameter of each rule.
     """
     from fcl.config.study import Study
 

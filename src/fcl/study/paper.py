@@ -1,4 +1,4 @@
-"""Which subset and which lambdas a figure shows: those of the paper, as far as a study has them."""
+"""Subset and lambdas shown in figures: those of the paper, where the study has them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ PAPER_PANELS = 4  # Fig. 7: 1e-3 ... 1e-6 of five lambdas
 
 
 def shown_subset(subsets: Sequence[str]) -> str:
-    """The paper's subset of molecular crystals if it is among ``subsets``, else the first one."""
+    """The paper's subset of molecular crystals if in ``subsets``, otherwise the first one."""
     return PAPER_SUBSET if PAPER_SUBSET in subsets else subsets[0]
 
 
 def nearest_lambda(lambdas: Sequence[float], target: float = PAPER_LAMBDA) -> float:
-    """The lambda nearest to ``target`` by its logarithm; the smaller one of two equally near."""
+    """The lambda nearest to ``target`` on a logarithmic scale; the smaller one in case of a tie."""
     return min(lambdas, key=lambda lam: (round(abs(math.log10(lam / target)), 9), lam))
 
 
 def smallest_lambdas(lambdas: Sequence[float], count: int = PAPER_PANELS) -> list[float]:
-    """The ``count`` smallest lambdas, or all where there are fewer, in descending order."""
+    """The ``count`` smallest lambdas, or all if there are fewer, in descending order."""
     return sorted(lambdas)[:count][::-1]

@@ -15,12 +15,12 @@ import pandas as pd
 from fcl.evaluation.statistics import NotEvaluated
 
 PathLike = str | os.PathLike[str]
-SAME_CUTOFF = 1e-6  # A: cutoffs that differ by less are one
+SAME_CUTOFF = 1e-6  # A: cutoffs that differ by less are considered equal
 
 
 @dataclass(frozen=True)
 class Results:
-    """The result files of one study; every method reads what it needs when it is asked."""
+    """The result files of one study, read on demand."""
 
     metrics: tuple[Path, ...] = ()
     histories: tuple[Path, ...] = ()
@@ -37,7 +37,7 @@ class Results:
         cutoffs: Sequence[PathLike], calibrations: Sequence[PathLike], neighbors: PathLike, elements: PathLike,
         hyperparameters: PathLike,
     ) -> Results:  # fmt: skip
-        """From the paths of the files by kind; the names are those of the folders, see `of_folder`."""
+        """From file paths by kind; the names are those of the folders, see `of_folder`."""
         lists = (tuple(map(Path, files)) for files in (metrics, histories, diatomics, cutoffs, calibrations))
         return cls(*lists, Path(neighbors), Path(elements), Path(hyperparameters))
 
@@ -80,7 +80,7 @@ class Results:
 
     @cached_property
     def _tables(self) -> list[tuple[dict, dict[str, float]]]:
-        """(provenance, calibrated cutoffs in A by symbol) of each cutoffs file; elements left as they were are out."""
+        """(provenance, calibrated cutoffs in A by symbol) of each cutoffs file, without uncalibrated elements."""
         if not self.cutoffs:
             raise NotEvaluated("no cutoffs file in calibration/")
         tables = []
@@ -97,7 +97,7 @@ class Results:
     # -- single numbers -----------------------------------------------------------------------------------------------
 
     def force_rmse(self, kind: str, cutoff: float) -> dict[int, float]:
-        """Test force RMSE (eV/A) over all structures by seed: ``kind`` fcl at a uniform cutoff (A), or static."""
+        """Test force RMSE (eV/A) over all structures, by seed; ``kind`` is fcl (at a uniform cutoff in A) or static."""
         table = self._errors
         rows = table[
             (table["model_kind"] == kind) & (table["subset"] == "all") & _near(table["cutoff_angstrom"], cutoff)
@@ -109,7 +109,7 @@ class Results:
         return _by_seed(rows, "force_rmse_ev_per_angstrom")
 
     def calibrated(self, subset: str, lam: float | None, quantity: str) -> dict[int, float]:
-        """A column of the calibration's metrics by seed: at ``lam``, or before the optimisation where it is None."""
+        """A column of the calibration metrics by seed: at ``lam``, or before the optimisation if it is None."""
         table = self._calibrated
         rows = table[table["subset"] == subset]
         if rows.empty:
@@ -123,7 +123,7 @@ class Results:
         return _by_seed(rows, quantity)
 
     def element_cutoffs_by_seed(self, subset: str, lam: float) -> dict[str, dict[int, float]]:
-        """Optimised cutoffs (A) by symbol and seed, of the elements that were calibrated with every seed."""
+        """Optimised cutoffs (A) by symbol and seed, for the elements calibrated with every seed."""
         tables = {
             int(provenance["seed"]): table
             for provenance, table in self._tables
@@ -135,7 +135,7 @@ class Results:
         return {symbol: {seed: table[symbol] for seed, table in tables.items()} for symbol in common}
 
     def element_cutoffs(self, subset: str, lam: float) -> dict[str, float]:
-        """Optimised cutoffs (A) by symbol, means over the calibrated seeds."""
+        """Optimised cutoffs (A) by symbol, averaged over the calibrated seeds."""
         by_seed = self.element_cutoffs_by_seed(subset, lam)
         return {symbol: float(np.mean(list(values.values()))) for symbol, values in by_seed.items()}
 
@@ -145,7 +145,7 @@ class Results:
         return list(dict.fromkeys(names))
 
     def average_neighbors(self, split: str, cutoff: float, definition: str) -> float:
-        """Average neighbours of a split at ``cutoff`` (A) in one of the three definitions."""
+        """Average number of neighbours of a split at ``cutoff`` (A) in one of the three definitions."""
         table = _joined("data", _given(self.neighbors), ("split", "cutoff_angstrom", definition))
         rows = table[(table["split"] == split) & _near(table["cutoff_angstrom"], cutoff)]
         if rows.empty:
@@ -153,7 +153,7 @@ class Results:
         return float(rows[definition].iloc[0])
 
     def element_fraction(self, split: str, subset: str, element: str) -> float:
-        """Fraction of ``element`` among the atoms of a subset of a split; 0 where the subset has none."""
+        """Fraction of ``element`` among the atoms of a subset of a split; 0 if it does not occur."""
         table = _joined("data", _given(self.elements), ("split", "subset", "element", "fraction"))
         rows = table[(table["split"] == split) & (table["subset"] == subset)]
         if rows.empty:
@@ -190,7 +190,7 @@ def _near(column: pd.Series, value: float) -> pd.Series:
 
 
 def _joined(kind: str, files: Sequence[Path], columns: Sequence[str]) -> pd.DataFrame:
-    """The CSV files of one kind as one table; `NotEvaluated` where one is missing or lacks a column."""
+    """The CSV files of one kind as one table; raises `NotEvaluated` if a file or column is missing."""
     if not files:
         raise NotEvaluated(f"no file in {kind}/")
     tables = []

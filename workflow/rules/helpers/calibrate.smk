@@ -1,9 +1,9 @@
-# Helpers of ../calibrate.smk: the files of calibrations.
+# Helpers of ../calibrate.smk: calibration files.
 from snakemake.logging import logger
 
 
 def calibrated(study, suffix, subsets=None, lambdas=None, seeds=None):
-    """A file of each calibration, or of those of some subsets, lambdas and seeds: subset x lambda x seed."""
+    """One file per calibration (subset x lambda x seed), optionally of some subsets, lambdas and seeds."""
     calibration = study.calibration
     return numbers(
         study,
@@ -20,7 +20,7 @@ def calibration_bounds(wildcards):
 
 
 def warn_of_short_calibration(study):
-    """A calibration whose steps cannot cross the allowed interval, judged by the most structures that it can have."""
+    """Warn about a calibration with too few steps to cross the allowed interval, at its maximum number of structures."""
     split = study.calibration.split
     entry = read_data_manifest(study.data.manifest).splits.get(split)
     bounds = [study.data.frame_limit(split), entry.frames if entry else None]

@@ -1,4 +1,4 @@
-# Helpers of ../comparisons.smk: the studies that are based on another one.
+# Helpers of ../comparisons.smk: studies based on another one.
 from fcl.config.load import derived
 from fcl.config.sharing import changes
 
@@ -6,7 +6,7 @@ REPEATED = derived(CONFIG.studies, STUDY.name, "repeat")
 
 
 def made_for(wildcards, purpose):
-    """The studies that are based on that of a job for ``purpose``."""
+    """The studies with ``purpose`` that are based on the study of a job."""
     names = derived(CONFIG.studies, wildcards.study, purpose)
     if not names:
         raise WorkflowError(f"no study of config.yaml has base: {wildcards.study} and purpose: {purpose}")
@@ -14,7 +14,7 @@ def made_for(wildcards, purpose):
 
 
 def compared(wildcards):
-    """What the ablation table reads of the FCL models of a study and of its ablations."""
+    """Inputs of the ablation table: files of the FCL models of a study and its ablations."""
     studies = [study_of(wildcards), *made_for(wildcards, "ablation")]
     return [
         file
@@ -25,7 +25,7 @@ def compared(wildcards):
 
 
 def learning_cutoff(wildcards):
-    """The cutoff of the static models of the learning curve."""
+    """Cutoff of the static models of the learning curve."""
     return made_for(wildcards, "learning_curve")[0].static.cutoffs[0]
 
 

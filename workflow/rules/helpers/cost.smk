@@ -1,6 +1,6 @@
-# Helpers of ../cost.smk: calibration without labels, and what is measured.
+# Helpers of ../cost.smk: calibration without labels, and the measured model.
 def unlabelled(study, suffix):
-    """A file of each calibration without labels: subset x lambda x seed."""
+    """One file per calibration without labels: subset x lambda x seed."""
     return numbers(
         study,
         f"unlabelled/{{subset}}_lambda{{lam}}_seed{{seed}}{suffix}",
@@ -11,5 +11,5 @@ def unlabelled(study, suffix):
 
 
 def measured_seed(wildcards):
-    """One model is measured: weights do not change the time."""
+    """Seed of the model measured; a single one, since weights do not affect the time."""
     return study_of(wildcards).calibration.seeds[0]

@@ -1,13 +1,13 @@
 # Helpers of ../data.smk: the data of a study.
 def store_settings(wildcards):
-    """What a graph store depends on: the data, and the range of its pairs, but neither where files were got from nor
-    how cutoffs are sampled."""
+    """Settings of a graph store: the data and the range of its pairs, but neither the origin of the files nor the
+    sampling of cutoffs."""
     reach = {"r_min": study_of(wildcards).cutoffs.r_max, "sampling": "atoms"}
     return settings(wildcards, data={"local_dir": None}, cutoffs=reach)
 
 
 def study_of_dataset(wildcards):
-    """A study whose manifest describes the data set of a download; the chosen study is asked first."""
+    """A study whose manifest describes the data set of a download; the selected study takes precedence."""
     for study in (STUDY, *map(resolve, CONFIG.studies)):
         if (
             Path(study.data.manifest).is_file()
@@ -25,7 +25,7 @@ def split_entry(wildcards):
 
 
 def source_file(wildcards):
-    """The frames of a split: downloaded where the manifest gives an address, beside the manifest otherwise."""
+    """The frames of a split: downloaded if the manifest gives a URL, otherwise next to the manifest."""
     entry = split_entry(wildcards)
     if entry.url is None:
         return str(Path(study_of(wildcards).data.manifest).parent / entry.file)
@@ -33,26 +33,26 @@ def source_file(wildcards):
 
 
 def frame_settings(wildcards):
-    """What the data manifest says of the frames of a job's split."""
-    split_entry(wildcards)  # an error of its own where the manifest lacks the split
+    """Frame settings of a job's split from the data manifest."""
+    split_entry(wildcards)  # a specific error if the manifest lacks the split
     return data_manifest(wildcards).frame_settings(wildcards.split)
 
 
 def fitted_references(wildcards):
-    """The store whose fitted reference energies hold for the other splits too: that of the training split."""
+    """The store whose fitted reference energies are used for the other splits too: that of the training split."""
     if wildcards.split == "train" or not data_manifest(wildcards).fits_references():
         return []
     return store_file(wildcards.study, "train")
 
 
 def described_store(study, split):
-    """A file that says what a graph store holds: its run manifest, or the run manifests of the record."""
+    """Metadata of a graph store: its run manifest, or the run manifests of the record."""
     folder = f"{NUMBERS}/{owner_of_store(CONFIG, study)}"
     return f"{folder}/manifest.json" if CONFIG.from_record else f"{folder}/stores/{split}.manifest.json"
 
 
 def check_subsets(study):
-    """Subsets that the data do not have are an error before anything runs, where that is known."""
+    """Raise an error for subsets missing in the data before anything runs, if the subsets are known."""
     for section in ("calibration", "validation"):
         for split in (study.calibration.split, "test"):
             subsets = getattr(study, section).subsets

@@ -1,6 +1,6 @@
-# Helpers of ../evaluate.smk: the sweep of a model.
+# Helpers of ../evaluate.smk: cutoff sweep of a model.
 def evaluated_cutoffs(wildcards):
-    """Uniform cutoffs at which a model is evaluated: FCL sweeps them, a static model has its own only."""
+    """Uniform cutoffs at which a model is evaluated: all for FCL, its own for a static model."""
     study = study_of(wildcards)
     if wildcards.model == "pretrain":
         return [study.pretrain.cutoff]
@@ -10,6 +10,6 @@ def evaluated_cutoffs(wildcards):
 
 
 def evaluated_grid(wildcards):
-    """The sweep of the evaluation, narrowed to the cutoffs of the job's model."""
+    """The evaluation sweep, narrowed to the cutoffs of the job's model."""
     cutoffs = evaluated_cutoffs(wildcards)
     return {"uniform_cutoffs": {"start": cutoffs[0], "stop": cutoffs[-1]}}

@@ -1,9 +1,9 @@
-# Helpers of ../figures.smk: the numbers of figures.
+# Helpers of ../figures.smk: inputs of figures.
 from fcl.study.paper import nearest_lambda, shown_subset, smallest_lambdas
 
 
 def uniform_metrics(wildcards):
-    """Errors of the FCL models and of the static ones at uniform cutoffs."""
+    """Errors of FCL and static models at uniform cutoffs."""
     study = study_of(wildcards)
     return metrics_files(study, [*fcl_models(study), *static_models(study)])
 
@@ -21,7 +21,7 @@ def calibrations_at_one_lambda(wildcards, *subsets):
 
 
 def calibrations_of_one_subset(wildcards):
-    """Optimised cutoffs of molecular crystals, or else of the first subset, at the four smallest lambdas."""
+    """Optimised cutoffs of molecular crystals (or else the first subset) at the four smallest lambdas."""
     calibration = study_of(wildcards).calibration
     return calibrated(
         study_of(wildcards),

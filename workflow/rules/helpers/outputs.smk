@@ -1,4 +1,4 @@
-# The files of a figure and of a table, and how the report shows them.
+# Output files of figures and tables, and their entries in the report.
 
 
 def table_files(number, title):
@@ -7,7 +7,7 @@ def table_files(number, title):
 
 
 def named_table_files(name, title, caption):
-    """Outputs of a table: the four formats, of which the report shows the HTML, and the run manifest."""
+    """Outputs of a table: the four formats (HTML is shown in the report) and the run manifest."""
     path = f"results/{{study}}/tables/{name}"
     page = report(
         f"{path}.html",
@@ -25,7 +25,7 @@ def figure_files(number, title, numbers=True):
 
 
 def named_figure_files(name, title, numbers=True):
-    """Outputs of a figure: as of any picture, and the numbers drawn if there are any."""
+    """Outputs of a figure: as for any picture, plus the numbers drawn, if any."""
     path = f"results/{{study}}/figures/{name}"
     files = picture_files(path, name, title)
     return {**files, "numbers": f"{path}.csv"} if numbers else files

@@ -1,1 +1,1 @@
-"""Physical quantities and how they are computed with a calculator."""
+"""Physical observables computed with an ASE calculator."""

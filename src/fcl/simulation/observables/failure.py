@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a quantity has no value; ``verdict`` is a word of the table, ``reason`` a sentence."""
+    """Why a quantity has no value; ``verdict`` is the entry in the table, ``reason`` a sentence."""
 
     verdict: str
     reason: str
 
     def record(self) -> dict[str, str]:
-        """As it is written to JSON."""
+        """The failure as written to JSON."""
         return {"failure": self.verdict, "reason": self.reason}
 
 

@@ -1,4 +1,4 @@
-"""Energy drift in NVE, cost and time of a step."""
+"""Energy drift in NVE, cost and time per step."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from fcl.simulation.dynamics import Dynamics
 from fcl.simulation.observables.failure import Failure
 from fcl.simulation.observables.runs import equilibrate, stable_run
 
-TRACE_POINTS = 200  # kept of a run, for the figure
+TRACE_POINTS = 200  # stored per run, for the figure
 
 
 def energy_conservation(atoms, settings, seed: int) -> list[dict[str, Any]]:
-    """A record of each time step of ``settings.nve``; all runs start from the same equilibrated state."""
+    """Results for each time step of ``settings.nve``; all runs start from the same equilibrated state."""
     failed = equilibrate(atoms, settings.dynamics, seed)
     records = []
     for timestep in settings.nve.timesteps:
@@ -24,7 +24,7 @@ def energy_conservation(atoms, settings, seed: int) -> list[dict[str, Any]]:
 
 
 def _run(atoms, settings, timestep: float) -> dict[str, Any]:
-    potential, copy = atoms.calc, atoms.copy()  # with the velocities
+    potential, copy = atoms.calc, atoms.copy()  # including velocities
     copy.calc = potential
     pairs, lists = [], potential.rebuilds
 
@@ -57,7 +57,7 @@ def fluctuation(run: Dynamics) -> float:
 
 
 def trace(run: Dynamics) -> dict[str, np.ndarray]:
-    """Times (ps) and total energy less the first (meV/atom), as means over at most `TRACE_POINTS` parts of the run."""
+    """Times (ps) and total energy relative to the start (meV/atom), as means over at most `TRACE_POINTS` blocks."""
     energy = 1000.0 * (run.total_energy - run.total_energy[0]) / run.atoms
     parts = np.array_split(np.arange(len(energy)), min(TRACE_POINTS, len(energy)))
     return {

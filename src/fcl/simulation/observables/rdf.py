@@ -41,23 +41,23 @@ def sampled_rdf(atoms, settings, seed: int) -> dict[str, Any]:
 
 
 def pair_distribution(atoms, edges: np.ndarray) -> np.ndarray:
-    """g(r) of one periodic structure in the bins between ``edges`` (A), all elements alike.
+    """g(r) of one periodic structure in the bins between ``edges`` (A), irrespective of element.
 
-    Every periodic image counts, so distances may exceed half the cell, which `ase.geometry.rdf` does not allow and
-    which the small cells of most data would need; within that limit both agree.
+    All periodic images count, so distances may exceed half the cell, as the small cells of most data require;
+    `ase.geometry.rdf` does not allow this. Within half the cell both agree.
     """
     from fcl.data.neighbors import half_pairs
 
     _, _, distances = half_pairs(atoms.positions, atoms.cell.array, np.asarray(atoms.pbc), float(edges[-1]))
     counts, _ = np.histogram(distances, bins=edges)
     shells = 4.0 / 3.0 * np.pi * np.diff(edges**3)
-    return 2.0 * counts * atoms.get_volume() / (len(atoms) ** 2 * shells)  # a half pair counts for both of its atoms
+    return 2.0 * counts * atoms.get_volume() / (len(atoms) ** 2 * shells)  # an undirected pair counts for both atoms
 
 
 def block_average(samples: np.ndarray, blocks: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean [...] of ``samples`` [n, ...] and its standard error from the spread of the means of ``blocks`` parts.
+    """Mean [...] of ``samples`` [n, ...] and its standard error from the spread of ``blocks`` block means.
 
-    Neighbouring samples of a run are correlated; means of long parts are much less so.
+    Successive samples of a run are correlated; means of long blocks are much less so.
     """
     means = np.stack([part.mean(axis=0) for part in np.array_split(samples, blocks)])
     return samples.mean(axis=0), means.std(axis=0, ddof=1) / np.sqrt(blocks)

@@ -1,4 +1,4 @@
-"""Equilibration and runs that may break down: what NVE and NVT share."""
+"""Equilibration and runs that may become unstable, shared by NVE and NVT."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from fcl.simulation.observables.failure import UNSTABLE, Failure
 
 
 class _Unstable(Exception):
-    """The run left physics."""
+    """The run became unstable."""
 
 
 def stable_run(
     atoms, settings, *, duration: float, timestep: float, observe: Callable[[int], None] | None = None, **options
 ) -> Dynamics | Failure:
-    """`molecular_dynamics` of ``duration`` (ps), in place; a `Failure` where it breaks down.
+    """`molecular_dynamics` of ``duration`` (ps), in place; returns a `Failure` if it becomes unstable.
 
-    That is a temperature above ``settings.unstable_above`` (`DynamicsSettings`) at any step, an energy that is not
-    finite or a structure that the calculator refuses. ``observe`` is called with the number of every step from 0.
+    Unstable means a temperature above ``settings.unstable_above`` (`DynamicsSettings`) at any step, a non-finite energy
+    or a structure that the calculator rejects. ``observe`` is called with the step number, from 0.
     """
-    atoms.get_forces()  # what is wrong with the input raises here, not as a failure of the run
+    atoms.get_forces()  # invalid input raises here and is not a failure of the run
     step = 0
 
     def watch(now) -> None:
@@ -42,15 +42,15 @@ def stable_run(
 
 
 def steps_of(duration: float, timestep: float) -> int:
-    """Steps of ``timestep`` (fs) in ``duration`` (ps), at least one."""
+    """Number of steps of ``timestep`` (fs) in ``duration`` (ps), at least one."""
     return max(round(1000.0 * duration / timestep), 1)
 
 
 def equilibrate(atoms, settings, seed: int) -> Failure | None:
-    """Bring relaxed ``atoms`` (in place) to ``settings.temperature`` by Langevin dynamics; ``seed`` fixes all chance.
+    """Bring relaxed ``atoms`` (in place) to ``settings.temperature`` by Langevin dynamics with random ``seed``.
 
-    Velocities are drawn at the target temperature; half of it goes into the vibrations, and the thermostat makes up
-    for it. A `Failure` where the run breaks down.
+    Velocities are drawn at the target temperature; half of the kinetic energy goes into the vibrations and is
+    replaced by the thermostat. Returns a `Failure` if the run becomes unstable.
     """
     run = stable_run(
         atoms, settings, duration=settings.equilibration, timestep=settings.timestep, thermostat=True,

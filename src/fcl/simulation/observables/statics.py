@@ -9,13 +9,13 @@ import numpy as np
 from fcl.simulation.dynamics import relax
 from fcl.simulation.observables.failure import NO_MINIMUM, NOT_APPLICABLE, UNSTABLE, Failure
 
-#: Frequencies below this (1/cm) are imaginary modes; numerical noise of the acoustic ones is smaller.
+#: Frequencies below this (1/cm) count as imaginary modes; the numerical noise of the acoustic modes is smaller.
 IMAGINARY_BELOW = -5.0
 ACOUSTIC_MODES = 3
 
 
 def at_minimum(atoms, settings) -> dict[str, Any]:
-    """Relax ``atoms`` (in place) and compute what ``settings`` (`ValidationSettings`) asks for at the minimum."""
+    """Relax ``atoms`` (in place) and compute the quantities of ``settings`` (`ValidationSettings`) at the minimum."""
     choice = settings.relaxation
     crystal = bool(atoms.pbc.all())
     result = relax(atoms, fmax=choice.fmax, steps=choice.steps, cell=choice.cell and crystal)
@@ -39,9 +39,9 @@ def at_minimum(atoms, settings) -> dict[str, Any]:
 
 
 def rmsd(first, second) -> float:
-    """Root mean square distance (A) of the atoms of two structures, without a common shift.
+    """RMSD (A) of the atoms of two structures, with a common translation removed.
 
-    Positions have to be continuous, not wrapped into the cell. Of molecules a common turn is left out too.
+    Positions must be continuous, not wrapped into the cell. For molecules a common rotation is removed too.
     """
     from ase.build.rotate import rotation_matrix_from_points
 
@@ -52,11 +52,11 @@ def rmsd(first, second) -> float:
 
 
 def equation_of_state(atoms, settings, relaxation) -> dict[str, Any]:
-    """Volume per atom (A^3) and bulk modulus (GPa) at zero pressure by a Birch-Murnaghan fit, cell shape as it is.
+    """Volume per atom (A^3) and bulk modulus (GPa) at zero pressure by a Birch-Murnaghan fit at fixed cell shape.
 
-    First the volume relaxes with the atoms, then ``settings.points`` volumes around it are scanned, the atoms relaxed
-    at each (internal relaxation matters: molecules are stiff, what is between them is not). `Failure` records say that
-    there is no minimum or that the model broke down on the way.
+    First the volume is relaxed with the atoms, then ``settings.points`` volumes around it are scanned with the atoms
+    relaxed at each (internal relaxation matters: molecules are stiff, the space between them is not). A `Failure` is
+    recorded if there is no minimum or the model becomes unstable.
     """
     from ase import units
     from ase.eos import EquationOfState
@@ -74,9 +74,9 @@ def equation_of_state(atoms, settings, relaxation) -> dict[str, Any]:
             energies.append(relax(scaled, **limits).energy_after)
             volumes.append(scaled.get_volume())
         volume, energy, modulus = EquationOfState(volumes, energies, eos="birchmurnaghan").fit(warn=False)
-    except (ValueError, FloatingPointError) as error:  # atoms on top of each other, positions that are not finite
+    except (ValueError, FloatingPointError) as error:  # overlapping atoms, non-finite positions
         return Failure(UNSTABLE, str(error)).record()
-    except RuntimeError as error:  # of scipy's fit
+    except RuntimeError as error:  # from scipy's fit
         return Failure(NO_MINIMUM, str(error)).record()
     points = {
         "volumes_angstrom3_per_atom": np.array(volumes) / len(atoms),
@@ -95,8 +95,8 @@ def equation_of_state(atoms, settings, relaxation) -> dict[str, Any]:
 def phonons_at_gamma(atoms, displacement: float) -> dict[str, Any]:
     """Frequencies (1/cm, ascending, imaginary ones negative) at Gamma by finite displacements (A) with phonopy.
 
-    The cell itself is the supercell, which is exact at Gamma. The acoustic modes, the three nearest to zero, are left
-    out.
+    The cell itself is the supercell, which is exact at Gamma. The three acoustic modes (those nearest to zero) are
+    excluded.
     """
     from phonopy import Phonopy
     from phonopy.physical_units import get_physical_units
@@ -123,7 +123,7 @@ def phonons_at_gamma(atoms, displacement: float) -> dict[str, Any]:
 
 
 def _copy(atoms):
-    """A copy with the same calculator."""
+    """Copy of the atoms with the same calculator."""
     copy = atoms.copy()
     copy.calc = atoms.calc
     return copy

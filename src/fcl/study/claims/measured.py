@@ -1,4 +1,4 @@
-"""What a claim's function returns: a value, how far seeds scatter it, and what it rests on."""
+"""Return type of claim functions: a value, its standard error over seeds, and a note."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fcl.evaluation.statistics import NotEvaluated
 
 @dataclass(frozen=True)
 class Measured:
-    """``value`` in the unit of the claim, ``standard_error`` over seeds where there are several, and a ``note``."""
+    """``value`` in the unit of the claim, ``standard_error`` over several seeds, and a ``note``."""
 
     value: float
     standard_error: float | None = None
@@ -21,7 +21,7 @@ class Measured:
 
 
 def over_seeds(values: Mapping[int, float], note: str = "") -> Measured:
-    """Mean over seeds and its standard error (sample standard deviation / sqrt(n)); none for a single seed."""
+    """Mean over seeds and its standard error (sample standard deviation / sqrt(n)); None for a single seed."""
     numbers = np.array([values[seed] for seed in sorted(values)], dtype=float)
     error = float(numbers.std(ddof=1) / math.sqrt(len(numbers))) if len(numbers) > 1 else None
     return Measured(float(numbers.mean()), error, note or f"{len(numbers)} {'seed' if len(numbers) == 1 else 'seeds'}")
@@ -30,8 +30,8 @@ def over_seeds(values: Mapping[int, float], note: str = "") -> Measured:
 def ratio(first: Mapping[int, float], second: Mapping[int, float], *, paired: bool) -> Measured:
     """first / second over seeds.
 
-    ``paired``: a seed is the same model in both, so the mean of its ratios is taken. Otherwise the ratio of the means,
-    with the relative standard errors added in quadrature.
+    ``paired``: a seed is the same model in both, and the mean of the ratios is taken. Otherwise the ratio of the means,
+    with relative standard errors added in quadrature.
     """
     if paired:
         if set(first) != set(second):
@@ -47,9 +47,9 @@ def ratio(first: Mapping[int, float], second: Mapping[int, float], *, paired: bo
 
 
 def share(conditions: Mapping[str, bool], of: int | None = None) -> Measured:
-    """The share of named ``conditions`` that hold; the note names those that do not.
+    """Fraction of named ``conditions`` that hold; the note lists those that do not.
 
-    ``of`` conditions belong to the claim; where fewer than half of them can be decided, `NotEvaluated` is raised.
+    ``of`` is the number of conditions of the claim; if fewer than half can be decided, `NotEvaluated` is raised.
     """
     wanted = len(conditions) if of is None else of
     if not conditions or 2 * len(conditions) < wanted:

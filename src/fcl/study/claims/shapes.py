@@ -1,7 +1,7 @@
 """Criteria of the claims about shapes. They were written before the paper's study was run; docs/claims.md states them.
 
-Where the paper says how something looks, a criterion is a list of conditions, and the value is the share of them that
-hold: all must, for the claim to be reproduced.
+For a qualitative statement of the paper, the criterion is a list of conditions and the value is the fraction of them
+that hold; the claim is reproduced if all hold.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from fcl.evaluation.statistics import NotEvaluated
 from fcl.study.claims.measured import Measured, over_seeds, ratio, share
 from fcl.study.results import Results
 
-#: Distance (A) from which a curve of two atoms is beyond the wells of H-O, C-C and C-O (bonds of 1.0 to 1.5 A).
+#: Distance (A) beyond the potential wells of H-O, C-C and C-O (bonds of 1.0 to 1.5 A).
 BEYOND_WELL = 3.0
-#: Turns of a curve that are lower than this (eV) do not count: a tenth of the differences that the paper describes.
+#: Turning points with a smaller amplitude (eV) are ignored: a tenth of the differences described in the paper.
 NOISE_FLOOR = 0.001
-#: A curve oscillates if it turns at least so often: one turn is a well or a barrier, two are a maximum and a minimum.
+#: Minimum number of turning points of an oscillating curve: one is a well or barrier, two a maximum and a minimum.
 OSCILLATES = 2
 STATIC_CUTOFFS = (4.0, 5.0, 6.0, 7.0)
 LIGHT = ("H", "C", "N", "O", "F")
@@ -26,9 +26,9 @@ SUBSETS = ("MC3D", "MC2D", "SHIFTML-molcrys", "SHIFTML-molfrags")
 
 
 def turning_points(energy: np.ndarray, floor: float = NOISE_FLOOR) -> int:
-    """How often dE/dr changes its sign along ``energy`` [n] (eV), where each rise or fall exceeds ``floor``.
+    """Number of sign changes of dE/dr along ``energy`` [n] (eV), with each rise or fall exceeding ``floor``.
 
-    A turn counts once the curve has moved back from its extreme by more than ``floor``; smaller wiggles are no turns.
+    A turning point counts once the curve has moved back from the extremum by more than ``floor``.
     """
     turns, direction = 0, 0
     low = high = extreme = float(energy[0])
@@ -45,7 +45,7 @@ def turning_points(energy: np.ndarray, floor: float = NOISE_FLOOR) -> int:
 
 
 def _curves(results: Results, cutoffs: Sequence[float]) -> dict[tuple[str, float, int], tuple[np.ndarray, np.ndarray]]:
-    """(pair, cutoff, seed) -> distances and energies beyond the well; `NotEvaluated` where one is missing or short."""
+    """(pair, cutoff, seed) -> distances and energies beyond the well; `NotEvaluated` if one is missing or too short."""
     table = results.curves
     table = table[table["distance_angstrom"] >= BEYOND_WELL - 1e-9]
     found = {}
@@ -62,8 +62,8 @@ def _curves(results: Results, cutoffs: Sequence[float]) -> dict[tuple[str, float
 
 
 def turns_by_seed(results: Results, cutoff: float | None = None) -> dict[int, float]:
-    """Turning points of a curve between 3 A and ``cutoff`` (A), the largest one of the curves where it is None: means
-    over the pairs of atoms, by seed."""
+    """Turning points of a curve between 3 A and ``cutoff`` (A; None: the largest one of the curves), averaged over the
+    atom pairs, by seed."""
     cutoff = float(results.curves["cutoff_angstrom"].max()) if cutoff is None else cutoff
     turns: dict[int, list[int]] = {}
     for (_, _, seed), (distances, energy) in _curves(results, (cutoff,)).items():
@@ -72,9 +72,9 @@ def turns_by_seed(results: Results, cutoff: float | None = None) -> dict[int, fl
 
 
 def oscillation(results: Results) -> Measured:
-    """Curves turn at least twice between 3 A and the cutoff at 7 A, and at most once at 4, 5 and 6 A.
+    """Curves have at least two turning points between 3 A and the cutoff at 7 A, and at most one at 4, 5 and 6 A.
 
-    A condition a pair and cutoff: it holds when it does in more than half of the seeds.
+    One condition per (pair, cutoff); it must hold for more than half of the seeds.
     """
     votes: dict[str, list[bool]] = {}
     for (pair, cutoff, _), (distances, energy) in _curves(results, STATIC_CUTOFFS).items():
@@ -84,9 +84,9 @@ def oscillation(results: Results) -> Measured:
 
 
 def adjacent_difference(results: Results) -> Measured:
-    """Typical |E(r; a) - E(r; b)| (eV) of neighbouring cutoffs a < b: 4 and 5, 5 and 6, 6 and 7 A.
+    """Typical |E(r; a) - E(r; b)| (eV) for adjacent cutoffs a < b: 4 and 5, 5 and 6, 6 and 7 A.
 
-    Of each pair and each two cutoffs the median over 3 A <= r <= b; of these the median; mean over seeds.
+    Median over 3 A <= r <= b for each pair and each two cutoffs, then median over these, then mean over seeds.
     """
     curves = _curves(results, STATIC_CUTOFFS)
     medians: dict[int, list[float]] = {}
@@ -102,12 +102,12 @@ def adjacent_difference(results: Results) -> Measured:
 
 
 def error_ratio(results: Results, cutoff: float, reference: float) -> Measured:
-    """Force RMSE of FCL at ``cutoff`` relative to ``reference`` (A), the same models at both."""
+    """Force RMSE of FCL at ``cutoff`` relative to ``reference`` (A), same models."""
     return ratio(results.force_rmse("fcl", cutoff), results.force_rmse("fcl", reference), paired=True)
 
 
 def static_to_fcl(results: Results) -> Measured:
-    """The largest of the ratios static / FCL of the force RMSE at 4, 5, 6 and 7 A: all must be below the bound."""
+    """Largest ratio static / FCL of the force RMSE at 4, 5, 6 and 7 A; all must be below the bound."""
     ratios = {
         cutoff: ratio(results.force_rmse("static", cutoff), results.force_rmse("fcl", cutoff), paired=False)
         for cutoff in STATIC_CUTOFFS
@@ -130,9 +130,9 @@ def static_spread(results: Results) -> Measured:
 
 
 def extreme_subset(results: Results, subset: str, elements: Sequence[str], lam: float, largest: bool) -> Measured:
-    """Of each element, ``subset`` has the largest (or smallest) optimised cutoff of the four subsets.
+    """For each element, ``subset`` has the largest (or smallest) optimised cutoff of the four subsets.
 
-    Elements that are not calibrated in all four subsets are left out (the paper compares those common to all).
+    Elements not calibrated in all four subsets are excluded (the paper compares those common to all).
     """
     tables = {name: results.element_cutoffs(name, lam) for name in SUBSETS}
     conditions = {}
@@ -166,7 +166,7 @@ def concentrated_cutoffs(results: Results, lam: float) -> Measured:
 
 
 def sodium_below(results: Results, lam: float) -> Measured:
-    """The cutoff of Na is smaller than those of P, of S and of Cl."""
+    """The cutoff of Na is smaller than those of P, S and Cl."""
     table = results.element_cutoffs("SHIFTML-molcrys", lam)
     if "Na" not in table:
         raise NotEvaluated("the calibration structures of SHIFTML-molcrys hold no Na")

@@ -1,4 +1,4 @@
-"""The claims table of a study: CSV, Markdown and HTML, and the block that the README shows."""
+"""The claims table of a study: CSV, Markdown and HTML, and the block shown in the README."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ SHOWN = {
 def read_claims(source: PathLike) -> pd.DataFrame:
     """The claims (resources/claims.csv) with parsed tolerances in ``rule``.
 
-    Raises `ValueError` naming the file and the claim: a missing column, an id twice, a claim without a function, an
-    unknown kind, unit or tolerance, a tolerance without a value of the paper.
+    Raises `ValueError` naming the file and the claim for a missing column, a duplicate id, a claim without a function,
+    an unknown kind, unit or tolerance, or a tolerance without a paper value.
     """
     table = pd.read_csv(Path(source), dtype=str, keep_default_na=False)
     missing = [name for name in CLAIM_COLUMNS if name not in table]
@@ -78,9 +78,9 @@ def read_claims(source: PathLike) -> pd.DataFrame:
 
 
 def claims_table(results: Results, source: PathLike, *, dataset: str, whole: bool) -> pd.DataFrame:
-    """One row a claim with the study's value and the verdict, see `COLUMNS`.
+    """One row per claim with the study's value and the verdict, see `COLUMNS`.
 
-    ``dataset`` is the name in the data manifest, ``whole`` says that no structure was left out.
+    ``dataset`` is the name in the data manifest; ``whole``: no structure was left out.
     """
     other = data_difference(dataset, whole)
     claims = read_claims(source)
@@ -119,12 +119,12 @@ def write_claims(
 
 
 def read_table(path: PathLike) -> pd.DataFrame:
-    """A written claims table; units stay text, as one of them is 1."""
+    """Read a claims table; units are kept as text, since one of them is 1."""
     return pd.read_csv(Path(path), dtype={"unit": str})
 
 
 def counts(table: pd.DataFrame) -> str:
-    """How many claims have each verdict, as a sentence."""
+    """Number of claims per verdict, as a sentence."""
     found = table["verdict"].value_counts()
     return f"{len(table)} claims: " + ", ".join(f"{found.get(name, 0)} {name}" for name in VERDICTS) + "."
 
@@ -132,7 +132,7 @@ def counts(table: pd.DataFrame) -> str:
 def readable(table: pd.DataFrame) -> pd.DataFrame:
     """``table`` as text: ``claim``, ``paper_text``, ``value_text`` (± standard error), ``difference_text``.
 
-    A difference from a bound says nothing and is left out.
+    Differences from a bound are meaningless and omitted.
     """
 
     def number(value: float, unit: str) -> str:
@@ -176,7 +176,7 @@ def claims_html(table: pd.DataFrame, title: str) -> str:
 
 
 def readme_block(study: PathLike) -> str:
-    """What the README shows between its marks: the counts, and the table folded away, from the study's claims.csv."""
+    """Content of the README's claims block: the counts and the collapsed table, from the study's claims.csv."""
     table = readable(read_table(Path(study) / "claims.csv"))
     columns = {name: SHOWN[name] for name in ("where", "claim", "paper_text", "value_text", "verdict")}
     return (

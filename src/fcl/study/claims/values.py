@@ -16,7 +16,7 @@ TABLE4_ELEMENTS = ("H", "C", "N", "O", "F", "Na", "Mg", "P", "S", "Cl", "K", "Ca
 
 
 def average_neighbors(results: Results, cutoff: float, split: str, definition: str) -> Measured:
-    """Average neighbours of a split at ``cutoff`` (A); Table 3 means MACE's, Fig. 3 the mean over structures."""
+    """Average neighbours of a split at ``cutoff`` (A): MACE's for Table 3, mean over structures for Fig. 3."""
     return Measured(results.average_neighbors(split, cutoff, definition), note=f"{split} split, {definition}")
 
 
@@ -26,12 +26,12 @@ def element_fraction(results: Results, element: str) -> Measured:
 
 
 def parameters(results: Results, key: str, kind: str) -> Measured:
-    """A count of parameters of the models that the study builds (Table 2)."""
+    """Number of parameters of the models built by the study (Table 2)."""
     return Measured(results.hyperparameter(key, kind), note="counted in the built model")
 
 
 def mean_sampled_cutoff(results: Results) -> Measured:
-    """Mean cutoff (A) drawn in FCL training, over epochs and runs."""
+    """Mean cutoff (A) sampled in FCL training, over epochs and runs."""
     return over_seeds(results.mean_sampled_cutoffs(), "drawn in training")
 
 
@@ -51,13 +51,13 @@ def force_rmse_mev(results: Results, subset: str, lam: float | None) -> Measured
 
 
 def saving(results: Results, subset: str, lam: float, before: float | None) -> Measured:
-    """1 - pairs / pairs ``before`` (at another lambda, or at the uniform start where it is None)."""
+    """1 - pairs / pairs ``before`` (at another lambda; None: at the uniform start)."""
     kept = ratio(results.calibrated(subset, lam, PAIRS), results.calibrated(subset, before, PAIRS), paired=True)
     return Measured(1.0 - kept.value, kept.standard_error, kept.note)
 
 
 def penalty(results: Results, subset: str, lam: float) -> Measured:
-    """Relative increase of the force RMSE from the uniform start."""
+    """Relative increase of the force RMSE over the uniform start."""
     grown = ratio(results.calibrated(subset, lam, FORCE), results.calibrated(subset, None, FORCE), paired=True)
     return Measured(grown.value - 1.0, grown.standard_error, grown.note)
 
@@ -102,7 +102,7 @@ FUNCTIONS: dict[str, Callable[[Results], Measured]] = {
     "fig5_mc2d_1e-6_rmse": partial(force_rmse_mev, subset="MC2D", lam=1e-6),
     "fig5_mc2d_1e-4_pairs": partial(pairs, subset="MC2D", lam=1e-4),
     "fig5_mc2d_1e-4_rmse": partial(force_rmse_mev, subset="MC2D", lam=1e-4),
-    # "before" is lambda 1e-6 for the fragments, as in the paper's sentence about them and MC2D
+    # for the fragments "before" is lambda 1e-6, as in the paper's sentence about them and MC2D
     "fig5_molfrags_1e-4_saving": partial(saving, subset=MOLFRAGS, lam=1e-4, before=1e-6),
     "fig5_molfrags_1e-6_rmse": partial(force_rmse_mev, subset=MOLFRAGS, lam=1e-6),
     "fig5_molfrags_1e-4_rmse": partial(force_rmse_mev, subset=MOLFRAGS, lam=1e-4),

@@ -12,7 +12,7 @@ from fcl.study.claims.measured import Measured
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
 NOT_COMPARABLE, NOT_EVALUATED = "not comparable", "not evaluated"
 VERDICTS = (REPRODUCED, NOT_REPRODUCED, NOT_COMPARABLE, NOT_EVALUATED)
-#: Kinds of claims, and whether they can be judged on other data than the paper's.
+#: Kinds of claims, and whether they can be assessed on data other than the paper's.
 KINDS = {"data": False, "result": False, "headline": False, "shape": True, "model": True, "method": True}
 #: ``name`` of the data manifest of the paper's data set.
 PAPER_DATA = "mad-1.0"
@@ -20,11 +20,11 @@ PAPER_DATA = "mad-1.0"
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far a value may be from the paper's.
+    """Allowed deviation of a value from the paper's.
 
     ``relative`` and ``absolute``: at most ``size`` away, as a fraction of the paper's value or in its unit; ``factor``:
     between 1 / ``size`` and ``size`` times it; ``lower`` and ``upper``: the paper's value is a bound; ``all``: the
-    value is a share of conditions, and all of them must hold.
+    value is a fraction of conditions, all of which must hold.
     """
 
     rule: Literal["relative", "absolute", "factor", "lower", "upper", "all"]
@@ -32,7 +32,7 @@ class Tolerance:
 
 
 def parse_tolerance(text: str, unit: str) -> Tolerance:
-    """Read a tolerance: ``5%``, ``factor 3``, ``lower bound``, ``upper bound``, ``0.3 A``, ``5 points`` or nothing.
+    """Read a tolerance: ``5%``, ``factor 3``, ``lower bound``, ``upper bound``, ``0.3 A``, ``5 points`` or empty.
 
     ``points`` are percentage points of a fraction; ``A`` must be the claim's own ``unit``. Raises `ValueError` for
     anything else.
@@ -57,8 +57,8 @@ def parse_tolerance(text: str, unit: str) -> Tolerance:
 def agrees(measured: Measured, paper: float | None, tolerance: Tolerance) -> tuple[bool, str]:
     """Whether a value agrees with the paper's under a tolerance, and why.
 
-    A bound must be cleared by the standard error over seeds, where there is one: a difference that seeds alone could
-    make counts for neither side, hence not as reproduced. The other tolerances are for the mean over seeds.
+    A bound must be exceeded by more than the standard error over seeds, if available: a difference within the seed
+    scatter does not count as reproduced. The other tolerances apply to the mean over seeds.
     """
     value, error = measured.value, measured.standard_error or 0.0
     if tolerance.rule == "all":
@@ -77,9 +77,9 @@ def agrees(measured: Measured, paper: float | None, tolerance: Tolerance) -> tup
 
 
 def data_difference(dataset: str, whole: bool) -> str:
-    """Why the data of a study are not the paper's, or nothing when they are.
+    """Why the data of a study are not the paper's; empty if they are.
 
-    ``dataset`` is the name in the data manifest; ``whole`` says that no structure was left out.
+    ``dataset`` is the name in the data manifest; ``whole``: no structure was left out.
     """
     if dataset != PAPER_DATA:
         return "other data than MAD 1.0"
@@ -87,7 +87,7 @@ def data_difference(dataset: str, whole: bool) -> str:
 
 
 def verdict(kind: str, measured: Measured, paper: float | None, tolerance: Tolerance, other: str) -> tuple[str, str]:
-    """The verdict on an evaluated claim and its reason; ``other`` is what `data_difference` says of the study."""
+    """Verdict on an evaluated claim and its reason; ``other`` is the result of `data_difference`."""
     if other and not KINDS[kind]:
         return NOT_COMPARABLE, other
     good, reason = agrees(measured, paper, tolerance)

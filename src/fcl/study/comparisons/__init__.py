@@ -1,5 +1,6 @@
-"""Studies set beside the one that they are based on: ablations, the learning curve, a training that was repeated.
+"""Studies compared with their base study: ablations, learning curve, repeated training.
 
-`fcl.evaluation.statistics` judges differences, `fcl.study.comparisons.ablations` and `fcl.study.comparisons.learning`
-make the tables and the figure, `fcl.study.comparisons.repeat` compares two runs bit for bit.
+`fcl.evaluation.statistics` evaluates differences, `fcl.study.comparisons.ablations` and
+`fcl.study.comparisons.learning` make the tables and the figure, `fcl.study.comparisons.repeat` compares two runs bit
+for bit.
 """

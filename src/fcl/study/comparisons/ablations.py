@@ -1,4 +1,4 @@
-"""The ablation table: errors at uniform cutoffs and diatomic curves of a study and of those that are based on it."""
+"""Ablation table: errors at uniform cutoffs and diatomic curves of a study and its ablations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fcl.study.results import Results
 from fcl.study.tables.common import Column, markdown, shown
 
 PathLike = str | os.PathLike[str]
-#: Sections that say at which points a trained model is looked at.
+#: Sections that define where a trained model is evaluated.
 OBSERVATION = ("evaluation", "diatomics")
 HIGHER, LOWER, ALIKE = "higher", "lower", "no difference"
 COLUMNS = (
@@ -35,7 +35,7 @@ def _upturn(results: Results) -> dict[int, float]:
     return {seed: above[seed] / below[seed] for seed in above if seed in below}
 
 
-#: Quantity -> (unit, its values by seed).
+#: Quantity -> (unit, values by seed).
 QUANTITIES: dict[str, tuple[str, Callable[[Results], dict[int, float]]]] = {
     **{f"force RMSE at {cutoff:.0f} A": ("meV/A", _error(cutoff)) for cutoff in (4.0, 5.0, 6.0, 7.0)},
     "force RMSE, 7 A / 6 A": ("", _upturn),
@@ -54,10 +54,10 @@ SHOWN = {
 
 
 def ablation_table(base: Results, ablations: Mapping[str, Results], changes: Mapping[str, str]) -> pd.DataFrame:
-    """One row an ablation and quantity, see `COLUMNS`; a quantity that either study lacks is left out.
+    """One row per (ablation, quantity), see `COLUMNS`; a quantity missing in either study is left out.
 
-    Differences are those of the same seed; ``half_width`` is that of Student's 95% interval, which has to leave out
-    zero for a verdict other than `ALIKE`. ValueError where there is no ablation at all.
+    Differences are paired by seed; ``half_width`` is that of Student's 95% interval, which must exclude zero for a
+    verdict other than `ALIKE`. Raises ValueError if there is no ablation.
     """
     if not ablations:
         raise ValueError("no study is made for an ablation of this one (purpose: ablation in config.yaml)")
@@ -111,7 +111,7 @@ def _unit(row: Any) -> str:
 
 
 def change_text(changes: Mapping[str, tuple[Any, Any]]) -> str:
-    """``fcl.epochs 500 -> 125``; several separated by semicolons. How results are looked at is no change."""
+    """``fcl.epochs 500 -> 125``; several separated by semicolons. Evaluation settings are not listed."""
     made = {dotted: values for dotted, values in changes.items() if dotted.split(".")[0] not in OBSERVATION}
     return "; ".join(f"{dotted} {before} -> {after}" for dotted, (before, after) in made.items())
 
@@ -123,10 +123,10 @@ def write_ablations(
     """Write the ablation table as CSV and Markdown.
 
     Args:
-        base: folder of the study's results, and ``ablations``: folder of each study that is based on it.
-        changes: what each of them changes, see `fcl.config.sharing.changes`.
-        csv, markdown: the table's files.
-        title: of the data.
+        base: results folder of the study; ``ablations``: results folders of its ablations.
+        changes: settings changed by each ablation, see `fcl.config.sharing.changes`.
+        csv, markdown: output files.
+        title: title of the data.
     """
     results = {study: Results.of_folder(folder) for study, folder in ablations.items()}
     texts = {study: change_text(change) for study, change in changes.items()}

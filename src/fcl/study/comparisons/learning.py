@@ -1,4 +1,4 @@
-"""The learning curve: test force RMSE of static models against the number of training structures."""
+"""Learning curve: test force RMSE of static models against the number of training structures."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ MARKERS = ("o", "s", "^", "D", "v")
 
 
 def structures_of(manifest: PathLike) -> int:
-    """Training structures, from the run manifest of a graph store, or from the collected ones of a record.
+    """Number of training structures, from the run manifest of a graph store or the collected manifests of a record.
 
-    ValueError names a file that does not say.
+    Raises ValueError naming a file without this entry.
     """
     try:
         content = json.loads(Path(manifest).read_text(encoding="utf-8"))
@@ -45,8 +45,8 @@ def structures_of(manifest: PathLike) -> int:
 def errors_by_size(metrics: Sequence[PathLike], stores: Sequence[PathLike], cutoff: float) -> pd.DataFrame:
     """Test force RMSE (meV/A) of each static model at ``cutoff`` (A): structures, subset, seed, `ERROR`.
 
-    ``metrics`` holds, and ``stores`` (run manifests of the training stores) has, one file each for a model and for the
-    structures that it was trained on. ValueError where a column is missing or there is no static model at the cutoff.
+    ``metrics`` has one file per model, ``stores`` the run manifest of the training store of each. Raises ValueError if
+    a column is missing or there is no static model at the cutoff.
     """
     tables = []
     for file, store in zip(metrics, stores, strict=True):
@@ -59,7 +59,7 @@ def errors_by_size(metrics: Sequence[PathLike], stores: Sequence[PathLike], cuto
 
 
 def gain_of_last_step(errors: pd.DataFrame) -> tuple[int, int, Difference]:
-    """The two largest numbers of structures, and by how much (fraction of the mean) the error falls between them."""
+    """The two largest training set sizes, and the decrease of the error between them (fraction of the mean)."""
     rows = errors[errors["subset"] == "all"]
     sizes = sorted(rows["structures"].unique())[-2:]
     if len(sizes) < 2:
@@ -73,13 +73,13 @@ def learning_curve(
     metrics: Sequence[PathLike], stores: Sequence[PathLike], png: PathLike, pdf: PathLike, csv: PathLike, *,
     cutoff: float, title: str,
 ) -> pd.DataFrame:  # fmt: skip
-    """Draw the learning curve, write PNG, PDF and CSV (a row a model), and return its rows.
+    """Draw the learning curve, write PNG, PDF and CSV (one row per model), and return its rows.
 
     Args:
         metrics, stores: as for `errors_by_size`.
-        png, pdf, csv: the figure's files.
-        cutoff: that of the static models (A).
-        title: which data the figure shows.
+        png, pdf, csv: output files.
+        cutoff: cutoff of the static models (A).
+        title: data shown in the figure.
     """
     errors = errors_by_size(metrics, stores, cutoff)
     table = over_seeds(errors, ("subset", "structures"), (ERROR,))
@@ -107,7 +107,7 @@ def learning_curve(
 
 
 def _round_ticks(values: pd.Series) -> list[float]:
-    """Round numbers that span ``values``, about evenly on a logarithmic axis."""
+    """Round numbers spanning ``values``, roughly evenly spaced on a logarithmic axis."""
     low, high = float(values.min()) * 0.9, float(values.max()) * 1.1
     candidates = [digit * 10.0**power for power in range(6) for digit in (1, 1.5, 2, 3, 4, 5, 6, 8)]
     return [value for value in candidates if low <= value <= high] or [float(f"{low:.1g}")]

@@ -1,4 +1,4 @@
-"""Whether a training that was run twice gave the same bits: its history and its weights."""
+"""Bitwise comparison of history and weights of a repeated training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MODEL = "fcl_seed{seed}"
 
 
 def history_digest(path: PathLike) -> str:
-    """SHA-256 (hex) of a training history as written, without the column of seconds."""
+    """SHA-256 (hex) of a training history as written, without the ``seconds`` column."""
     path = Path(path)
     if not path.is_file():
         raise NotEvaluated(f"{path.name} is missing")

@@ -1,5 +1,5 @@
-"""The figures of the study, each drawn from small tables alone: no model, no display.
+"""Figures of the study, drawn from small tables only: no model, no display.
 
 Figures are made as ``matplotlib.figure.Figure`` objects, without ``pyplot``: importing or calling these
-functions leaves the caller's backend, figures and settings alone.
+functions does not change the caller's backend, figures or settings.
 """

@@ -1,10 +1,10 @@
-"""How atoms look in Figures 1 and 2."""
+"""Drawing of atoms in Figures 1 and 2."""
 
 from __future__ import annotations
 
 from matplotlib.axes import Axes
 
-#: The usual colours of the elements, moved to those of the colour-blind palette; others are brown.
+#: Conventional element colours mapped to the colour-blind palette; other elements are brown.
 COLORS = {
     "H": "#f4f4f4", "C": "#5a5a5a", "N": "#56b4e9", "O": "#d55e00", "F": "#029e73", "S": "#ece133", "P": "#de8f05",
     "Cl": "#7cc9a0", "Si": "#fbafe4", "Na": "#cc78bc", "K": "#cc78bc",
@@ -18,12 +18,12 @@ def element_color(element: str) -> str:
 
 
 def element_outline(element: str) -> str:
-    """Colour of lines that belong to an element; hydrogen's own would not be seen on white."""
+    """Line colour of an element; hydrogen's fill colour would be invisible on white."""
     return "0.55" if element == "H" else element_color(element)
 
 
 def draw_atom(axes: Axes, x: float, y: float, element: str, zorder: float) -> None:
-    """A ball with the symbol of its element on it."""
+    """Draw a ball labelled with the element symbol."""
     style = {"markersize": 9, "markeredgecolor": "0.2", "markeredgewidth": 0.6, "zorder": zorder}
     axes.plot(x, y, "o", color=element_color(element), **style)
     text = {"ha": "center", "va": "center_baseline", "fontsize": 6.5, "zorder": zorder + 0.1}

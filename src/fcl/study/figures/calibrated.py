@@ -1,4 +1,4 @@
-"""Figures 6 and 7: optimised cutoffs of the elements, of all subsets at one lambda, of one subset at several."""
+"""Figures 6 and 7: optimised per-element cutoffs, of all subsets at one lambda and of one subset at several."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ OPTIMISED = {"color": "C1", "marker": "o"}
 
 
 def read_calibrations(files: Sequence[PathLike]) -> pd.DataFrame:
-    """Calibrated cutoffs, a row an element of each file, in the order of the files.
+    """Calibrated cutoffs, one row per element of each file, in file order.
 
     Columns: ``subset``, ``lambda``, ``seed``, ``element``, ``atomic_number``, ``cutoff_angstrom``, ``calibrated``
-    (false where an element is not in the calibration structures and kept its initial cutoff).
+    (false if an element is not in the calibration structures and kept its initial cutoff).
 
     Raises:
-        ValueError: no files were given, or one lacks a key or has a cutoff of something that is no element; the
-            message names file and key.
+        ValueError: no files were given, or one lacks a key or has a cutoff for an unknown element; the message
+            names file and key.
     """
     if not files:
         raise ValueError("a figure needs at least one file of calibrated cutoffs")
@@ -72,8 +72,8 @@ def calibrated_table(files: Sequence[PathLike]) -> pd.DataFrame:
     """Mean and standard deviation over seeds of each optimised cutoff.
 
     Columns: ``subset``, ``lambda``, ``element``, ``atomic_number``, ``calibrated`` (for every seed), ``seeds`` and
-    mean and standard deviation of ``cutoff_angstrom``; subsets are in the order of the files, lambdas descend, elements
-    are in the order of the periodic table. Raises ValueError as :func:`read_calibrations`.
+    mean and standard deviation of ``cutoff_angstrom``; subsets in file order, lambdas descending, elements in the order
+    of the periodic table. Raises ValueError as :func:`read_calibrations`.
     """
     table = read_calibrations(files)
     keys = ["subset", "lambda", "element", "atomic_number"]
@@ -86,7 +86,7 @@ def calibrated_table(files: Sequence[PathLike]) -> pd.DataFrame:
 
 
 def common_elements(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of elements that every subset of ``table`` has."""
+    """Rows of the elements common to all subsets of ``table``."""
     occurrences = table.groupby("element")["subset"].nunique()
     common = occurrences.index[occurrences == table["subset"].nunique()]
     return table[table["element"].isin(common)].reset_index(drop=True)
@@ -106,11 +106,11 @@ def figure_06(
 
     Args:
         calibrations: ``calibration/<subset>_lambda<lambda>_seed<seed>.json`` of each subset, all with the same lambda.
-        png, pdf: the figure's files.
-        csv: the numbers drawn; beside ``png`` if not given.
-        title: which data and study the figure shows.
-        initial_cutoff: where the optimisation started (A).
-        bounds: between which the cutoffs were kept (A).
+        png, pdf: output files.
+        csv: the numbers drawn; next to ``png`` if not given.
+        title: data and study shown in the figure.
+        initial_cutoff: start of the optimisation (A).
+        bounds: bounds of the cutoffs (A).
 
     Raises:
         ValueError: a file lacks a key, or the files differ in lambda.
@@ -152,14 +152,14 @@ def figure_07(
     initial_cutoff: float,
     bounds: tuple[float, float],
 ) -> pd.DataFrame:
-    """Draw Fig. 7 (every element of one subset, a panel a lambda), write PNG, PDF and CSV, and return the numbers.
+    """Draw Fig. 7 (every element of one subset, one panel per lambda), write PNG, PDF and CSV, and return the numbers.
 
     Args:
         calibrations: ``calibration/<subset>_lambda<lambda>_seed<seed>.json`` of one subset.
-        png, pdf, csv, title, initial_cutoff, bounds: as those of :func:`figure_06`.
+        png, pdf, csv, title, initial_cutoff, bounds: as for :func:`figure_06`.
 
     Raises:
-        ValueError: a file lacks a key, or the files differ in their subset.
+        ValueError: a file lacks a key, or the files differ in subset.
     """
     table = calibrated_table(calibrations)
     subsets = table["subset"].unique()
@@ -192,7 +192,7 @@ def figure_07(
 
 
 def _cutoff_axis(axes: Axes, initial: float, bounds: tuple[float, float], table: pd.DataFrame, color: str) -> None:
-    """The allowed interval, and all error bars of ``table``, with lines at its ends and at the initial cutoff."""
+    """Axis covering the bounds and all error bars of ``table``, with lines at the bounds and the initial cutoff."""
     mean, deviation = table[f"{CUTOFF}_mean"], table[f"{CUTOFF}_std"].fillna(0.0)
     low, high = min(bounds[0], (mean - deviation).min()), max(bounds[1], (mean + deviation).max())
     margin = 0.06 * (high - low)
@@ -210,7 +210,7 @@ def _element_axis(axes: Axes, elements: list[str]) -> None:
 
 
 def _cutoffs(axes: Axes, x: np.ndarray, rows: pd.DataFrame, initial: float, *, color: str, marker: str, label: str):
-    """Markers with error bars on stems from the initial cutoff; open where an element was not calibrated."""
+    """Markers with error bars on stems from the initial cutoff; open if an element was not calibrated."""
     y = rows[f"{CUTOFF}_mean"].to_numpy(dtype=float)
     axes.vlines(x, np.minimum(y, initial), np.maximum(y, initial), **STEM)
     kept = ~rows["calibrated"].fillna(True).to_numpy(dtype=bool)
@@ -223,7 +223,7 @@ def _start_label(initial: float) -> str:
 
 
 def _legend(figure: Figure, handles: list[Artist], names: list[str], table: pd.DataFrame) -> None:
-    """A legend below the panels; says what the dashed lines are, and open markers where there are any."""
+    """Legend below the panels: dashed lines, and open markers if any."""
     handles, names = [*handles, Line2D([], [], **BOUND)], [*names, "bounds"]
     if not table["calibrated"].all():
         handles.append(Line2D([], [], linestyle="none", marker="o", color="0.4", markerfacecolor="white"))

@@ -1,4 +1,4 @@
-"""What all figures share: reading tables, statistics over seeds, the style sheet and writing."""
+"""Shared by all figures: reading tables, statistics over seeds, style sheet, writing."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ PathLike = str | os.PathLike[str]
 
 COLUMN_WIDTH = 3.4  # inches
 TEXT_WIDTH = 7.0  # inches
-CHARACTERS_PER_INCH = 18  # of the title's font
+CHARACTERS_PER_INCH = 18  # of the title font
 ANGSTROM = "Å"
 FORCE_RMSE_LABEL = f"force RMSE (meV/{ANGSTROM})"
 ENERGY_RMSE_LABEL = "energy RMSE (meV/atom)"
 PAIRS_LABEL = "pairs per atom"
-LARGEST_PNG = 150_000  # bytes; the record of a study is committed
+LARGEST_PNG = 150_000  # bytes; records are committed
 
 
 def read_tables(files: Sequence[PathLike], columns: Sequence[str]) -> pd.DataFrame:
@@ -58,7 +58,7 @@ def read_tables(files: Sequence[PathLike], columns: Sequence[str]) -> pd.DataFra
 def over_seeds(table: pd.DataFrame, by: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
     """Mean and sample standard deviation of ``values`` over seeds in each group of ``by``.
 
-    Gives the columns ``<value>_mean`` and ``<value>_std`` (not a number for a single seed) and ``seeds``,
+    Returns the columns ``<value>_mean`` and ``<value>_std`` (not a number for a single seed) and ``seeds``,
     how many.
 
     Raises:
@@ -78,13 +78,13 @@ def over_seeds(table: pd.DataFrame, by: Sequence[str], values: Sequence[str]) ->
 
 @contextmanager
 def styled(width: float, height: float, title: str) -> Iterator[Figure]:
-    """A figure of ``width`` x ``height`` inches in the project's style, with ``title`` (if any) above it.
+    """Figure of ``width`` x ``height`` inches in the project's style, with ``title`` (if any) above it.
 
-    The style holds inside the block only: drawing and ``save`` belong there.
+    The style is active inside the block only: drawing and ``save`` belong there.
     """
     sheet = resources.files("fcl.study.figures").joinpath("fcl.mplstyle")
     with resources.as_file(sheet) as path, matplotlib.rc_context(), style_context(["default", path]):
-        # Told apart by colour-blind readers; each use also has its own marker or dash.
+        # Distinguishable by colour-blind readers; each use also has its own marker or dash.
         matplotlib.rcParams["axes.prop_cycle"] = cycler("color", seaborn.color_palette("colorblind"))
         figure = Figure(figsize=(width, height))
         FigureCanvasAgg(figure)
@@ -108,20 +108,20 @@ def power_of_ten(value: float) -> str:
 
 
 def spread(table: pd.DataFrame, value: str) -> np.ndarray | None:
-    """Standard deviations for error bars; ``None`` where there is one seed, so that no bar is drawn."""
+    """Standard deviations for error bars; ``None`` for a single seed, so that no bar is drawn."""
     deviations = table[f"{value}_std"].to_numpy(dtype=float)
     return None if np.isnan(deviations).all() else np.nan_to_num(deviations)
 
 
 def seeds_note(table: pd.DataFrame) -> str:
-    """What the error bars are, for the end of a title; empty where there is one seed."""
+    """Description of the error bars, appended to a title; empty for a single seed."""
     fewest, most = (int(table["seeds"].min()), int(table["seeds"].max())) if len(table) else (0, 0)
     seeds = f"{most}" if fewest == most else f"{fewest} to {most}"
     return f"; mean ± s.d. of {seeds} seeds" if most > 1 else ""
 
 
 def save(figure: Figure, png: PathLike, pdf: PathLike) -> None:
-    """Write a figure as PNG (200 dpi, a palette, at most `LARGEST_PNG`) and PDF, each atomically and without dates."""
+    """Write a figure as PNG (200 dpi, a palette, at most `LARGEST_PNG`) and PDF, atomically, without dates."""
     with atomic_path(png) as temporary:
         temporary.write_bytes(_small_png(figure))
     with atomic_path(pdf) as temporary:
@@ -144,5 +144,5 @@ def _small_png(figure: Figure) -> bytes:
 
 
 def save_table(table: pd.DataFrame, png: PathLike, csv: PathLike | None) -> None:
-    """Write the numbers that a figure shows: to ``csv``, or beside ``png`` under its name with ``.csv``."""
+    """Write the numbers shown in a figure to ``csv``, or next to ``png`` with suffix ``.csv``."""
     write_csv(Path(csv) if csv is not None else Path(png).with_suffix(".csv"), table, float_format="%.6g")

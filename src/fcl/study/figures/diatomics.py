@@ -1,4 +1,4 @@
-"""Figures 4 and 10: energy of diatomic molecules, near the cutoff and in full, one FCL model at uniform cutoffs."""
+"""Figures 4 and 10: energy of diatomics near the cutoff and over the full range, one FCL model at uniform cutoffs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fcl.study.figures.common import (
 )
 
 COLUMNS = ("pair", "cutoff_angstrom", "seed", "distance_angstrom", "energy_ev")
-REGION = (3.0, 7.5)  # A: where the choice of the cutoff shows
+REGION = (3.0, 7.5)  # A: range in which the cutoff matters
 DASHES = ("-", (0, (4, 1.2)), (0, (4, 1, 1, 1)), (0, (1, 0.8)))
 
 
@@ -30,11 +30,11 @@ def diatomic_table(diatomics: Sequence[PathLike], seed: int | None = None) -> pd
     """The numbers of Figs. 4 and 10, in the order of the pairs in the files.
 
     Columns: ``pair``, ``cutoff_angstrom``, ``distance_angstrom``, ``seed`` and ``energy_ev`` (the curve
-        that is drawn: the lowest seed unless ``seed`` says another), then ``energy_ev_mean`` and
+        drawn: the lowest seed unless ``seed`` is given), then ``energy_ev_mean`` and
         ``energy_ev_std`` over ``seeds`` models.
 
     Raises:
-        ValueError: a table lacks a column, or no model has the seed asked for.
+        ValueError: a table lacks a column, or no model has the requested seed.
     """
     table = read_tables(diatomics, COLUMNS)
     keys = ["pair", "cutoff_angstrom", "distance_angstrom"]
@@ -58,16 +58,16 @@ def figure_04(
     title: str,
     seed: int | None = None,
 ) -> pd.DataFrame:
-    """Draw Fig. 4 (the region of the cutoffs), write PNG, PDF and CSV, and return the numbers.
+    """Draw Fig. 4 (near the cutoffs), write PNG, PDF and CSV, and return the numbers.
 
-    One model is drawn, as in the paper: a mean over models would hide oscillations. The CSV also has the
-    spread over seeds.
+    One model is drawn, as in the paper: a mean over models would hide oscillations. The CSV also contains the
+    standard deviation over seeds.
 
     Args:
         diatomics: ``diatomics/fcl_seed*.csv``.
-        png, pdf: the figure's files.
-        csv: the numbers; beside ``png`` if not given.
-        title: which data and study the figure shows.
+        png, pdf: output files.
+        csv: the numbers; next to ``png`` if not given.
+        title: data and study shown in the figure.
         seed: the model to draw; the lowest seed if not given.
     """
     table = diatomic_table(diatomics, seed)
@@ -91,7 +91,7 @@ def figure_10(
     title: str,
     seed: int | None = None,
 ) -> pd.DataFrame:
-    """Draw Fig. 10 (every distance); arguments and result as those of :func:`figure_04`."""
+    """Draw Fig. 10 (full range); arguments and result as for :func:`figure_04`."""
     table = diatomic_table(diatomics, seed)
     with styled(TEXT_WIDTH, 2.5, f"{title}; seed {table['seed'].iloc[0]}") as figure:
         for axes, curves in _panels(figure, table, "energy (eV)", 1.0):
@@ -102,7 +102,7 @@ def figure_10(
 
 
 def _panels(figure: Figure, table: pd.DataFrame, label: str, scale: float) -> list[tuple[Axes, pd.DataFrame]]:
-    """One panel a pair with a curve a cutoff, energies times ``scale``; gives each panel with its rows."""
+    """One panel per pair with one curve per cutoff, energies times ``scale``; yields each panel with its rows."""
     pairs = list(table["pair"].unique())
     cutoffs = sorted(table["cutoff_angstrom"].unique())
     panels = figure.subplots(1, len(pairs), squeeze=False)[0]

@@ -1,4 +1,4 @@
-"""Figure 1: a real structure with one cutoff an atom, and the neighbours that each atom keeps by Eq. 4."""
+"""Figure 1: a structure with one cutoff per atom, and the neighbours kept by Eq. 4."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from fcl.study.figures.atoms import draw_atom, element_color, element_outline
 from fcl.study.figures.calibrated import read_calibrations
 from fcl.study.figures.common import ANGSTROM, TEXT_WIDTH, PathLike, panel_title, power_of_ten, save, save_table, styled
 
-#: Eq. 4's mixing rules, as in `fcl.cutoffs.assign` but without torch: drawing must not need it.
+#: Mixing rules of Eq. 4, as in `fcl.cutoffs.assign` but without torch, which drawing must not require.
 MIXING_RULES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "arithmetic": lambda a, b: 0.5 * (a + b),
     "geometric": lambda a, b: np.sqrt(a * b),
 }
 KEPT = {"color": "0.35", "linewidth": 0.5}
 REJECTED = {"color": "0.7", "linewidth": 0.5, "linestyle": ":"}
-RADIUS_DIRECTION = np.array([0.5, -np.sqrt(0.75)])  # of the line that shows a radius
+RADIUS_DIRECTION = np.array([0.5, -np.sqrt(0.75)])  # of the line marking a radius
 EXAMPLE_KEYS = ("name", "subset", "symbols", "positions", "cell", "pairs")
 
 
@@ -40,11 +40,11 @@ def read_example(file: PathLike) -> dict:
 
 
 def pair_table(example: Mapping, cutoffs: Mapping[str, float], initial_cutoff: float, mixing_rule: str) -> pd.DataFrame:
-    """Every candidate pair once, with its cutoff m_ij by the mixing rule and whether Eq. 4 keeps it.
+    """All candidate pairs (each once), with cutoff m_ij from the mixing rule and whether Eq. 4 keeps them.
 
     Columns: ``atom_i``, ``atom_j``, their ``element_*`` and ``cutoff_*_angstrom``, ``shift_1`` ... ``shift_3``,
-    ``distance_angstrom``, ``pair_cutoff_angstrom`` and ``kept``. An element without an optimised cutoff has the initial
-    one. Raises ValueError for an unknown mixing rule.
+    ``distance_angstrom``, ``pair_cutoff_angstrom`` and ``kept``. An element without an optimised cutoff gets the
+    initial one. Raises ValueError for an unknown mixing rule.
     """
     if mixing_rule not in MIXING_RULES:
         raise ValueError(f"mixing rule {mixing_rule!r} is unknown; known are {', '.join(MIXING_RULES)}")
@@ -65,7 +65,7 @@ def neighbours(table: pd.DataFrame, example: Mapping, atom: int) -> pd.DataFrame
     """Candidate neighbours of ``atom``: ``element``, ``distance``, ``pair_cutoff``, ``kept``, and ``x, y, z`` (A)."""
     positions, cell = np.asarray(example["positions"]), np.asarray(example["cell"])
     parts = []
-    for own, other, sign in (("i", "j", 1.0), ("j", "i", -1.0)):  # each pair is listed once and seen from both ends
+    for own, other, sign in (("i", "j", 1.0), ("j", "i", -1.0)):  # each pair is listed once and used in both directions
         rows = table[table[f"atom_{own}"] == atom]
         shift = rows[["shift_1", "shift_2", "shift_3"]].to_numpy(dtype=float)
         i, j = rows["atom_i"].to_numpy(dtype=int), rows["atom_j"].to_numpy(dtype=int)
@@ -77,7 +77,7 @@ def neighbours(table: pd.DataFrame, example: Mapping, atom: int) -> pd.DataFrame
 
 
 def plane(positions: np.ndarray) -> np.ndarray:
-    """Rows: the two directions in which the atoms lie farthest apart, then the line of sight; [3, 3], right-handed."""
+    """Rows: the two directions of largest extent of the atoms, then the viewing direction; [3, 3], right-handed."""
     _, _, axes = np.linalg.svd(positions - positions.mean(axis=0), full_matrices=True)
     for axis in axes[:2]:
         axis *= np.sign(axis[np.argmax(np.abs(axis))])  # the sign of a singular vector is arbitrary
@@ -98,18 +98,18 @@ def figure_01(
 ) -> pd.DataFrame:
     """Draw Fig. 1 from a structure of the data and optimised cutoffs, write PNG, PDF and CSV, and return the pairs.
 
-    (a) the atoms of the cell in projection, with the spheres of three of them and the pairs that Eq. 4 keeps;
+    (a) the atoms of the cell in projection, with the cutoff spheres of three of them and the pairs kept by Eq. 4;
     (b), (c) all candidate neighbours of the atoms with the smallest and the largest cutoff, periodic images included,
-    each at its true distance in the direction in which (a) shows it.
+    each at its true distance in its direction in (a).
 
     Args:
         example: ``data/example.json``.
         calibration: ``calibration/<subset>_lambda<lambda>_seed<seed>.json`` of the same subset.
-        png, pdf: the figure's files.
-        csv: every candidate pair; beside ``png`` if not given.
-        title: which data and study the figure shows.
+        png, pdf: output files.
+        csv: all candidate pairs; next to ``png`` if not given.
+        title: data and study shown in the figure.
         mixing_rule: name of the mixing rule of Eq. 4.
-        initial_cutoff: cutoff (A) of an element that the calibration does not have.
+        initial_cutoff: cutoff (A) of elements that were not calibrated.
 
     Raises:
         ValueError: a file lacks a key, or the mixing rule is unknown; the message names it.
@@ -148,7 +148,7 @@ def figure_01(
 
 
 def _shown_atoms(symbols: list[str], cutoffs: np.ndarray, positions: np.ndarray) -> list[int]:
-    """Atoms of the smallest, a middle and the largest cutoff; of each element the one nearest to the middle."""
+    """Atoms with the smallest, a middle and the largest cutoff; for each element the atom nearest to the centre."""
     distance = np.linalg.norm(positions - positions.mean(axis=0), axis=1).round(6)
     nearest: dict[str, int] = {}
     for atom in np.argsort(distance, kind="stable"):
@@ -185,7 +185,7 @@ def _structure_panel(
 
 
 def _environment_panel(axes: Axes, around: pd.DataFrame, element: str, cutoff: float, view: np.ndarray) -> None:
-    """Candidate neighbours at their true distances; kept ones are joined to the atom, the others open and dotted."""
+    """Candidate neighbours at their true distances; kept ones are connected to the atom, the others open and dotted."""
     axes.add_patch(Circle((0, 0), cutoff, facecolor=element_color(element), alpha=0.25, linewidth=0, zorder=1))
     for other, rows in around.groupby("element", sort=True):
         radius = rows["pair_cutoff"].iloc[0]
@@ -202,7 +202,7 @@ def _environment_panel(axes: Axes, around: pd.DataFrame, element: str, cutoff: f
 
 
 def _scale_bar(axes: Axes) -> None:
-    """Two angstroms, in the lower left corner."""
+    """Scale bar of 2 A in the lower left corner."""
     left, bottom = axes.get_xlim()[0], axes.get_ylim()[0]
     axes.plot([left, left + 2.0], [bottom, bottom], color="black", linewidth=1.5, solid_capstyle="butt", clip_on=False)
     axes.annotate(f"2 {ANGSTROM}", (left + 1.0, bottom), (0, 2), textcoords="offset points", ha="center", va="bottom")

@@ -1,4 +1,4 @@
-"""Figure 2: a schematic of training with sampled cutoffs, and of optimising the cutoffs of the trained model."""
+"""Figure 2: schematic of training with sampled cutoffs and of optimising the cutoffs of the trained model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 from fcl.study.figures.atoms import draw_atom, element_color, element_outline
 from fcl.study.figures.common import ANGSTROM, TEXT_WIDTH, PathLike, panel_title, save, styled
 
-#: Methanol, sketched: element and position (units of the panel) of each atom, and which are joined.
+#: Sketch of methanol: element and position (panel units) of each atom, and bonds.
 ATOMS = (
     ("C", 0.0, 0.0),
     ("O", 0.66, 0.34),
@@ -21,11 +21,11 @@ ATOMS = (
     ("H", 0.5, -0.56),
 )
 BONDS = ((0, 1), (1, 2), (0, 3), (0, 4), (0, 5))
-#: Draws from U(0, 1), one a step and atom: fixed, since a schematic shows no result.
+#: Fixed draws from U(0, 1), one per (step, atom), since a schematic shows no result.
 DRAWS = ((0.2, 0.85, 0.35, 0.6, 1.0, 0.1), (1.0, 0.2, 0.7, 0.05, 0.4, 0.55), (0.5, 1.0, 0.1, 0.8, 0.2, 0.35))
-#: The same by element, before and after the optimisation.
+#: The same per element, before and after the optimisation.
 INITIAL, OPTIMISED = dict.fromkeys("HCO", 0.75), {"H": 0.05, "C": 0.5, "O": 0.9}
-RADII = (0.42, 1.05)  # as which the smallest and the largest cutoff are drawn
+RADII = (0.42, 1.05)  # radii drawn for the smallest and the largest cutoff
 MIDDLE, HEIGHT = 2.9, 1.6  # of the rows; of the boxes
 FORWARD = {"color": "0.25", "linewidth": 1.1}
 BACKWARD = {"color": "C1", "linewidth": 1.6, "linestyle": (0, (4, 2))}
@@ -35,9 +35,9 @@ def figure_02(png: PathLike, pdf: PathLike, *, r_min: float, r_max: float, initi
     """Draw Fig. 2, a schematic without data, and write PNG and PDF.
 
     Args:
-        png, pdf: the figure's files.
-        r_min, r_max: interval from which training draws cutoffs (A).
-        initial_cutoff: cutoff from which the optimisation starts (A).
+        png, pdf: output files.
+        r_min, r_max: sampling interval of cutoffs in training (A).
+        initial_cutoff: start of the optimisation (A).
     """
     with styled(TEXT_WIDTH, 4.1, "") as figure:
         top, bottom = figure.subplots(2, 1)
@@ -84,7 +84,7 @@ def _optimisation(axes: Axes, initial: str) -> None:
 
 
 def _molecule(axes: Axes, x: float, fractions: Sequence[float]) -> None:
-    """The sketched molecule around ``x``; ``fractions`` (0 to 1) say how large the sphere of each atom is drawn."""
+    """The sketched molecule around ``x``; ``fractions`` (0 to 1) set the drawn sphere size of each atom."""
     points = np.array([(x + dx, MIDDLE + dy) for _, dx, dy in ATOMS])
     for (element, *_), point, fraction in zip(ATOMS, points, fractions, strict=True):
         radius = RADII[0] + fraction * (RADII[1] - RADII[0])

@@ -1,4 +1,4 @@
-"""Figures 5 and 9: force and energy error against pairs per atom with optimised cutoffs, one panel a subset."""
+"""Figures 5 and 9: force and energy error against pairs per atom with optimised cutoffs, one panel per subset."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ FORCE, ENERGY, PAIRS = "force_rmse_mev_per_angstrom", "energy_rmse_mev_per_atom"
 SOURCES = {FORCE: "force_rmse_ev_per_angstrom", ENERGY: "energy_rmse_ev_per_atom"}
 COLUMNS = ("seed", "subset", "lambda", "configuration", "cutoff_angstrom", PAIRS)
 START = {"linestyle": "none", "marker": "D", "markerfacecolor": "white", "markersize": 5}
-LABEL_DISTANCE = 9.0  # points from the middle of a label to its point
+LABEL_DISTANCE = 9.0  # points from the centre of a label to its data point
 
 
 def tradeoff_table(calibration_metrics: Sequence[PathLike], error: str = FORCE) -> pd.DataFrame:
-    """The numbers of Fig. 5, or of Fig. 9 where ``error`` is ``ENERGY``, with subsets in the order of the files.
+    """The numbers of Fig. 5, or of Fig. 9 if ``error`` is ``ENERGY``, with subsets in file order.
 
     Columns: ``subset``, ``configuration`` (``initial`` or ``optimised``), ``lambda`` (empty for
         ``initial``), ``cutoff_angstrom`` (of ``initial``), ``seeds``, and mean and standard deviation of
@@ -52,8 +52,8 @@ def tradeoff_table(calibration_metrics: Sequence[PathLike], error: str = FORCE) 
         raise ValueError("no row with configuration 'optimised' in the tables")
     table = table.assign(**{error: 1000.0 * table[SOURCES[error]]})
     initial = table["configuration"] == "initial"
-    table["cutoff_angstrom"] = table["cutoff_angstrom"].where(initial)  # one for all atoms at the start only
-    table.loc[initial, "lambda"] = np.nan  # every job repeats its starting point, which no lambda has touched
+    table["cutoff_angstrom"] = table["cutoff_angstrom"].where(initial)  # a single cutoff only at the start
+    table.loc[initial, "lambda"] = np.nan  # every job repeats the starting point, which does not depend on lambda
     table = table[~(initial & table.duplicated(["subset", "seed", "configuration"]))]
     order = {subset: index for index, subset in enumerate(table["subset"].unique())}
     result = over_seeds(table, ("subset", "configuration", "lambda", "cutoff_angstrom"), (error, PAIRS))
@@ -73,9 +73,9 @@ def figure_05(
 
     Args:
         calibration_metrics: ``calibration/*_metrics.csv``.
-        png, pdf: the figure's files.
-        csv: the numbers drawn; beside ``png`` if not given.
-        title: which data and study the figure shows.
+        png, pdf: output files.
+        csv: the numbers drawn; next to ``png`` if not given.
+        title: data and study shown in the figure.
     """
     return _figure(tradeoff_table(calibration_metrics), FORCE, FORCE_RMSE_LABEL, png, pdf, csv, title)
 
@@ -88,7 +88,7 @@ def figure_09(
     *,
     title: str,
 ) -> pd.DataFrame:
-    """Draw Fig. 9 (RMSE of the energy per atom); arguments and result as those of :func:`figure_05`."""
+    """Draw Fig. 9 (RMSE of the energy per atom); arguments and result as for :func:`figure_05`."""
     return _figure(tradeoff_table(calibration_metrics, ENERGY), ENERGY, ENERGY_RMSE_LABEL, png, pdf, csv, title)
 
 
@@ -122,7 +122,7 @@ def _figure(
 
 
 def _panel(axes: Axes, table: pd.DataFrame, error: str, *, color: str) -> None:
-    """One subset: the curve over lambda, and the uniform start, an open marker."""
+    """One subset: the curve over lambda and the uniform start (open marker)."""
     optimised = table[table["configuration"] == "optimised"]
     initial = table[table["configuration"] == "initial"]
     for part, style in ((optimised, {"marker": "o", "label": "optimised"}), (initial, {**START, "label": "start"})):
@@ -139,19 +139,19 @@ def _panel(axes: Axes, table: pd.DataFrame, error: str, *, color: str) -> None:
 
 
 def _label_points(figure: Figure, table: pd.DataFrame, error: str, panels: dict[str, Axes]) -> None:
-    """Write lambda beside each point, where it is farthest from the curve, markers, error bars and other labels."""
-    figure.draw_without_rendering()  # the layout decides which side of a point is free
+    """Label each point with lambda, as far as possible from the curve, markers, error bars and other labels."""
+    figure.draw_without_rendering()  # free space around a point depends on the layout
     angles = np.deg2rad(np.arange(0.0, 360.0, 22.5))
     directions = LABEL_DISTANCE * np.stack([1.25 * np.cos(angles), np.sin(angles)], axis=1)  # labels are wide
     for subset, axes in panels.items():
         rows = table[table["subset"] == subset]
         points = rows[[f"{PAIRS}_mean", f"{error}_mean"]].to_numpy()
-        positions = axes.transData.transform(points) * 72.0 / figure.dpi  # in points, as the distances of labels
+        positions = axes.transData.transform(points) * 72.0 / figure.dpi  # in points, like the label distances
         optimised = (rows["configuration"] == "optimised").to_numpy()
         steps = np.linspace(0.0, 1.0, 50)[:, None]
         curve = positions[optimised]
         taken = [positions, *(a + steps * (b - a) for a, b in zip(curve[:-1], curve[1:], strict=True))]
-        for axis, name in enumerate((f"{PAIRS}_std", f"{error}_std")):  # none for a single seed
+        for axis, name in enumerate((f"{PAIRS}_std", f"{error}_std")):  # None for a single seed
             reach = np.zeros_like(points)
             reach[:, axis] = rows[name].fillna(0.0)
             ends = (axes.transData.transform(points + sign * reach) * 72.0 / figure.dpi for sign in (-1.0, 1.0))

@@ -1,4 +1,4 @@
-"""The course of all trainings: losses and learning rate against the epoch, one column a stage."""
+"""Training curves: losses and learning rate against the epoch, one column per stage."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ COLUMNS = ("epoch", "learning_rate", "train_loss", "val_loss", "best")
 ROWS = {"train_loss": "training loss", "val_loss": "validation loss", "learning_rate": "learning rate"}
 KINDS = {"pretrain": "pre-training", "fcl": "FCL", "static": "static"}
 MODEL = re.compile(r"(?P<kind>pretrain|fcl|static)(_r(?P<cutoff>\d+\.\d))?(_seed(?P<seed>\d+))?")
-DASHES = ("-", (0, (4, 1.2)), (0, (1, 0.8)), (0, (4, 1, 1, 1)))  # of the seeds; from the fifth on again
+DASHES = ("-", (0, (4, 1.2)), (0, (1, 0.8)), (0, (4, 1, 1, 1)))  # of the seeds; repeated from the fifth on
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training: its kind, cutoff (A; static models), seed (none is in the name of the pre-training) and history."""
+    """One training: kind, cutoff (A; static models), seed (None for the pre-training) and history."""
 
     kind: str
     cutoff: float | None
@@ -33,15 +33,15 @@ class Run:
 
     @property
     def column(self) -> str:
-        """Title of the column of panels that it belongs to."""
+        """Title of its column of panels."""
         return KINDS[self.kind] if self.cutoff is None else f"{KINDS[self.kind]}, {self.cutoff:.1f} {ANGSTROM}"
 
 
 def read_runs(histories: Sequence[PathLike]) -> list[Run]:
-    """The trainings of a study from ``metrics/history/<model>.csv``; a file's name says which model it is of.
+    """The trainings of a study from ``metrics/history/<model>.csv``; the file name identifies the model.
 
     Raises:
-        ValueError: no files were given, one has another name than the study's models, lacks a column or has no rows.
+        ValueError: no files were given, or one has an unknown model name, lacks a column or has no rows.
     """
     if not histories:
         raise ValueError("a figure needs at least one table")
@@ -58,14 +58,14 @@ def read_runs(histories: Sequence[PathLike]) -> list[Run]:
 
 
 def figure_training(histories: Sequence[PathLike], png: PathLike, pdf: PathLike, *, title: str) -> list[Run]:
-    """Draw the course of all trainings, write PNG and PDF, and return what was drawn: the histories as they are.
+    """Draw the training curves, write PNG and PDF, and return the histories drawn.
 
-    A mark is the epoch whose weights a model keeps, that with the lowest validation loss.
+    A marker is the epoch with the lowest validation loss, whose weights are kept.
 
     Args:
         histories: ``metrics/history/*.csv``.
-        png, pdf: the figure's files.
-        title: which data and study the figure shows.
+        png, pdf: output files.
+        title: data and study shown in the figure.
     """
     runs = read_runs(histories)
     columns = list(dict.fromkeys(run.column for run in runs))
@@ -104,7 +104,7 @@ def figure_training(histories: Sequence[PathLike], png: PathLike, pdf: PathLike,
 
 
 def _curve(axes: Axes, run: Run, value: str, **style) -> None:
-    """One line of a panel; the rate is that of a whole epoch, so it is drawn in steps."""
+    """One line of a panel; the learning rate is constant over an epoch and drawn as steps."""
     table = run.history
     drawing = {"drawstyle": "steps-mid"} if value == "learning_rate" else {}
     label = KINDS[run.kind] if run.seed is None else f"seed {run.seed}"

@@ -1,4 +1,4 @@
-"""Figures 3 and 8: force and energy error against a uniform cutoff, one FCL model against one static model a cutoff."""
+"""Figures 3 and 8: force and energy error against the uniform cutoff, FCL and one static model per cutoff."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from fcl.study.figures.common import (
 
 COLUMNS = ("model_kind", "training_cutoff_angstrom", "seed", "cutoff_angstrom", "subset")
 FORCE, ENERGY, PAIRS = "force_rmse_mev_per_angstrom", "energy_rmse_mev_per_atom", "pairs_per_atom"
-#: Column drawn -> column of the evaluation tables, and the factor between them.
+#: Column drawn -> column of the evaluation tables, and conversion factor.
 SOURCES = {
     FORCE: ("force_rmse_ev_per_angstrom", 1000.0),
     ENERGY: ("energy_rmse_ev_per_atom", 1000.0),
@@ -37,7 +37,7 @@ CUTOFF_LABEL = f"uniform cutoff ({ANGSTROM})"
 
 
 def uniform_table(metrics: Sequence[PathLike], values: Sequence[str] = (FORCE, PAIRS)) -> pd.DataFrame:
-    """The numbers of Figs. 3 and 8: over all test structures, FCL at every cutoff and static models at their own.
+    """The numbers of Figs. 3 and 8: all test structures, FCL at every cutoff, static models at their own.
 
     Columns: ``model_kind``, ``cutoff_angstrom``, ``seeds``, and mean and standard deviation of each of ``values``.
 
@@ -62,9 +62,9 @@ def figure_03(
 
     Args:
         metrics: ``metrics/fcl_seed*.csv`` and ``metrics/static_*.csv``.
-        png, pdf: the figure's files.
-        csv: the numbers drawn; beside ``png`` if not given.
-        title: which data and study the figure shows.
+        png, pdf: output files.
+        csv: the numbers drawn; next to ``png`` if not given.
+        title: data and study shown in the figure.
     """
     table = uniform_table(metrics)
     with styled(COLUMN_WIDTH, 3.7, title + seeds_note(table)) as figure:
@@ -72,7 +72,7 @@ def figure_03(
         _curves(top, table, FORCE)
         _curves(bottom, table, PAIRS)
         bottom.set_ylim(bottom=0)
-        bottom.legend(loc="upper left")  # the cost rises with the cutoff: this corner is free
+        bottom.legend(loc="upper left")  # the cost rises with the cutoff, so this corner is free
         bottom.set_xlabel(CUTOFF_LABEL)
         figure.align_ylabels()
         save(figure, png, pdf)
@@ -83,7 +83,7 @@ def figure_03(
 def figure_08(
     metrics: Sequence[PathLike], png: PathLike, pdf: PathLike, csv: PathLike | None = None, *, title: str
 ) -> pd.DataFrame:
-    """Draw Fig. 8 (RMSE of the energy per atom); arguments and result as those of :func:`figure_03`."""
+    """Draw Fig. 8 (RMSE of the energy per atom); arguments and result as for :func:`figure_03`."""
     table = uniform_table(metrics, (ENERGY,))
     with styled(COLUMN_WIDTH, 2.6, title + seeds_note(table)) as figure:
         axes = figure.subplots()

@@ -1,4 +1,4 @@
-"""Physics with optimised cutoffs: drift, equation of state, phonons and radial distribution, a column a subset."""
+"""Physics with optimised cutoffs: drift, equation of state, phonons and radial distribution, one column per subset."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))  # time steps, in the order of the ru
 def validation_curves(
     statics: Sequence[PathLike], nve: Sequence[PathLike], rdf: Sequence[PathLike]
 ) -> tuple[pd.DataFrame, dict[str, str]]:
-    """What the figure draws, one row a point, and the formula drawn of each subset.
+    """The numbers of the figure, one row per point, and the formula drawn for each subset.
 
     Columns: ``subset``, ``panel`` (``drift``, ``eos``, ``phonons``, ``rdf``), ``configuration``, ``timestep_fs``
     (of ``drift``), ``x``, ``y`` and ``error`` (of ``rdf``, the standard error). x and y are ps and meV/atom;
@@ -90,14 +90,14 @@ def figure_validation(
 
     Args:
         statics, nve, rdf: ``validation/<subset>_<stage>.json`` of each subset.
-        png, pdf: the figure's files.
-        csv: the numbers drawn; beside ``png`` if not given.
-        title: which data and study the figure shows.
-        at_lambda: the lambda of the calibrated cutoffs.
-        uniform_cutoff: the cutoff that they are compared with (A).
+        png, pdf: output files.
+        csv: the numbers drawn; next to ``png`` if not given.
+        title: data and study shown in the figure.
+        at_lambda: lambda of the calibrated cutoffs.
+        uniform_cutoff: uniform cutoff of the comparison (A).
 
     Raises:
-        ValueError: a file lacks a key, or none has a structure.
+        ValueError: a file lacks a key, or no file has a structure.
     """
     table, formulas = validation_curves(statics, nve, rdf)
     if not formulas:
@@ -159,7 +159,7 @@ def _draw_rdf(axes: Axes, part: pd.DataFrame) -> None:
         axes.fill_between(x, y - error, y + error, alpha=0.3, linewidth=0, **STYLES[name])
 
 
-#: panel -> how it is drawn, and its axes.
+#: Panel -> drawing function and axes.
 PANELS = {
     "drift": (_draw_drift, "time (ps)", "total energy (meV/atom)"),
     "eos": (_draw_equation_of_state, f"volume ({ANGSTROM}³/atom)", "energy (meV/atom)"),

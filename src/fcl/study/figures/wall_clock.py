@@ -22,9 +22,9 @@ def figure_wall_clock(
 
     Args:
         measured: ``cost/wall_clock.csv``.
-        png, pdf: the figure's files.
-        csv: the numbers drawn; beside ``png`` if not given.
-        title: which data and study the figure shows.
+        png, pdf: output files.
+        csv: the numbers drawn; next to ``png`` if not given.
+        title: data and study shown in the figure.
     """
     table = read_tables([measured], COLUMNS)
     values = [value for value in AXES if table[value].notna().all()]  # memory cannot be measured everywhere
@@ -49,7 +49,7 @@ def figure_wall_clock(
 
 
 def _panel(axes: Axes, table: pd.DataFrame, value: str, subsets: list[str]) -> None:
-    """Markers by subset, open where the cutoff is uniform, and the line through all of them."""
+    """Markers by subset, open for a uniform cutoff, and a line fitted to all points."""
     for k, subset in enumerate(subsets):
         for configuration, face in (("uniform", "white"), ("optimised", f"C{k}")):
             part = table[(table["subset"] == subset) & (table["configuration"] == configuration)]

@@ -1,1 +1,1 @@
-"""The pages that are written from results: report, reproduction, summary."""
+"""Pages generated from results: report, reproduction, summary."""

@@ -1,6 +1,6 @@
-"""The end of a run: what was computed, its main numbers beside those of the record, and where the results lie.
+"""Summary at the end of a run: what was computed, main numbers next to those of the record, and paths of the results.
 
-python -m fcl.study.pages.closing results/mini record/mini     prints them; the record may be missing
+python -m fcl.study.pages.closing results/mini record/mini     prints it; the record is optional
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fcl.study.records.manifests import RECORD_MANIFEST, read_manifests
 
 
 def main_numbers(study: Path) -> dict[str, str]:
-    """Test force RMSE of FCL and static models at two cutoffs, and what one calibration saves for which error."""
+    """Test force RMSE of FCL and static models at two cutoffs, and savings and error of one calibration."""
     errors = uniform_errors(study)
     numbers = {}
     for row in (errors.iloc[0], errors.iloc[-1]):
@@ -31,7 +31,7 @@ def main_numbers(study: Path) -> dict[str, str]:
 
 
 def closing_text(run: Path, record: Path) -> str:
-    """Some ten lines about the finished ``run``, beside the ``record`` of the same study where there is one."""
+    """About ten lines on the finished ``run``, next to the ``record`` of the same study if available."""
     manifests = read_manifests(run)
     minutes = sum(content["seconds"] for content in manifests.values()) / 60.0
     here, there = main_numbers(run), {}

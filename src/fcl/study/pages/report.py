@@ -1,4 +1,4 @@
-"""The report of a study as one Markdown page: claims, figures with captions, tables, run times, what was not run."""
+"""The report of a study as one Markdown page: claims, figures with captions, tables, run times, missing parts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STAGES = (
     "calibrate_cutoffs", "calibrate_unlabelled", "measure_wall_clock", "validate_statics", "validate_nve",
     "validate_rdf",
 )  # fmt: skip
-#: Packages whose versions the report names.
+#: Packages whose versions are listed in the report.
 NAMED_PACKAGES = ("python", "torch", "mace-torch", "e3nn", "snakemake")
 RUN_TIMES = {
     "stage": Column("stage"),
@@ -38,9 +38,9 @@ DRAWN = ("figures", "tables")
 
 
 def manifests_of_numbers(folder: PathLike) -> list[dict]:
-    """Run manifests of the stages of a study; not those of figures, tables and pages, which are drawn from numbers.
+    """Run manifests of the computing stages of a study, without those of figures, tables and pages.
 
-    None where the numbers were copied in without them.
+    None if the numbers were copied without them.
     """
     try:
         manifests = read_manifests(folder)
@@ -50,7 +50,7 @@ def manifests_of_numbers(folder: PathLike) -> list[dict]:
 
 
 def run_times(manifests: Iterable[dict]) -> pd.DataFrame:
-    """One row a stage: jobs, wall-clock in all and of the longest job (s), most memory (MiB), devices."""
+    """One row per stage: jobs, wall time in total and of the longest job (s), peak memory (MiB), devices."""
     rows = [
         {
             "stage": record["stage"],
@@ -78,7 +78,7 @@ def run_times(manifests: Iterable[dict]) -> pd.DataFrame:
 
 
 def versions(manifests: Iterable[dict]) -> str:
-    """The versions of `NAMED_PACKAGES` that the runs used, several where they differ."""
+    """Versions of `NAMED_PACKAGES` used in the runs, several if they differ."""
     found: dict[str, set[str]] = {}
     for record in manifests:
         for name in NAMED_PACKAGES:
@@ -88,7 +88,7 @@ def versions(manifests: Iterable[dict]) -> str:
 
 
 def _heading(file: PathLike, kind: str) -> str:
-    """``Figure 3`` for fig03.png, ``Figure: validation`` for one that is not the paper's."""
+    """``Figure 3`` for fig03.png, ``Figure: validation`` for one that is not in the paper."""
     number = re.sub(r"\D", "", Path(file).stem)
     return f"{kind} {int(number)}" if number else f"{kind}: {Path(file).stem}"
 
@@ -97,7 +97,7 @@ def _figure(image: PathLike, text: PathLike, page: Path) -> str:
     image = Path(image)
     name = _heading(image, "Figure")
     link = Path(os.path.relpath(image, page.parent)).as_posix()
-    # plain paragraphs in reStructuredText, which read the same in Markdown: Snakemake's report has the same caption
+    # plain reStructuredText paragraphs, valid Markdown too; Snakemake's report uses the same captions
     caption = Path(text).read_text(encoding="utf-8").strip()
     return f"### {name}\n\n![{name}]({link})\n\n{caption}"
 
@@ -126,11 +126,11 @@ def write_report(
 
     Args:
         claims: the study's claims.csv.
-        figures: the PNG files, in order, and ``captions``, the file of each one's caption.
+        figures: the PNG files, in order; ``captions``: the caption file of each.
         tables: the Markdown files of the tables, in order.
         page: the report (Markdown); its links are relative to it.
-        folder: the study's numbers, of a run or a record; its run manifests give times and versions.
-        study, dataset, title, whole: name of the study, name and title of its data, and that none was left out.
+        folder: numbers of the study, from a run or a record; its run manifests give times and versions.
+        study, dataset, title, whole: name of the study, name and title of its data, and whether they are complete.
     """
     table = read_table(claims)
     manifests = manifests_of_numbers(folder)

@@ -2,7 +2,7 @@
 
 python -m fcl.study.pages.reproduction results/embedded > docs/reproduction.md
 
-Verdicts first, then each claim with its numbers and what ablations say of reasons.
+Verdicts first, then each claim with its numbers and the ablations that test likely reasons.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from fcl.study.pages.text import difference_text, listed, mean_text, table
 from fcl.study.results import Results
 from fcl.study.tables.common import markdown, shown
 
-#: Claims whose paper statement is about how the method behaves, and that can be asked of any data.
+#: Claims about the behaviour of the method, which can be assessed on any data.
 QUALITATIVE = (
     "fig3_static_below_fcl", "fig3_plateau", "fig3_upturn_7", "fig3_static_std_7", "fig4_adjacent_cutoffs",
     "fig4_oscillation_7", "fig5_molcrys_1e-4_saving", "fig5_molcrys_1e-4_penalty", "fig6_mc2d_largest",
     "fig6_molfrags_smallest", "fig7_1e-3_range", "fig7_1e-3_sodium", "fig7_1e-6_light", "fig7_1e-6_metals",
 )  # fmt: skip
 VERDICTS = {REPRODUCED: "holds", NOT_REPRODUCED: "does not hold", NOT_EVALUATED: "cannot be said"}
-#: More data are worth it where the last step of the learning curve (a doubling) lowered the error by this fraction.
+#: More data are worthwhile if the last doubling of the learning curve lowered the error by this fraction.
 WORTHWHILE = 0.05
 NOT_RUN = "*Not run*: {}."
 HEAD = """# Reproduction: which of the paper's claims hold
@@ -55,7 +55,7 @@ cleared by one standard error; that is milder than the intervals below."""
 
 
 def verdicts(results: Results, claims: Path) -> tuple[str, pd.DataFrame]:
-    """The table of the qualitative claims, and its rows by id."""
+    """Table of the qualitative claims, and its rows by id."""
     # as if the data were the paper's: here every claim is judged, by the same rules, on whatever data the study has
     everything = claims_table(results, claims, dataset=PAPER_DATA, whole=True).set_index("id", drop=False)
     rows = readable(everything.loc[list(QUALITATIVE)]).assign(verdict=lambda rows: rows["verdict"].map(VERDICTS))
@@ -67,7 +67,7 @@ def verdicts(results: Results, claims: Path) -> tuple[str, pd.DataFrame]:
 
 
 def _section(title: str, *parts: Callable[[], str]) -> str:
-    """A section; a part that cannot be evaluated says why in its place."""
+    """A section; a part that cannot be evaluated is replaced by the reason."""
     texts = []
     for part in parts:
         try:
@@ -78,7 +78,7 @@ def _section(title: str, *parts: Callable[[], str]) -> str:
 
 
 def tested(ablations: pd.DataFrame | None, word: str) -> str:
-    """What the ablations say about the quantities whose name has ``word``: the reasons that were tested."""
+    """Ablation results for the quantities whose name contains ``word``: the reasons tested."""
     if ablations is None:
         raise NotEvaluated("ablations of this study")
     rows = ablations[ablations["quantity"].str.contains(word, regex=False)]
@@ -96,7 +96,7 @@ def all_ablations(ablations: pd.DataFrame | None) -> str:
 
 
 def learning(folder: Path) -> str:
-    """Error against training structures, and whether more data pay."""
+    """Error against training structures, and whether more data would help."""
     file = folder / "figures/learning_curve.csv"
     if not file.is_file():
         raise NotEvaluated("the learning curve of this study")
@@ -117,7 +117,7 @@ def learning(folder: Path) -> str:
 
 
 def repeated(folder: Path, studies: list[str], seed: int) -> str:
-    """Whether a second training gave the same bits, with both digests."""
+    """Whether a repeated training is bitwise identical, with both digests."""
     if not studies:
         raise NotEvaluated("no study repeats a training of this one")
     digests = repeated_digests(folder, folder.parent / studies[0], seed)
@@ -128,7 +128,7 @@ def repeated(folder: Path, studies: list[str], seed: int) -> str:
 
 
 def reproduction_page(folder: Path, config: Config, claims: Path) -> str:
-    """The page of the study whose results are in ``folder``, which has its name; ``claims`` is resources/claims.csv."""
+    """Page of the study with results in ``folder`` (named like the study); ``claims`` is resources/claims.csv."""
     results, study = Results.of_folder(folder), config.resolve(folder.name)
     file = folder / "ablations.csv"
     ablations = pd.read_csv(file) if file.is_file() else None
@@ -165,7 +165,7 @@ def reproduction_page(folder: Path, config: Config, claims: Path) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Print the page of a study's folder; the folder's name is that of the study."""
+    """Print the page for a study folder, which is named like the study."""
     parser = argparse.ArgumentParser(
         prog="python -m fcl.study.pages.reproduction", description=(__doc__ or "").splitlines()[0]
     )

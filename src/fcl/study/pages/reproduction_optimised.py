@@ -1,4 +1,4 @@
-"""Optimised cutoffs: what they save, for how much error, and how subsets and elements are ordered."""
+"""Optimised cutoffs: savings, error, and ordering of subsets and elements."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def savings(results: Results, saving: float, penalty: float) -> str:
 
 
 def orderings(results: Results) -> str:
-    """Optimised cutoffs of the elements that the paper names, in each subset."""
+    """Optimised cutoffs of the elements named in the paper, in each subset."""
     tables = {subset: results.element_cutoffs_by_seed(subset, SHOWN_LAMBDA) for subset in SUBSETS}
     rows, ends = [], []
     for element in ELEMENTS:

@@ -1,4 +1,4 @@
-"""Uniform cutoffs: FCL beside static models, plateau and upturn, and diatomic curves."""
+"""Uniform cutoffs: FCL against static models, plateau and upturn, diatomic curves."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def against_static(results: Results) -> str:
 
 
 def plateau(results: Results) -> str:
-    """FCL's error at each cutoff relative to that at the one before, by seed."""
+    """FCL error at each cutoff relative to the previous one, by seed."""
     rows, sentences = [], []
     for below, above in zip(STATIC_CUTOFFS[:-1], STATIC_CUTOFFS[1:], strict=True):
         first, second = results.force_rmse("fcl", below), results.force_rmse("fcl", above)
@@ -54,7 +54,7 @@ def plateau(results: Results) -> str:
 
 
 def diatomics(results: Results) -> str:
-    """How often the curves of two atoms turn between 3 A and their cutoff."""
+    """Number of turning points of the diatomic curves between 3 A and the cutoff."""
     cutoffs = sorted(float(cutoff) for cutoff in results.curves["cutoff_angstrom"].unique())
     turns = {cutoff: turns_by_seed(results, cutoff) for cutoff in cutoffs}
     means = {cutoff: float(np.mean(list(values.values()))) for cutoff, values in turns.items()}

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pandas
 
-#: Where the paper's numbers stand, beside the repository's other resources.
+#: The paper's numbers.
 CLAIMS = Path("resources/claims.csv")
-#: A cheaper configuration counts while its test force RMSE rises by no more than this (fraction).
+#: Largest accepted increase of the test force RMSE of a cheaper configuration (fraction).
 TOLERATED_INCREASE = 0.03
 
 
@@ -41,10 +41,10 @@ def uniform_errors(study: Path) -> pandas.DataFrame:
 
 
 def sweeps(study: Path) -> pandas.DataFrame:
-    """One row a (subset, lambda): pairs per atom before and after, ``saving`` and ``increase`` of the test force RMSE.
+    """One row per (subset, lambda): pairs per atom before and after, ``saving``, ``increase`` of the test force RMSE.
 
     ``saving`` = 1 - pairs / initial pairs, ``increase`` = RMSE / initial RMSE - 1, means over the calibrated seeds;
-    ``increase_std`` is the standard deviation over them. Raises `FileNotFoundError`.
+    ``increase_std`` is their standard deviation. Raises `FileNotFoundError`.
     """
     files = sorted((study / "calibration").glob("*_metrics.csv"))
     if not files:
@@ -67,7 +67,7 @@ def sweeps(study: Path) -> pandas.DataFrame:
 
 
 def _sweep_cell(row: pandas.Series) -> str:
-    """``61% / -3.8 ± 0.5%``; one seed has no spread."""
+    """``61% / -3.8 ± 0.5%``; no standard deviation for a single seed."""
     spread = "" if math.isnan(row["increase_std"]) else f" ± {100.0 * row['increase_std']:.1f}"
     return f"{row['saving']:.0%} / {100.0 * row['increase']:+.1f}{spread}%"
 
@@ -77,7 +77,7 @@ def _paper(claims: pandas.DataFrame, name: str, scale: float = 1.0, pattern: str
 
 
 def markdown(study: Path, claims_file: Path = CLAIMS) -> str:
-    """The table of the README: force RMSE at uniform cutoffs, then the cutoff sweeps of the subsets."""
+    """Table shown in the README: force RMSE at uniform cutoffs, then the cutoff sweeps of the subsets."""
     claims = pandas.read_csv(claims_file).set_index("id")
     lines = [
         "| test force RMSE (meV/Å) at a uniform cutoff | FCL, one model | static, a model a cutoff | FCL / static "
@@ -116,7 +116,7 @@ def markdown(study: Path, claims_file: Path = CLAIMS) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Print the table of a study's folder."""
+    """Print the table for a study folder."""
     parser = argparse.ArgumentParser(
         prog="python -m fcl.study.pages.summary", description=(__doc__ or "").splitlines()[0]
     )

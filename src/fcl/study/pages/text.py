@@ -1,4 +1,4 @@
-"""How the reproduction page writes numbers, lists and tables."""
+"""Formatting of numbers, lists and tables on the reproduction page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def mean_text(values: Mapping[int, float], pattern: str = "{:.0f}", scale: float
 
 
 def difference_text(difference: Difference, pattern: str = "{:+.0f}", scale: float = 1.0) -> str:
-    """A difference ± half of its 95% interval; without the latter for a single seed."""
+    """A difference ± half-width of its 95% interval; without the latter for a single seed."""
     value = pattern.format(scale * difference.value)
     if difference.half_width == float("inf"):
         return f"{value} (one seed)"

@@ -1,26 +1,26 @@
 """Comparison of a finished run with a committed record of the same study, number by number.
 
-Compared are the record's CSV and JSON files but for manifests; what only the run holds is ignored. A file, row, column
-or key that is missing or additional in the run is off, and so is a text that differs. Measured times and memory,
-threads and devices (`fcl.study.records.rows.MEASURED`) are facts of the machine: they are left out and counted. A job
-with other settings than in the record is off, whatever its numbers.
+The record's CSV and JSON files are compared, except manifests; files that only the run contains are ignored. A file,
+row, column or key that is missing or additional in the run is off, and so is a text that differs. Measured times and
+memory, threads and devices (`fcl.study.records.rows.MEASURED`) depend on the machine and are skipped, but counted. A
+job with settings other than in the record is off, whatever its numbers.
 
-The run manifests choose between two modes:
+The run manifests determine which of two modes applies:
 
-same platform   Versions (but for `UNRELATED` packages), device and number of threads are known and equal for every job
-                that computes, and none computed on a GPU, where sums differ from run to run. Numbers must be equal bit
-                for bit, as they are written.
-tolerance       Otherwise. Training is chaotic: other rounding gives another model, as another seed does. A number is
-                off if it is further from the record than the scatter over the record's seeds explains
-                (`fcl.study.records.scatter`); what no training enters, and columns without any scatter, must agree to a
-                relative `fcl.study.records.scatter.EXACT`.
+same platform   Versions (except `UNRELATED` packages), device and number of threads are known and equal for every
+                computing job, and none ran on a GPU, where sums differ from run to run. Numbers as written must be
+                bitwise equal.
+tolerance       Otherwise. Training is chaotic: different rounding gives a different model, as a different seed does. A
+                number is off if it deviates from the record by more than the scatter over seeds explains
+                (`fcl.study.records.scatter`); numbers independent of training, and columns without scatter, must agree
+                to a relative `fcl.study.records.scatter.EXACT`.
 
-In tolerance mode not every number is compared by itself; those that are not are counted. Training histories are
-compared at their best epoch, as early stopping moves their end, and diatomic curves by their RMS values, as a shift of
-a steep curve changes single points by any factor. `validation/` (relaxations and molecular dynamics of one seed's
-model) is chaotic itself and left out. Figures, tables and claims are made from the other files: their numbers are
+In tolerance mode some numbers are not compared individually; these are counted. Training histories are compared at
+their best epoch, since early stopping shifts their end, and diatomic curves by their RMS values, since a shift of a
+steep curve changes single points by any factor. `validation/` (relaxations and molecular dynamics of the model of one
+seed) is chaotic itself and skipped. Figures, tables and claims are made from the other files: their numbers are
 compared where the record gives their scatter (columns ``x_mean``, ``x_std``, ``seed``); verdicts that differ are
-listed, not off.
+listed but not off.
 """
 
 from __future__ import annotations
@@ -49,19 +49,19 @@ from fcl.study.records.rows import (
 )
 from fcl.study.records.scatter import Scatter
 
-#: Packages whose version cannot change a number; fcl itself is what is compared.
+#: Packages whose version does not affect results; fcl itself is what is being compared.
 UNRELATED = frozenset({"flexible-cutoff-learning", "snakemake", "matplotlib", "seaborn"})
-#: Folders that the same settings of a drawing can name.
+#: Root folders that may differ between otherwise equal settings of a drawing job.
 ROOT = re.compile(r"^(results|record)/")
-#: Longest text in a column of the printed tables.
+#: Maximum text width of a column in printed tables.
 WIDTH = 120
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One number, text or setting that differs, or a file, row or column that is on one side only.
+    """A number, text or setting that differs, or a file, row or column present on one side only.
 
-    ``difference`` and ``allowed`` are in the unit of the column, None where there is no number on both sides.
+    ``difference`` and ``allowed`` are in the unit of the column, None unless both sides are numbers.
     """
 
     file: str
@@ -74,13 +74,13 @@ class Difference:
 
     @property
     def share(self) -> float:
-        """Difference / allowed difference; infinite where nothing is allowed."""
+        """Difference / allowed difference; infinite if no difference is allowed."""
         return self.difference / self.allowed if self.difference is not None and self.allowed else math.inf
 
 
 @dataclass
 class Comparison:
-    """Result of `compare`: mode and reasons for it, counts of numbers, and what differs."""
+    """Result of `compare`: mode and its reasons, counts of numbers, and differences."""
 
     same_platform: bool
     reasons: list[str]
@@ -98,7 +98,7 @@ class Comparison:
 
     @property
     def worst(self) -> list[Difference]:
-        """What is off, then what is within, each by falling ratio of difference to allowed difference."""
+        """Differences that are off, then those within tolerance, each by decreasing ratio to the allowed difference."""
         return [item for part in (self.off, self.within) for item in sorted(part, key=lambda item: -item.share)]
 
     def text(self, worst: int = 10) -> str:
@@ -145,7 +145,7 @@ class Comparison:
 
 
 def compare(run: str | Path, record: str | Path) -> Comparison:
-    """Compare the folder of a finished run with that of a record; the module's docstring has the rules.
+    """Compare the folder of a finished run with that of a record; see the module docstring for the rules.
 
     Raises:
         FileNotFoundError: a folder does not exist or has no run manifests.
@@ -173,7 +173,7 @@ def _compare_file(result: Comparison, name: str, run: Rows, record: Rows, scatte
     fewer = (reduced(name, run), reduced(name, record)) if scatter else (run, record)
     if fewer[1] is not record:
         result.left_out += sum(isinstance(value, float) for row in record.values() for value in row.values())
-    if not CURVES.match(name):  # of a curve all points must be there, also where only its RMS value is compared
+    if not CURVES.match(name):  # all points of a curve must exist, even if only its RMS value is compared
         run, record = fewer
     partners = _partners(run, record)
     for where in (where for where in record if where not in partners):
@@ -221,7 +221,7 @@ def _compare_cell(
 
 
 def _partners(run: Rows, record: Rows) -> dict[str, str]:
-    """Row of the record -> row of the run: the row of that name; rows without a namesake in order, if equally many."""
+    """Row of the record -> row of the run: matched by name; unmatched rows in order, if equally many."""
     partners = {where: where for where in record if where in run}
     left, right = [row for row in record if row not in run], [row for row in run if row not in record]
     if len(left) == len(right):
@@ -237,8 +237,8 @@ def _compared(path: Path, folder: Path) -> bool:
 
 
 def _other_platform(here: Mapping[str, dict], there: Mapping[str, dict]) -> list[str]:
-    """What keeps numbers from being equal bit for bit, each fact once; empty on the same platform."""
-    # A figure or a table is made from what is compared anyway; its manifest has the digest of its code.
+    """Reasons why numbers cannot be bitwise equal, each listed once; empty on the same platform."""
+    # Figures and tables are made from files that are compared anyway.
     computed = {path: record for path, record in there.items() if "code_sha256" not in (record.get("extra") or {})}
     found = {} if computed else {"job": "no job that computes in the record"}
     for path, record in computed.items():
@@ -257,7 +257,7 @@ def _other_platform(here: Mapping[str, dict], there: Mapping[str, dict]) -> list
 
 
 def _facts(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """Versions, device and threads of a job; ``unknown`` for what its manifest does not say."""
+    """Versions, device and threads of a job; ``unknown`` if not in its manifest."""
     versions = manifest.get("versions", {})
     facts = {name: str(version) for name, version in versions.items() if name not in UNRELATED}
     facts["python"] = ".".join(facts.get("python", "unknown").split(".")[:2])
@@ -265,7 +265,7 @@ def _facts(manifest: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _other_settings(here: Mapping[str, dict], there: Mapping[str, dict]) -> Iterator[Difference]:
-    """The first setting that differs, of each job whose settings have another digest than in the record."""
+    """The first differing setting of each job whose settings digest differs from the record."""
     for path in sorted(here.keys() & there.keys()):
         digests = [side[path].get("settings_digest") for side in (here, there)]
         if digests[0] == digests[1]:
@@ -280,7 +280,7 @@ def _other_settings(here: Mapping[str, dict], there: Mapping[str, dict]) -> Iter
 
 
 def _settings(manifest: Mapping[str, Any]) -> dict[str, Cell]:
-    """Settings of a job by their path (``fcl.max_epochs``), without the root of a folder: a run or a record."""
+    """Settings of a job by path (``fcl.max_epochs``), without the root folder of a run or record."""
     rows: Rows = {}
     flatten(manifest.get("settings", {}), "", "", rows)
     cells = {f"{where}.{key}".strip("."): cell for where, row in rows.items() for key, cell in row.items()}
@@ -292,14 +292,14 @@ def _count(number: int) -> str:
 
 
 def _columns(rows: list[tuple[str, ...]]) -> list[str]:
-    """Lines of a table with columns of equal width; long texts end in dots."""
+    """Lines of a table with aligned columns; long texts are truncated."""
     rows = [tuple(text if len(text) <= WIDTH else f"{text[: WIDTH - 3]}..." for text in row) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def main(run: str, record: str) -> None:
-    """Print the comparison, with exit code 1 where something is off: what the workflow calls."""
+    """Print the comparison, with exit code 1 if something is off; called by the workflow."""
     result = compare(run, record)
     print(result.text())
     sys.exit(not result.passed)

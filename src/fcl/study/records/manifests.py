@@ -2,7 +2,7 @@
 
 A run leaves one ``*.manifest.json`` per job (`fcl.runs.manifest`). The record keeps all of them in one file,
 ``record/<study>/manifest.json``: ``{"format": 1, "study": name, "runs": {path: manifest, ...}}``, where the path is
-that of the job's manifest relative to the study's folder.
+that of the job's manifest relative to the study folder.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-#: The record's one manifest, in the study's folder.
+#: The single manifest of a record, in the study folder.
 RECORD_MANIFEST = "manifest.json"
 
 

@@ -1,7 +1,7 @@
 """The record of a study: the numbers and pictures of a finished run and all of its run manifests, to be committed.
 
-``results/<study>/`` is what a run writes, ``record/<study>/`` what is kept of it under the same names. Figures, tables,
-claims and the report are drawn from either: `numbers_root` says from which.
+A run writes ``results/<study>/``; ``record/<study>/`` keeps part of it under the same names. Figures, tables, claims
+and the report can be drawn from either, as selected by `numbers_root`.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ PICTURES = ("figures/*.png", "training.png")
 
 
 def numbers_root(from_record: bool) -> str:
-    """The folder of the studies whose numbers figures, tables, claims and the report are made of."""
+    """Root folder of the numbers used for figures, tables, claims and the report."""
     return RECORDS if from_record else RUNS
 
 
 def check_record(root: Path, study: str) -> None:
-    """FileNotFoundError with a sentence where there is no record of ``study`` below ``root``."""
+    """Raise FileNotFoundError if there is no record of ``study`` below ``root``."""
     if not (root / study / RECORD_MANIFEST).is_file():
         there = ", ".join(sorted(path.parent.name for path in root.glob(f"*/{RECORD_MANIFEST}"))) or "none"
         raise FileNotFoundError(
@@ -44,10 +44,10 @@ def check_record(root: Path, study: str) -> None:
 
 
 def recorded_files(run: Path, pictures: Sequence[str] | None = None) -> list[Path]:
-    """The files of a run that its record holds, relative to it.
+    """Files of a run to be included in its record, relative to it.
 
-    With ``pictures`` (names such as ``fig03``) the record holds the numbers and these pictures only; ValueError names
-    one that the run does not have.
+    With ``pictures`` (names such as ``fig03``), only the numbers and these pictures; raises ValueError for one that the
+    run does not have.
     """
     patterns = NUMBERS if pictures is not None else (*NUMBERS, *PAGES, *PICTURES)
     found = {path for pattern in patterns for path in run.glob(pattern) if not path.name.endswith(".manifest.json")}
@@ -60,9 +60,9 @@ def recorded_files(run: Path, pictures: Sequence[str] | None = None) -> list[Pat
 
 
 def outdated(folder: Path) -> Iterator[tuple[str, str]]:
-    """(run manifest, input) for each input in ``folder`` that is not the file that the result was made from.
+    """(run manifest, input) for each input in ``folder`` that has changed since the result was made.
 
-    Inputs that are not there (stores, weights of a record) cannot be compared and are left out.
+    Missing inputs (stores, weights of a record) cannot be compared and are skipped.
     """
     checksums: dict[str, str] = {}
     for manifest, content in read_manifests(folder).items():
@@ -70,7 +70,7 @@ def outdated(folder: Path) -> Iterator[tuple[str, str]]:
             root, _, inside = entry["file"].partition("/")
             file = folder.parent / inside
             if root not in (RUNS, RECORDS) or file.name == RECORD_MANIFEST or not file.is_file():
-                continue  # the collected manifests name themselves where something was drawn from a record
+                continue  # the collected manifests list themselves if something was drawn from a record
             if inside not in checksums:
                 checksums[inside] = sha256_file(file)
             if checksums[inside] != entry["sha256"]:
@@ -78,11 +78,11 @@ def outdated(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def write_record(run: PathLike, record: PathLike, pictures: Sequence[str] | None = None) -> list[Path]:
-    """Replace ``record`` by the record of the finished ``run``; the files in it, relative to it.
+    """Replace ``record`` by the record of the finished ``run``; returns its files, relative to it.
 
     Raises:
         FileNotFoundError: ``run`` has no run manifests.
-        ValueError: a result of ``run`` was not made from the files that are there now, or a picture is missing.
+        ValueError: a result of ``run`` was not made from its present input files, or a picture is missing.
     """
     run, record = Path(run), Path(record)
     manifests = read_manifests(run)
@@ -105,7 +105,7 @@ def write_record(run: PathLike, record: PathLike, pictures: Sequence[str] | None
 
 
 def collected(study: str, manifests: dict[str, dict[str, Any]]) -> str:
-    """All run manifests as one JSON text, a line per job."""
+    """All run manifests as one JSON text, one line per job."""
     lines = [f"{json.dumps(name)}: {json.dumps(content, ensure_ascii=False)}" for name, content in manifests.items()]
     body = ",\n".join(lines)
     return f'{{"format": 1, "study": {json.dumps(study)}, "runs": {{\n{body}\n}}}}\n'

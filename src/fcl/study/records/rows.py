@@ -1,4 +1,4 @@
-"""Result files as rows of cells: what identifies a row, and what of it can be compared between two runs.
+"""Result files as rows of cells: keys that identify a row, and the part that is comparable between two runs.
 
 A CSV file is read as its rows, named by their key cells (``subset=MC3D, cutoff_angstrom=4``); a JSON file as its
 objects and lists, named by their path (``provenance``, ``structures[0].uniform``).
@@ -15,21 +15,21 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-#: Columns and keys of what was measured on the machine, or describes it.
+#: Columns and keys measured on the machine, or describing it.
 MEASURED = re.compile(r"(?:^|_)(?:(?:micro)?seconds|memory|time_ratio|threads|device)(?:_|$)")
-#: Rows of measured times, by their unit: a table of observables has some beside its results.
+#: Rows of measured times, by their unit: the table of observables has some besides its results.
 MEASURED_ROW = re.compile(r"\bunit=µs/atom\b")
-#: Columns that identify a row and are no results, beside those of text; these two do so alone.
+#: Columns that identify a row and are not results, besides text columns; these two do so alone.
 KEYS = frozenset(
     "seed seeds lambda cutoff_angstrom training_cutoff_angstrom distance_angstrom structure structures atoms atom_i "
     "atom_j shift_1 shift_2 shift_3 epoch step repeats atomic_number timestep_fs".split()
 )
 NAMES = ("id", "key")
-#: Columns of text that follow from numbers.
+#: Text columns derived from numbers.
 VERDICTS = frozenset({"verdict", "reason", "kept", "best"})
-#: Columns of a training history that are set or drawn at random.
+#: Columns of a training history that are settings or random draws.
 DRAWN = frozenset({"learning_rate", "mean_cutoff_angstrom", "best"})
-#: Distance (A) below which diatomic curves are extrapolated: next to no training structure has closer atoms.
+#: Distance (A) below which diatomic curves are extrapolated: hardly any training structure has closer atoms.
 SHORTEST = 1.0
 
 HISTORY = re.compile(r"(?:.*/)?history/|.*_history\.csv$")
@@ -54,7 +54,7 @@ def read_rows(path: Path) -> Rows:
             flatten(json.loads(text), "", "", rows)
             return rows
         table = [{name: _cell(cell) for name, cell in row.items()} for row in csv.DictReader(text.splitlines())]
-    except (ValueError, AttributeError, TypeError) as error:  # also a row that is longer or shorter than the header
+    except (ValueError, AttributeError, TypeError) as error:  # also for a row longer or shorter than the header
         raise ValueError(f"{path}: cannot be read ({error})") from None
     texts = {name for row in table for name, cell in row.items() if isinstance(cell, str)}
     keys = KEYS | {name for name in texts if name not in VERDICTS and not MEASURED.search(name)}
@@ -81,7 +81,7 @@ def flatten(value: Any, where: str, key: str, rows: Rows) -> None:
 
 
 def reduced(name: str, rows: Rows) -> Rows:
-    """What of a file can be compared between trainings: all of it, the best epoch, RMS values of curves, or nothing."""
+    """Part of a file that is comparable between trainings: all, the best epoch, RMS values of curves, or nothing."""
     if CHAOTIC.match(name):
         return {}
     if HISTORY.match(name) and rows:
@@ -100,7 +100,7 @@ def reduced(name: str, rows: Rows) -> Rows:
 
 
 def shown(cell: Cell) -> str:
-    """A cell as it is printed in the name of a row."""
+    """A cell as printed in the name of a row."""
     return "empty" if cell is None else f"{cell:.10g}" if isinstance(cell, float) else cell
 
 

@@ -1,17 +1,17 @@
-"""Scatter over seeds in a record, and how far a run may be from it.
+"""Scatter over seeds in a record, and the resulting tolerance for a run.
 
-Numbers with one address but for the seed (in the name of the file, or in the column ``seed``) form a group, which has a
-mean and a standard deviation. The scatter of a column is that of asinh(number / size), where size is the column's
-typical (median) mean: relative for large numbers, absolute for small ones, also where the sign changes. Of the groups'
-scatters the `QUANTILE` is taken, so that a few seeds that went astray do not widen the tolerance of all others; with
-three seeds of equal scatter it is 1.2 standard deviations. A group's own deviation counts where it is larger. Groups
-are those of all files of a folder, and where these are fewer than `MIN_GROUPS` (a single seed) of all files that have
-the column. Groups without any scatter do not count, but a column that has no other must agree to `EXACT`.
+Numbers whose location differs only in the seed (in the file name or in the column ``seed``) form a group with a mean
+and a standard deviation. The scatter of a column is that of asinh(number / size), where size is the column's
+typical (median) mean: relative for large numbers, absolute for small ones, including sign changes. The `QUANTILE` of
+the scatter over groups is used, so that a few outlying seeds do not widen the tolerance of all others; with three seeds
+of equal scatter it is 1.2 standard deviations. The group's own deviation is used if it is larger. Groups are taken from
+all files of a folder, or, if these are fewer than `MIN_GROUPS` (a single seed), from all files with the column. Groups
+without scatter are ignored, but a column that has no other must agree to `EXACT`.
 
-The folder, not one file or one subset: the errors of three seeds at many cutoffs are no more than three independent
-models, and all FCL seeds share one pre-trained model, so that their own scatter is smaller than that of whole runs.
-Checked with two runs of the study mini whose arithmetic differed in the last bits: of 1 978 numbers of each against the
-other none is off; with scatter by file or by subset up to 9 were.
+Groups are pooled over a folder, not a file or subset: the errors of three seeds at many cutoffs are only three
+independent models, and all FCL seeds share one pre-trained model, so that their scatter is smaller than that of whole
+runs. Checked with two runs of the study mini whose arithmetic differed in the last bits: of 1 978 numbers of each
+against the other none is off; with scatter by file or by subset up to 9 were.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from statistics import median
 
 from fcl.study.records.rows import KEYS, Cell, Rows
 
-#: A number is off beyond this many standard deviations (times sqrt(2), for the difference of two runs). An error of 30%
-#: is off where seeds scatter by 3%: the tolerance is then 5 * sqrt(2) * 1.2 * 3% = 25%.
+#: A number is off beyond this many standard deviations (times sqrt(2), for the difference of two runs). For seeds that
+#: scatter by 3%, the tolerance is 5 * sqrt(2) * 1.2 * 3% = 25%, and a deviation of 30% is off.
 LIMIT = 5.0
-#: Relative tolerance for what does not depend on training (sums in another order).
+#: Relative tolerance for numbers independent of training (different summation order).
 EXACT = 1e-6
-#: Relative scatter, at least, of a column of which the record has one seed.
+#: Minimum relative scatter of a column with a single seed in the record.
 FALLBACK = 0.1
-#: Of the groups' scatters, which one stands for the column.
+#: Quantile of the scatter over groups, used for the column.
 QUANTILE = 0.75
-#: Groups that an estimate needs.
+#: Minimum number of groups for an estimate.
 MIN_GROUPS = 5
-#: Files that no training enters.
+#: Files independent of training.
 TRAINING_FREE = re.compile(r"data/|tables/table0[1-4]\.csv$")
-#: Files made from other results: figures, tables, and what lies in the study's folder (claims).
+#: Files made from other results: figures, tables, and files in the study folder (claims).
 DERIVED = re.compile(r"figures/|tables/|[^/]*$")
 
 _SEED = re.compile(r"seed=?\d+")
 
 
 class Scatter:
-    """Standard deviations over the seeds of a record, by file and column; the module has the rules."""
+    """Standard deviations over the seeds of a record, by file and column; see the module docstring."""
 
     def __init__(self, tables: Mapping[str, Rows]) -> None:
         seeds: dict[tuple[str, str, str], list[float]] = defaultdict(list)
@@ -73,9 +73,9 @@ class Scatter:
         self._pooled = {level: _pool(found) for level, found in groups.items()}
 
     def allowed(self, name: str, where: str, row: Mapping[str, Cell], column: str, up: bool) -> float | None:
-        """Largest difference of a number that is not off; None where the record does not give its scatter.
+        """Allowed difference of a number; None if the record does not give its scatter, 0 for text.
 
-        ``row`` is the record's; ``up`` says whether the run's number is larger. 0 for text.
+        ``row`` is that of the record; ``up`` is true if the number of the run is larger.
         """
         value, stem = row[column], _stem(column)
         if not isinstance(value, float):
@@ -100,7 +100,7 @@ def _stem(column: str) -> str:
 
 
 def _levels(name: str, where: str, column: str) -> tuple[tuple[str, str], tuple[str, str]]:
-    """Where to look for the scatter of a column: the files of that folder and kind, and all files."""
+    """Search order for the scatter of a column: files of the same folder and kind, then all files."""
     column = f"{where}.{column}" if name.endswith(".json") else column
     return (f"{Path(name).parent}/*{Path(name).suffix}", column), ("*", column)
 
@@ -116,7 +116,7 @@ def _pool(groups: list[tuple[float, float]]) -> tuple[float, float]:
 
 
 def _band(value: float, size: float, deviation: float, up: bool) -> float:
-    """Allowed difference from ``value`` upwards or downwards, in its unit."""
+    """Allowed upward or downward difference from ``value``, in its unit."""
     if not size or not deviation:
         return EXACT * abs(value)
     step = LIMIT * math.sqrt(2.0) * deviation * (1.0 if up else -1.0)

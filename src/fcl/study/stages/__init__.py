@@ -1,1 +1,1 @@
-"""The stages of the workflow that compute, a function each."""
+"""Computing stages of the workflow, one function each."""

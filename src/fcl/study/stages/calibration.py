@@ -1,4 +1,4 @@
-"""Stage: per-element cutoffs of a subset, and what they do on the test split."""
+"""Stage: optimise per-element cutoffs of a subset and evaluate them on the test split."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def calibrate_cutoffs(
     result = calibrate(potential, data, settings, study.loss, lam, seed=seed, indices=indices)
     held_out = graph_data(study, test)
     members = held_out.members(subset)
-    # An element that the calibration structures do not hold keeps the initial cutoff.
+    # Elements missing in the calibration structures keep the initial cutoff.
     table = dict.fromkeys(symbols_of(held_out, members), settings.initial_cutoff) | result.cutoffs
     configurations = {
         "initial": uniform_rule(settings.initial_cutoff, data.dtype),

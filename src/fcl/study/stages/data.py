@@ -17,9 +17,9 @@ def build_store(
 ) -> None:  # fmt: skip
     """Frames of one split -> graph store with the neighbour list at ``study.cutoffs.r_max``.
 
-    ``frames`` is what the data manifest says of the split (`fcl.data.manifest.DataManifest.frame_settings`),
-    ``num_elements`` the number of elements of the model, and ``references`` a store whose fitted reference energies are
-    taken over.
+    ``frames`` are the settings of the split from the data manifest (`fcl.data.manifest.DataManifest.frame_settings`),
+    ``num_elements`` is the number of elements of the model, and ``references`` a store whose fitted reference energies
+    are reused.
     """
     from fcl.data.build import build_store as build
     from fcl.data.splits import frame_arguments

@@ -1,4 +1,4 @@
-"""What the data of a study are: average neighbours, elements, and one structure to show. No model takes part."""
+"""Description of the data of a study: average neighbours, elements, and an example structure. No model is used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fcl.runs.files import write_csv, write_json
 
 logger = logging.getLogger(__name__)
 
-#: Uniform cutoffs (A) at which the paper states average neighbours (Table 3) or pairs per atom (section 3).
+#: Uniform cutoffs (A) for which the paper gives average neighbours (Table 3) or pairs per atom (section 3).
 CUTOFFS = (3.7, 4.0, 5.0, 6.0, 7.0)
 #: The subset of Table 4, whose structures also serve as the example of Fig. 1.
 EXAMPLE_SUBSET = "SHIFTML-molcrys"
@@ -23,7 +23,7 @@ ELEMENT_COLUMNS = ("split", "subset", "element", "atoms", "structures", "fractio
 
 
 def neighbor_rows(arrays, split: str, cutoffs: Sequence[float] = CUTOFFS) -> list[dict]:
-    """Average neighbours in the three definitions of `fcl.data.batch.average_neighbors`, one row a cutoff (A).
+    """Average neighbours in the three definitions of `fcl.data.batch.average_neighbors`, one row per cutoff (A).
 
     Cutoffs beyond the range of the store are left out. ``arrays`` are `fcl.data.store.StoreArrays`.
     """
@@ -38,9 +38,10 @@ def neighbor_rows(arrays, split: str, cutoffs: Sequence[float] = CUTOFFS) -> lis
 
 
 def element_rows(arrays, split: str) -> list[dict]:
-    """One row an element, over all structures ("all") and in each subset, by atomic number.
+    """One row per element, over all structures ("all") and in each subset, by atomic number.
 
-    ``atoms`` of the element, ``structures`` that hold it, ``fraction`` of the atoms of the subset (Table 4).
+    ``atoms``: number of atoms; ``structures``: structures that contain the element; ``fraction``: of the atoms of the
+    subset (Table 4).
     """
     from ase.data import chemical_symbols
 
@@ -58,10 +59,10 @@ def element_rows(arrays, split: str) -> list[dict]:
 
 
 def example_index(arrays, subsets: Sequence[str]) -> int:
-    """Index of the structure of Fig. 1: most elements, then fewest atoms, then the first one of its subset.
+    """Index of the structure of Fig. 1: most elements, then fewest atoms, then first in its subset.
 
-    The subset is that of Table 4 if the data hold it, else the first of ``subsets`` that they hold; `ValueError`
-    where they hold none of these.
+    The subset is that of Table 4 if present in the data, otherwise the first of ``subsets`` that is; raises
+    `ValueError` if none is.
     """
     wanted = [name for name in (EXAMPLE_SUBSET, *subsets) if name in arrays.subset_names]
     if not wanted:
@@ -77,10 +78,10 @@ def example_index(arrays, subsets: Sequence[str]) -> int:
 
 
 def example_structure(arrays, split: str, subsets: Sequence[str]) -> dict:
-    """The structure of Fig. 1 as plain JSON-able values.
+    """The structure of Fig. 1 as JSON-serialisable values.
 
     ``positions`` [n][3] A, ``cell`` [3][3] A (rows), ``pbc`` [3], and ``pairs``: one list [i, j, s1, s2, s3, distance]
-    an undirected pair within ``r_max_angstrom``, with r_ij = x_j - x_i + s . cell.
+    per undirected pair within ``r_max_angstrom``, with r_ij = x_j - x_i + s . cell.
     """
     from ase.data import chemical_symbols
 
@@ -115,7 +116,7 @@ def describe_data(
 ) -> None:
     """Average neighbours and elements of each split (CSV), and the example of the training split (JSON).
 
-    ``stores`` maps a split to its graph store and holds ``train``; ``subsets`` are those that are calibrated.
+    ``stores`` maps splits to graph stores and must contain ``train``; ``subsets`` are the calibrated ones.
     """
     from fcl.data.store import read_store
 

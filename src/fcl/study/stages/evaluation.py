@@ -27,7 +27,7 @@ DIATOMIC_COLUMNS = (
 
 
 def model_labels(model) -> dict:
-    """Columns that say which model it is."""
+    """Columns that identify the model."""
     stage = model.card.get("stage", model.kind)
     return {
         "model_kind": {"train_fcl": "fcl", "train_static": "static"}.get(stage, stage),
@@ -65,7 +65,7 @@ def evaluate_uniform(study, store: Path, model: Path, cutoffs: list[float], outp
 
 
 def diatomic_curves(study, model: Path, output: Path, manifest: Path) -> None:
-    """E(r) and F(r) of the configured pairs at the configured cutoffs, in float64 whatever the training used."""
+    """E(r) and F(r) of the configured pairs at the configured cutoffs, in float64, whatever the training precision."""
     import torch
     from ase.data import atomic_numbers
 

@@ -1,4 +1,4 @@
-"""What stages share: their run manifest, where and in which precision they compute, their data and model."""
+"""Shared by stages: run manifest, device and precision, data and model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def record(
 
 
 def compute(study):
-    """(dtype, device) of the study; also sets the number of threads and the precision of float32 products."""
+    """(dtype, device) of the study; also sets the number of threads and the precision of float32 matrix products."""
     import torch
 
     from fcl.runs.device import torch_device, torch_dtype

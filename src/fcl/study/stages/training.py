@@ -1,7 +1,8 @@
 """Stages: pre-training, static models and Flexible Cutoff Learning.
 
-Snakemake scripts call the stages; they know nothing of Snakemake. ``study`` is a `fcl.config.study.Study` everywhere.
-Every stage computes by the library, writes its results whole or not at all, and a run manifest beside them.
+The stages are called by Snakemake scripts but are independent of Snakemake. ``study`` is always a
+`fcl.config.study.Study`. Every stage uses the library for the computation and writes its results atomically, with a run
+manifest.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def _checkpoints(study, stage: str, sections: tuple[str, ...], inputs: dict, device, model: Path, folder: Path | None):
-    """The checkpoints of the training that ends with the file ``model``; without a ``folder`` for them, none."""
+    """Checkpoints of the training that writes the file ``model``; None without a ``folder``."""
     from contextlib import nullcontext
 
     from fcl.training.checkpoints import Checkpoints, training_identity
@@ -62,8 +63,8 @@ def _finish_training(
 ) -> None:
     """Write model and card, history and manifest; ``facts`` (stage, seed, cutoffs) go into card and manifest.
 
-    The time in the manifest is that of this process, ``training_seconds`` that of all epochs, whichever process ran
-    them.
+    The time in the manifest is that of this process, ``training_seconds`` that of all epochs, including earlier
+    processes.
     """
     from fcl.data.store import read_reference_energies
     from fcl.models.files import save_model
@@ -72,7 +73,7 @@ def _finish_training(
     model_path, history_path, manifest = outputs
     best = max(row["epoch"] for row in history if row["best"])
     facts = {**facts, "best_epoch": best, "epochs": len(history)}
-    if subtracted := read_reference_energies(inputs["train"]):  # to be added to what the model predicts
+    if subtracted := read_reference_energies(inputs["train"]):  # to be added to the model's predictions
         facts["reference_energies_ev"] = subtracted
     card = save_model(model, model_path, {**facts, "study": study.name, "settings_digest": study.digest(*sections)})
     write_csv(history_path, history, HISTORY_COLUMNS)
@@ -102,8 +103,8 @@ def pretrain(
 ) -> None:
     """Stage 1: the unmodified MACE at 6 A.
 
-    ``checkpoints``, here and in the other trainings, is a folder for files from which a killed training goes on; None
-    writes none.
+    ``checkpoints`` (in all trainings) is a folder for checkpoints from which a killed training resumes; None: no
+    checkpoints.
     """
     settings, outputs = study.pretrain, (model, history, manifest)
     _train_static(study, "pretrain", "pretrain", train, val, settings.cutoff, settings.seed, outputs, checkpoints)

@@ -1,4 +1,4 @@
-"""Calibration without labels beside calibration with them: the same in everything else, judged by the same labels."""
+"""Calibration without labels, otherwise identical to that with labels and evaluated on the same labels."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def calibrate_unlabelled(
     study, train: Path, test: Path, model: Path, subset: str, lam: float, seed: int, cutoffs: Path, metrics: Path,
     manifest: Path,
 ) -> None:  # fmt: skip
-    """Stage: as `calibrate_cutoffs`, with the model's own results at the initial cutoff instead of labels.
+    """Stage: as `calibrate_cutoffs`, with pseudo-labels from the model at the initial cutoff.
 
     The rows are errors against the labels of the test split; ``added_force_rmse_ev_per_angstrom`` is the deviation from
-    the model's own forces at the initial cutoff, all that is known where there are no labels.
+    the model's own forces at the initial cutoff, the only error known without labels.
     """
     from fcl.data.store import read_store
     from fcl.models.files import load
@@ -43,7 +43,7 @@ def calibrate_unlabelled(
     settings.check_reach(len(indices), subset)
     own = labelled_by(potential, data, settings.initial_cutoff, indices)
     result = calibrate(potential, own, settings, study.loss, lam, seed=seed, indices=indices)
-    # An element that the calibration structures do not hold keeps the initial cutoff.
+    # Elements missing in the calibration structures keep the initial cutoff.
     table = dict.fromkeys(symbols_of(held_out, members), settings.initial_cutoff) | result.cutoffs
     own_test = labelled_by(potential, held_out, settings.initial_cutoff, members)
     rows = []

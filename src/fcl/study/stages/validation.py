@@ -1,7 +1,7 @@
-"""Stages: physics with optimised cutoffs against a uniform cutoff: the same model, the same structures.
+"""Stages: physics with optimised cutoffs against a uniform cutoff, for the same model and structures.
 
-Each reads files and writes one JSON file a subset. Relaxation, equation of state and phonons are computed at the start,
-and dynamics go on from the relaxed structures.
+Each stage reads files and writes one JSON file per subset. Relaxation, equation of state and phonons are computed
+first, and dynamics start from the relaxed structures.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from fcl.simulation.observables.statics import at_minimum, rmsd
 
 logger = logging.getLogger(__name__)
 
-#: The two configurations of one model; results are listed under these names.
+#: The two configurations of one model; keys of the results.
 CONFIGURATIONS = ("uniform", "calibrated")
 
 
 def first_structures(store: Path, subset: str, count: int) -> list:
     """The first ``count`` structures of ``subset`` in a graph store, in its order, as ASE atoms.
 
-    All of them where there are fewer. Raises `ValueError`, with the file, if the store has no such subset.
+    All of them if there are fewer. Raises `ValueError` naming the file if the store has no such subset.
     """
     from ase import Atoms
 
@@ -62,7 +62,7 @@ def calculators(study, model: Path, cutoffs: Path) -> dict[str, Any]:
 
 
 def labels(number: int, atoms) -> dict[str, Any]:
-    """What a record says of its structure: its number in the subset (from 1), formula and number of atoms."""
+    """Labels of a structure: its number in the subset (from 1), formula and number of atoms."""
     return {"structure": number, "formula": atoms.get_chemical_formula(), "atoms": len(atoms)}
 
 
@@ -82,9 +82,9 @@ def write_structures(path: Path, structures: Iterable[tuple[str, Any]]) -> None:
 
 
 def read_pairs(path: Path) -> list[dict[str, Any]]:
-    """The relaxed structures of `write_structures`: for each one, its atoms in every configuration.
+    """Read the file of `write_structures`: for each structure, its atoms in every configuration.
 
-    Raises `ValueError`, with the file, if it does not hold all configurations of every structure in turn.
+    Raises `ValueError` naming the file if it does not contain all configurations of every structure in turn.
     """
     from ase.io import read
 
@@ -115,7 +115,7 @@ def compare_relaxed(
         logger.info(f"{subset} {number}: {records[-1]['formula']} done, {time.time() - started:.0f} s")
     write_json(output, {"subset": subset, "structures": records})
     inputs = {"structures": structures, "model": model, "cutoffs": cutoffs}
-    seed = study.validation.seed  # of the model; those of the dynamics are the numbers of the structures
+    seed = study.validation.seed  # of the model; the seeds of the dynamics are the numbers of the structures
     record(manifest, stage, study, ("validation",), inputs, started, seed=seed, extra={"subset": subset})
 
 
@@ -124,7 +124,7 @@ def validate_statics(
 ) -> None:
     """Relax the first structures of a subset with both cutoffs; equation of state and phonons at each minimum.
 
-    ``structures`` gets the relaxed structures (extended XYZ), ``output`` a record of each structure (JSON).
+    ``structures`` receives the relaxed structures (extended XYZ), ``output`` the results per structure (JSON).
     """
     from fcl.study.stages.job import record
 

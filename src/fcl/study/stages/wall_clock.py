@@ -1,4 +1,4 @@
-"""Stage: measured time and memory of energies and forces, the cost axis of Fig. 5 in seconds and bytes."""
+"""Stage: measured time and memory of energies and forces, i.e. the cost axis of Fig. 5 in seconds and bytes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COLUMNS = (
 
 
 def measure_wall_clock(study, test: Path, model: Path, cutoffs: Sequence[Path], output: Path, manifest: Path) -> None:
-    """Stage: the uniform cutoffs of the study and its optimised ones (cutoffs files), subset by subset."""
+    """Stage: measure uniform and optimised cutoffs (cutoffs files) of the study, per subset."""
     from fcl.data.store import read_store
     from fcl.models.files import load
 

@@ -1,4 +1,4 @@
-"""One table in four formats: CSV with all digits and plain column names; Markdown, LaTeX and HTML to be read."""
+"""Tables in four formats: CSV with full precision and plain column names; Markdown, LaTeX and HTML for reading."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fcl.runs.files import write_csv, write_text
 
 PathLike = str | os.PathLike[str]
 MISSING = "–"
-#: LaTeX's special characters outside of mathematics.
+#: LaTeX special characters in text mode.
 _LATEX = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
     | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
@@ -30,7 +30,7 @@ th { border-bottom: 2px solid #555; }
 
 @dataclass(frozen=True)
 class Column:
-    """How a column is shown: its heading and the format of its cells (``str.format``); CSV keeps names and digits."""
+    """Display of a column: heading and cell format (``str.format``); the CSV keeps names and digits."""
 
     heading: str
     format: str = "{}"
@@ -38,7 +38,7 @@ class Column:
 
 @dataclass(frozen=True)
 class TableFiles:
-    """Where the four formats of a table go."""
+    """Paths of the four formats of a table."""
 
     csv: PathLike
     markdown: PathLike
@@ -47,9 +47,9 @@ class TableFiles:
 
 
 def shown(table: pd.DataFrame, columns: Mapping[str, Column]) -> pd.DataFrame:
-    """The cells of ``table`` as text under their headings; an empty cell is a dash. Other columns are left out.
+    """The cells of ``table`` as text under their headings; empty cells become a dash. Other columns are left out.
 
-    `ValueError` if two columns have the same heading.
+    Raises `ValueError` if two columns have the same heading.
     """
     headings = [column.heading for column in columns.values()]
     if len(set(headings)) < len(headings):
@@ -64,7 +64,7 @@ def shown(table: pd.DataFrame, columns: Mapping[str, Column]) -> pd.DataFrame:
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """A Markdown table of text cells; ``|`` is escaped, so that it cannot end a cell."""
+    """A Markdown table of text cells; ``|`` is escaped."""
     cells = table.map(lambda text: text.replace("|", r"\|"))
     return cells.to_markdown(index=False, disable_numparse=True)
 
@@ -81,7 +81,7 @@ def latex(table: pd.DataFrame, caption: str, label: str) -> str:
 
 
 def html(table: pd.DataFrame, caption: str, classes: Mapping[str, str] | None = None) -> str:
-    """A page of its own with the table; it loads nothing. ``classes`` gives colours (CSS) to cells of that text."""
+    """A self-contained page with the table. ``classes`` maps cell text to colours (CSS)."""
     colours = dict(classes or {})
     head = "".join(f"<th>{escape(str(name))}</th>" for name in table.columns)
     rows = []
@@ -99,9 +99,9 @@ def html(table: pd.DataFrame, caption: str, classes: Mapping[str, str] | None = 
 def write_table(
     table: pd.DataFrame, columns: Mapping[str, Column], files: TableFiles, *, caption: str, label: str
 ) -> None:
-    """Write ``table`` in the four formats, each atomically.
+    """Write ``table`` in the four formats, with atomic writes.
 
-    ``columns`` are those that are shown, in their order; the CSV has all columns. ``label`` is LaTeX's.
+    ``columns`` are the columns shown, in order; the CSV has all columns. ``label`` is the LaTeX label.
     """
     cells = shown(table, columns)
     write_csv(files.csv, table)

@@ -43,7 +43,7 @@ def straight_line(pairs: np.ndarray, values: np.ndarray) -> tuple[float, float, 
 def wall_clock_table(measured: PathLike, start: float) -> pd.DataFrame:
     """Measured rows with their ratios to the uniform cutoff ``start`` (A) of the same subset.
 
-    Raises `ValueError` when a subset was not measured at ``start``.
+    Raises `ValueError` if a subset was not measured at ``start``.
     """
     table = pd.read_csv(measured)
     uniform = table["configuration"] == "uniform"
@@ -65,7 +65,7 @@ def wall_clock_table(measured: PathLike, start: float) -> pd.DataFrame:
 def table_wall_clock(
     measured: PathLike, csv: PathLike, markdown: PathLike, latex: PathLike, html: PathLike, *, title: str, start: float
 ) -> None:
-    """Write the table of measured cost; ``title`` names the data, ``start`` is what ratios refer to (A)."""
+    """Write the table of measured cost; ``title`` names the data, ratios refer to the cutoff ``start`` (A)."""
     table = wall_clock_table(measured, start)
     pairs, time = table[PAIRS].to_numpy(float), table[TIME].to_numpy(float)
     intercept, slope, determination = straight_line(pairs, time)
@@ -82,9 +82,9 @@ def table_wall_clock(
 
 
 def labels_table(labelled: Sequence[PathLike], unlabelled: Sequence[PathLike]) -> pd.DataFrame:
-    """One row a subset, lambda and seed of ``unlabelled``: cost and test error of both calibrations.
+    """One row per (subset, lambda, seed) of ``unlabelled``: cost and test error of both calibrations.
 
-    ``most_change_unlabelled`` is what the added error allows: it divided by the force RMSE at the start.
+    ``most_change_unlabelled`` is the bound from the added error: added error / force RMSE at the start.
     """
     key, force = ["subset", "lambda", "seed"], "force_rmse_ev_per_angstrom"
     with_labels, without = (

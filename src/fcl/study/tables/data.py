@@ -1,4 +1,4 @@
-"""Tables 3 and 4: average neighbours and element fractions of the training split, beside the paper's."""
+"""Tables 3 and 4: average neighbours and element fractions of the training split, next to the paper's."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ELEMENTS = {
 
 
 def paper_values(claims: PathLike, prefix: str) -> dict[str, float]:
-    """The paper's numbers from resources/claims.csv whose id begins with ``prefix``, by the rest of the id."""
+    """The paper's numbers from resources/claims.csv whose id starts with ``prefix``, keyed by the rest of the id."""
     table = pd.read_csv(Path(claims))
     rows = table[table["id"].str.startswith(prefix)]
     names = rows["id"].str.removeprefix(prefix)
@@ -33,7 +33,7 @@ def paper_values(claims: PathLike, prefix: str) -> dict[str, float]:
 
 
 def average_neighbors_table(neighbors: PathLike, claims: PathLike) -> pd.DataFrame:
-    """One row a cutoff that Table 3 has, in the training split; ``paper`` is Table 3's own number."""
+    """One row per cutoff of Table 3, for the training split; ``paper`` is the value in Table 3."""
     published = {float(name): value for name, value in paper_values(claims, "table3_avg_neighbors_").items()}
     table = pd.read_csv(Path(neighbors))
     table = table[(table["split"] == "train") & table["cutoff_angstrom"].isin(published)].copy()
@@ -42,7 +42,7 @@ def average_neighbors_table(neighbors: PathLike, claims: PathLike) -> pd.DataFra
 
 
 def element_fractions_table(elements: PathLike, claims: PathLike) -> pd.DataFrame:
-    """One row an element of the training split's molecular crystals or of Table 4, by atomic number."""
+    """One row per element of the training split's molecular crystals or of Table 4, by atomic number."""
     from ase.data import atomic_numbers
 
     published = pd.Series(paper_values(claims, "table4_"), name="paper").rename_axis("element").reset_index()

@@ -1,4 +1,4 @@
-"""Table 2: hyperparameters, read from a static and an FCL model as the study builds them."""
+"""Table 2: hyperparameters, read from a static and an FCL model as built by the study."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COLUMNS = {
 
 
 def read_hyperparameters(model) -> dict[str, str | int | float]:
-    """The values of Table 2 as ``model`` (`StaticMACE` or `FlexibleMACE`) has them in its modules."""
+    """The values of Table 2, read from the modules of ``model`` (`StaticMACE` or `FlexibleMACE`)."""
     radial, readout = model.radial_embedding, model.readouts[-1]
     if model.kind == "static":
         num_bessel, order = radial.bessel_fn.bessel_weights.numel(), int(radial.cutoff_fn.p)
@@ -60,17 +60,17 @@ def _activation(activation) -> str:
 
 
 def hyperparameters_table(study, source: PathLike) -> pd.DataFrame:
-    """One row a hyperparameter; columns ``key``, ``parameter``, ``static``, ``fcl``, ``paper``.
+    """One row per hyperparameter; columns ``key``, ``parameter``, ``static``, ``fcl``, ``paper``.
 
     ``study`` is a `fcl.config.study.Study` with the sections model, cutoffs and static; ``source`` holds the paper's
-    values (resources/paper_hyperparameters.csv). Raises `ValueError` for a row of ``source`` that no model has a value
-    for.
+    values (resources/paper_hyperparameters.csv). Raises `ValueError` for a row of ``source`` without a value in any
+    model.
     """
     from fcl.models.files import build_model
 
     lowest, highest = study.cutoffs.r_min, study.cutoffs.r_max
     flexible = build_model("fcl", study.model, highest)
-    # The number of parameters depends neither on the cutoff nor on the average neighbours of a static model.
+    # The number of parameters of a static model depends neither on its cutoff nor on its average neighbours.
     unmodified = build_model("static", study.model, study.static.cutoffs[0], 1.0)
     static, fcl = read_hyperparameters(unmodified), read_hyperparameters(flexible)
     radii = ", ".join(f"{cutoff:.1f}" for cutoff in study.static.cutoffs)

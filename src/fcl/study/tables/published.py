@@ -1,4 +1,4 @@
-"""Table 1: cutoffs and interaction order of published models, values of the literature."""
+"""Table 1: cutoffs and interaction order of published models, values from the literature."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COLUMNS = {
 
 
 def published_models(source: PathLike) -> pd.DataFrame:
-    """Table 1 from ``source`` (resources/published_models.csv), with ``cutoff`` as it is printed: 5.0 (4.0)."""
+    """Table 1 from ``source`` (resources/published_models.csv), with ``cutoff`` as printed: 5.0 (4.0)."""
     table = pd.read_csv(Path(source))
     radii = zip(table["cutoff_angstrom"], table["three_body_cutoff_angstrom"], strict=True)
     table["cutoff"] = [f"{two:.1f}" + ("" if pd.isna(three) else f" ({three:.1f})") for two, three in radii]

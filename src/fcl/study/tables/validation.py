@@ -1,4 +1,4 @@
-"""The table of the physics with optimised cutoffs: uniform against calibrated, each with a tolerance and a verdict."""
+"""Table of the physics with optimised cutoffs: uniform against calibrated, with tolerances and verdicts."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ COLUMNS = {
 
 
 def read_records(files: Sequence[PathLike]) -> list[dict[str, Any]]:
-    """The records of structures in the files of one stage of `fcl.study.stages.validation`, each with its ``subset``.
+    """Per-structure results from the files of one stage of `fcl.study.stages.validation`, each with its ``subset``.
 
-    Raises `ValueError`, with the file, where a key is missing.
+    Raises `ValueError` naming the file if a key is missing.
     """
     records = []
     for file in files:
@@ -48,10 +48,10 @@ def read_records(files: Sequence[PathLike]) -> list[dict[str, Any]]:
 def validation_rows(
     statics: Sequence[PathLike], nve: Sequence[PathLike], rdf: Sequence[PathLike], tolerances: Mapping[str, float]
 ) -> pd.DataFrame:
-    """One row a structure and quantity, with the columns of `COLUMNS`; subsets in the order of the files.
+    """One row per (structure, quantity), with the columns of `COLUMNS`; subsets in file order.
 
     ``statics``, ``nve`` and ``rdf`` are the files of these stages, ``tolerances`` those of the configuration
-    (`ToleranceSettings`). Rows without a tolerance inform and have no verdict.
+    (`ToleranceSettings`). Rows without a tolerance are informative and have no verdict.
     """
     rows = []
     for files, quantities in ((statics, _statics), (nve, _nve), (rdf, _rdf)):
@@ -65,7 +65,7 @@ def validation_rows(
 
 
 def _row(quantity: str, unit: str, uniform=None, calibrated=None, difference=None, **others) -> dict[str, Any]:
-    """A row; the difference is calibrated less uniform unless it is given."""
+    """A row; the difference is calibrated minus uniform unless given."""
     if difference is None and uniform is not None and calibrated is not None:
         difference = calibrated - uniform
     values = {"uniform": uniform, "calibrated": calibrated, "difference": difference}
@@ -73,7 +73,7 @@ def _row(quantity: str, unit: str, uniform=None, calibrated=None, difference=Non
 
 
 def _judged(row: dict[str, Any], tolerance: float, failure: str | None = None) -> dict[str, Any]:
-    """``row`` with its tolerance and the verdict on the size of its difference, unless a ``failure`` says it all."""
+    """``row`` with tolerance and verdict on the magnitude of its difference, or the ``failure`` as verdict."""
     return {**row, "tolerance": tolerance, "verdict": failure or _verdict(abs(row["difference"]), tolerance)}
 
 
@@ -82,7 +82,7 @@ def _verdict(size: float, tolerance: float) -> str:
 
 
 def _failure(*records: Mapping[str, Any]) -> str | None:
-    """The verdict of the first record (uniform, calibrated) that has none of the values; ``in both`` where all fail."""
+    """Verdict of the first result (uniform, calibrated) without the values; ``in both`` if both fail."""
     found = [record.get("failure") for record in records]
     failed = [name for name in found if name]
     if not failed:
@@ -93,7 +93,7 @@ def _failure(*records: Mapping[str, Any]) -> str | None:
 
 
 def _pair(record: Mapping[str, Any], *keys: str) -> list[Any]:
-    """What uniform and calibrated have under ``keys``."""
+    """Values of uniform and calibrated under ``keys``."""
     values = [record["uniform"], record["calibrated"]]
     for key in keys:
         values = [value[key] for value in values]
@@ -111,7 +111,7 @@ def _statics(record: Mapping[str, Any], tolerances: Mapping[str, float]) -> Iter
     if "equation_of_state" in record["uniform"]:
         yield from _equation_of_state(*_pair(record, "equation_of_state"), tolerances)
     if "phonons" in record["uniform"]:
-        yield from _phonons(*_pair(record, "phonons"), tolerances, failure)  # of a minimum that is none: no verdict
+        yield from _phonons(*_pair(record, "phonons"), tolerances, failure)  # not a true minimum: no verdict
 
 
 def _equation_of_state(uniform, calibrated, tolerances) -> Iterator[dict[str, Any]]:
@@ -130,7 +130,7 @@ def _phonons(uniform, calibrated, tolerances, unrelaxed: str | None) -> Iterator
     rms = largest = None
     if not failure:
         pairs = zip(uniform["frequencies_per_cm"], calibrated["frequencies_per_cm"], strict=True)
-        differences = [b - a for a, b in pairs]  # modes in the order of their frequency
+        differences = [b - a for a, b in pairs]  # modes in order of frequency
         rms = math.sqrt(sum(value**2 for value in differences) / max(len(differences), 1))
         largest = max(map(abs, differences), default=0.0)
     yield _judged(_row("phonons at Γ, RMS difference", "1/cm", difference=rms), tolerances["phonon_rms"], failure)
@@ -154,7 +154,7 @@ def _nve(record: Mapping[str, Any], tolerances: Mapping[str, float]) -> Iterator
 
 
 def _drift(uniform, calibrated, tolerance: float) -> dict[str, Any]:
-    """The tolerance is on the calibrated drift itself; where the uniform one breaks it too, the verdict says so."""
+    """The tolerance applies to the calibrated drift itself; the verdict notes if the uniform drift exceeds it too."""
     drifts = [values.get("drift_mev_per_atom_ps") for values in (uniform, calibrated)]
     failure = _failure(uniform, calibrated)
     row = _row(f"energy drift, {uniform['timestep_fs']:g} fs", "meV/atom/ps", *drifts)
@@ -181,10 +181,10 @@ def _rdf(record: Mapping[str, Any], tolerances: Mapping[str, float]) -> Iterator
 
 
 def rdf_difference(uniform: Mapping[str, Any], calibrated: Mapping[str, Any]) -> tuple[float, float]:
-    """Integral of |g1 - g2| (A) of two records of `sampled_rdf`, and what of it sampling alone would give.
+    """Integral of |g1 - g2| (A) of two results of `sampled_rdf`, and its expectation from sampling noise alone.
 
-    The latter is the mean of |x| of a normal distribution with the standard errors of both, integrated. By the
-    triangle inequality the true difference is larger than the first less the second, on average.
+    The latter is the integrated mean of |x| of a normal distribution with the standard errors of both. By the triangle
+    inequality the true difference is on average larger than the first minus the second.
     """
     g1, g2, e1, e2 = (
         np.array(record[key], dtype=float) for key in ("g", "g_standard_error") for record in (uniform, calibrated)
@@ -196,7 +196,7 @@ def rdf_difference(uniform: Mapping[str, Any], calibrated: Mapping[str, Any]) ->
 
 
 def summary(table: pd.DataFrame) -> str:
-    """How many of the comparisons with a verdict came out how."""
+    """Number of comparisons per verdict."""
     verdicts = table["verdict"].dropna()
     counts = verdicts[verdicts != "not applicable"].value_counts()
     listed = ", ".join(f"{verdict}: {count}" for verdict, count in sorted(counts.items(), key=_by_count))
