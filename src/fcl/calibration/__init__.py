@@ -1,1 +1,1 @@
-"""Cutoffs after training: optimisation, paths, tolerances, a user's own system."""
+"""Optimisation of cutoffs after training: Adam, lambda paths, error tolerances, user systems."""

@@ -1,4 +1,4 @@
-"""Optimise per-element cutoffs after training: Eqs. 8-12 by Adam with frozen weights."""
+"""Optimisation of per-element cutoffs after training: Eqs. 8-12 with Adam and frozen weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Calibration:
-    """Result: ``cutoffs`` (A) by chemical symbol and the ``history``, one row a step."""
+    """Result: ``cutoffs`` (A) by chemical symbol and the ``history``, one row per step."""
 
     cutoffs: dict[str, float]
     history: list[dict] = field(default_factory=list)
@@ -31,9 +31,9 @@ def objective(
 
     error is the training loss (Eq. 9 with the labels of the data), cost is Eq. 10 (A^3) with the mean ``cost_mean``
     (`fcl.cutoffs.cost.cost`). Pairs are selected at the current cutoffs; gradients reach the table only through m_ij,
-    q(a) and the cost. ``table`` has to hold the elements that occur (nothing is read back from a GPU to check it; on
-    the CPU a cutoff that is not a number is refused). Returns T and the parts with the measured pairs per atom, scalars
-    on the device.
+    q(a) and the cost. ``table`` must cover all elements in the structures (NaN is an error on the CPU; on a GPU this is
+    not checked, to avoid a synchronisation). Returns T and its parts with the measured pairs per atom, as scalars on
+    the device.
     """
     batch = data.batch(indices)
     cutoffs = table.index_select(0, batch.numbers)
@@ -57,13 +57,13 @@ def calibrate(
     indices: torch.Tensor | None = None,
     start: Mapping[str, float] | None = None,
 ) -> Calibration:
-    """Minimise Eq. 11 over the cutoffs of the elements that occur (Eq. 12).
+    """Minimise Eq. 11 over the cutoffs of the elements in the structures (Eq. 12).
 
     ``settings`` is `CalibrationSettings` (epochs, learning_rate, batch_size, initial_cutoff and bounds in A, cost);
-    weights stay as they are; after each Adam step the cutoffs are clamped to the bounds. ``start`` holds cutoffs (A) by
-    symbol to begin with; an element that it does not hold begins at ``settings.initial_cutoff``. ``lam`` > 0 is loss
-    per A^3. Raises `ValueError` for a lam that is not positive and finite, no structures, a static model, or an upper
-    bound beyond the model's range; `FloatingPointError` when the objective is not finite.
+    weights are frozen; after each Adam step the cutoffs are clamped to the bounds. ``start`` holds initial cutoffs (A)
+    by symbol; other elements start at ``settings.initial_cutoff``. ``lam`` > 0 is in units of the loss per A^3. Raises
+    `ValueError` for a lam that is not positive and finite, no structures, a static model, or an upper bound beyond the
+    range of the model; `FloatingPointError` if the objective is not finite.
     """
     from ase.data import chemical_symbols
 
@@ -95,13 +95,13 @@ def calibrate(
                 table = blank.index_put((elements,), values)
                 total, parts = objective(model, data, chunk, table, loss, lam, settings.cost)
                 steps.append(torch.cat([torch.stack(list(parts.values())), values.detach().double()]))
-                if data.device.type == "cpu":  # a GPU would have to be waited for: there, at the end of the epoch
+                if data.device.type == "cpu":  # on a GPU only at the end of the epoch, to avoid synchronisation
                     _check_finite(float(total.detach()), len(history) + len(steps))
                 (values.grad,) = torch.autograd.grad(total, values)
                 optimizer.step()
                 with torch.no_grad():
                     values.clamp_(settings.lower_bound, settings.upper_bound)
-            # One reading an epoch: a step does not wait for the device.
+            # Read back once per epoch: no synchronisation in each step.
             columns = (*parts, *(f"cutoff_{symbol}" for symbol in symbols))
             for numbers in torch.stack(steps).tolist():
                 row = dict(zip(columns, numbers, strict=True))
@@ -116,6 +116,6 @@ def calibrate(
 
 
 def _check_finite(value: float, step: int) -> None:
-    """`FloatingPointError` when the objective of a step is not finite: the cutoffs that follow from it mean nothing."""
+    """`FloatingPointError` if the objective of a step is not finite: the cutoffs that follow would be meaningless."""
     if not isfinite(value):
         raise FloatingPointError(f"calibration: the objective of step {step} is not finite")

@@ -1,8 +1,9 @@
-"""The path of optimised cutoffs: the minimisers of Eq. 11 as lambda grows, each found from the one before.
+"""Path of optimised cutoffs: the minimisers of Eq. 11 for increasing lambda, each started from the previous one.
 
-The path begins at the uniform start and goes towards shorter cutoffs. The order matters: a lambda has several
-minimisers, and a search from the short cutoffs of a larger lambda does not find back. Where the minimiser jumps,
-because no lambda reaches what lies between (a cusp, or a concave part of error against cost), the path is straight.
+The path starts at uniform cutoffs and goes towards shorter ones. The order matters: Eq. 11 has several minimisers for a
+given lambda, and a search from the short cutoffs of a larger lambda does not return to the longer ones. Where the
+minimiser jumps, because no lambda reaches the cutoffs in between (a cusp, or a concave part of error versus cost), the
+path is interpolated linearly.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from fcl.calibration.optimise import calibrate
 from fcl.config.sections import LossSettings
 from fcl.data.batch import GraphData
 
-#: How far a calibration could move a cutoff, in widths of the allowed interval, where nobody says how long it takes:
-#: alone, and at each lambda of a path.
+#: Default length of a calibration, as the largest possible change of a cutoff in units of the width of the allowed
+#: interval: for a single lambda, and for each lambda of a path.
 _REACH, _REACH_ON_PATH = 1.5, 0.2
 
 
 @dataclass(frozen=True)
 class CalibrationPlan:
-    """How cutoffs are optimised; what `fcl.calibrate` takes as its settings. Lengths in A, as `CalibrationSettings`.
+    """Settings of a calibration, accepted by `fcl.calibrate`. Lengths in A, as in `CalibrationSettings`.
 
-    ``sample``: at each lambda of a path so many structures, drawn anew, are enough (None: all).
+    ``sample``: number of structures, drawn anew at each lambda of a path (None: all).
     """
 
     epochs: int
@@ -40,9 +41,9 @@ class CalibrationPlan:
 
     @classmethod
     def for_structures(cls, n_structures: int, *, on_path: bool = False, **values) -> CalibrationPlan:
-        """A plan long enough for ``n_structures``: Adam moves a cutoff by learning_rate a step at most.
+        """Settings long enough for ``n_structures``: Adam moves a cutoff by learning_rate per step at most.
 
-        ``on_path``: for each lambda of a path. Raises `ValueError` for bounds that contradict each other.
+        ``on_path``: for each lambda of a path. Raises `ValueError` for inconsistent bounds.
         """
         plan = cls(epochs=1, **values)
         if not 0.0 < plan.lower_bound < plan.upper_bound:
@@ -57,10 +58,10 @@ class CalibrationPlan:
 
 
 class CutoffPath:
-    """Cutoffs (A) by symbol, optimised on the structures ``indices`` at one lambda after the other.
+    """Cutoffs (A) by symbol, optimised on the structures ``indices`` at one lambda after another.
 
-    ``start`` holds the cutoffs at position 0; those of its elements that ``indices`` lack stay. Position k is that of
-    the k-th lambda, and between two positions cutoffs are interpolated linearly.
+    ``start`` holds the cutoffs at position 0; elements that do not occur in ``indices`` keep them. Position k is the
+    k-th lambda; between positions, cutoffs are interpolated linearly.
     """
 
     def __init__(
@@ -79,9 +80,9 @@ class CutoffPath:
         self.tables: list[dict[str, float]] = [dict(start)]
 
     def extend(self, lam: float) -> None:
-        """Optimise at ``lam`` from the last cutoffs.
+        """Optimise at ``lam``, starting from the last cutoffs.
 
-        The mean over the second half of the steps is kept: the last step alone jitters by the learning rate.
+        The result is the mean over the second half of the steps: single steps fluctuate by the learning rate.
         """
         seed, chosen = self._seed + len(self.tables), self._indices
         sample = self._arguments[2].sample

@@ -1,4 +1,4 @@
-"""Cutoffs for a user's own system: optimise, choose, and check on structures that took part in neither."""
+"""Cutoffs for a user's system: optimisation, selection, and a check on structures used for neither."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from fcl.training.loss import LOSS
 
 @dataclass(frozen=True)
 class Goal:
-    """What is asked for; exactly one of the three. The two limits are kept with one standard error to spare.
+    """Goal of the optimisation: exactly one of the three. The limits are met with a margin of one standard error.
 
-    ``lam``: this lambda of Eq. 11. ``max_increase``: the force RMSE in validation rises by this fraction at most.
-    ``max_added``: smaller cutoffs change the model's own forces by this RMS at most (eV/A); for structures without
+    ``lam``: lambda of Eq. 11. ``max_increase``: largest relative increase of the force RMSE in validation.
+    ``max_added``: largest RMS change of the model's forces due to smaller cutoffs (eV/A); for structures without
     labels.
     """
 
@@ -37,11 +37,11 @@ class Goal:
 
 @dataclass(frozen=True)
 class OwnCutoffs:
-    """Cutoffs (A) by symbol and what they do to the held-out structures.
+    """Cutoffs (A) by symbol and their errors on the held-out structures.
 
     ``reference`` and ``chosen`` are `Errors` at the uniform reference cutoff and at ``cutoffs``; with ``self_labelled``
-    errors are deviations from the model's own results at the reference cutoff. ``lam`` is None for uniform cutoffs;
-    ``expected`` is the trial that they come from where a limit was given.
+    they are deviations from pseudo-labels (the model at the reference cutoff). ``lam`` is None for uniform cutoffs;
+    ``expected`` is the trial that was selected, if a limit was given.
     """
 
     cutoffs: dict[str, float]
@@ -57,20 +57,20 @@ class OwnCutoffs:
 
     @property
     def kept_reference(self) -> bool:
-        """Whether no other cutoffs that were tried met the goal, so that these are still the uniform reference ones."""
+        """Whether the cutoffs are still the uniform reference ones, because no other trial met the goal."""
         return all(cutoff == self.reference_cutoff for cutoff in self.cutoffs.values())
 
     @property
     def saving(self) -> float:
-        """Fraction of the pairs per atom that is saved."""
+        """Fraction of pairs per atom that is saved."""
         return 1.0 - float(self.chosen.pairs.mean() / self.reference.pairs.mean())
 
     def increase(self) -> tuple[float, float] | None:
-        """Relative rise of the force RMSE with its standard error; None where there are no labels."""
+        """Relative increase of the force RMSE and its standard error; None without labels."""
         return None if self.self_labelled else relative_increase(self.reference, self.chosen)
 
     def facts(self) -> dict:
-        """What a cutoffs file says of this: expected error and cost, and how they were obtained."""
+        """Metadata for the cutoffs file: expected error and cost, and how they were obtained."""
         facts = {
             "lambda": self.lam,
             "reference_cutoff_angstrom": self.reference_cutoff,
@@ -107,11 +107,11 @@ def calibrate_own(
 ) -> OwnCutoffs:
     """Optimise the cutoffs (A) of the elements in ``data`` for ``goal`` and check them on held-out structures.
 
-    Unless ``held_out`` is given, a quarter of the structures is set aside at random by ``seed`` to check. A limit is
-    kept in cross-validation on the others (`cheapest_within`). Without ``labels`` the model's own
-    results at ``reference_cutoff`` take their place (`labelled_by`). Cutoffs start at ``reference_cutoff`` and stay
-    within ``lower_bound`` (None: that of the model's training) and the model's r_max. Raises `ValueError` for a goal
-    that the data cannot serve, too few structures, bounds that contradict each other.
+    Unless ``held_out`` is given, a random quarter of the structures (by ``seed``) is held out. A limit is enforced by
+    cross-validation on the other structures (`cheapest_within`). Without ``labels``, pseudo-labels from the model at
+    ``reference_cutoff`` are used (`labelled_by`). Cutoffs start at ``reference_cutoff`` and stay between
+    ``lower_bound`` (None: that of the model's training) and the model's r_max. Raises `ValueError` for a goal that does
+    not fit the data, too few structures, or inconsistent bounds.
     """
     if not model.needs_cutoffs:
         raise ValueError(f"a static model has one cutoff, {model.cutoff_limit} A: there is nothing to optimise")

@@ -1,7 +1,7 @@
-"""Cutoffs for a tolerance: the cheapest ones whose force error stays below a limit, and what they do to new structures.
+"""Cutoffs for an error tolerance: the cheapest ones whose force error stays below a limit.
 
-Nobody knows which lambda of Eq. 11 suits his system; how much error he can bear he does know. So the cutoffs are looked
-for along the path of growing lambda (`fcl.calibration.path`): fewer pairs and, from somewhere on, a larger error.
+Users rarely know a suitable lambda of Eq. 11, but know the error they can accept. The search therefore follows the path
+of increasing lambda (`fcl.calibration.path`): fewer and fewer pairs and, from some point on, a larger error.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from fcl.training.loss import LOSS
 
 #: The lambdas of a path (eV/A^4 of the force term); the paper's are 1e-6 to 1e-2.
 LAMBDAS = tuple(10.0 ** (0.5 * exponent) for exponent in range(-12, -1))
-#: Parts of the cross-validation: each path sees two thirds of the structures.
+#: Folds of the cross-validation: each path is optimised on two thirds of the structures.
 FOLDS = 3
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What was tried: error and cost on the structures that each calibration did not see, of all folds together.
+    """A trial: cross-validated error and cost, on the structures left out of each calibration, over all folds.
 
-    ``lam`` is the lambda of the cutoffs (None: uniform ones), ``position`` where they are on the path. ``force_rmse``
-    and ``bound``, the RMSE with its margin, are in eV/A.
+    ``lam`` is the lambda of the cutoffs (None: uniform cutoffs), ``position`` their position on the path.
+    ``force_rmse`` and ``bound`` (RMSE plus margin) are in eV/A.
     """
 
     lam: float | None
@@ -43,7 +43,7 @@ class Trial:
 
 
 def symbols_of(data: GraphData, indices: torch.Tensor | None = None) -> list[str]:
-    """Chemical symbols that occur in ``data`` (or in its structures ``indices``), by atomic number."""
+    """Chemical symbols in ``data`` (or in its structures ``indices``), ordered by atomic number."""
     from ase.data import chemical_symbols
 
     numbers = data.numbers if indices is None else data.batch(indices).numbers
@@ -51,9 +51,9 @@ def symbols_of(data: GraphData, indices: torch.Tensor | None = None) -> list[str
 
 
 def random_split(n: int, fractions: tuple[float, ...], seed: int) -> list[torch.Tensor]:
-    """Disjoint sorted indices of n structures, drawn with ``seed``, about as large as ``fractions`` of the whole say.
+    """Random split of n structures by ``seed``: disjoint sorted indices, with sizes in proportion to ``fractions``.
 
-    Each part has one structure at least. Raises `ValueError` for fewer structures than parts.
+    Each part has at least one structure. Raises `ValueError` for fewer structures than parts.
     """
     if n < len(fractions):
         raise ValueError(f"{n} structures cannot be split into {len(fractions)} parts")
@@ -65,11 +65,11 @@ def random_split(n: int, fractions: tuple[float, ...], seed: int) -> list[torch.
 
 
 def labelled_by(model, data: GraphData, reference_cutoff: float, indices: torch.Tensor | None = None) -> GraphData:
-    """The same structures, labelled with the model's own energies and forces at a uniform ``reference_cutoff`` (A).
+    """The same structures with pseudo-labels: energies and forces of the model at a uniform ``reference_cutoff`` (A).
 
-    Errors against these labels are what smaller cutoffs *add*. Nothing follows from them about the error of the model
-    itself, except that by the triangle inequality its force RMSE rises by no more than they say. Given ``indices``, all
-    other structures have labels that are not a number.
+    Errors with respect to pseudo-labels are those *added* by smaller cutoffs. They do not measure the error of the
+    model itself; by the triangle inequality, though, its force RMSE increases by no more than the added RMSE. With
+    ``indices``, the labels of all other structures are NaN.
     """
     model.check_cutoff(reference_cutoff)
     rule = uniform_rule(reference_cutoff, data.dtype)
@@ -104,16 +104,16 @@ def cheapest_within(
     refinements: int = 4,
     on_trial: Callable[[Trial], None] = lambda trial: None,
 ) -> tuple[dict[str, float], Trial, list[Trial]]:
-    """The cutoffs (A) with the fewest pairs that keep ``limit``, what is expected of them, and all trials.
+    """The cutoffs (A) with the fewest pairs that meet ``limit``, the selected trial, and all trials.
 
-    ``limit`` is a force RMSE (eV/A) or, with ``relative``, a fraction by which it may rise above that of the uniform
-    ``plan.initial_cutoff``; it is kept with ``margin`` standard errors to spare (`error_bound`). The error is that of a
-    cross-validation on the structures ``indices``: of as many `CutoffPath` as there are ``folds`` each is judged by the
-    structures that it leaves out, so every structure counts, none for its own cutoffs. The paths are followed until the
-    limit is exceeded beyond the margin, and end at the lower bound of all elements; then what lies between the last
-    lambda that keeps the limit and the next one is bisected. The cutoffs are the mean of the paths at the position that
-    was found. (A path through all ``indices`` would be ahead of those that were judged, and so beyond the limit.)
-    Raises `ValueError` when not even the start keeps the limit, or there are fewer than two structures.
+    ``limit`` is a force RMSE (eV/A) or, with ``relative``, its largest relative increase above the RMSE at the uniform
+    ``plan.initial_cutoff``; it is met with a margin of ``margin`` standard errors (`error_bound`). The error is
+    cross-validated on the structures ``indices``: each of the ``folds`` `CutoffPath` is evaluated on the structures
+    that it leaves out, so every structure counts, but never for cutoffs optimised on it. The paths are followed until
+    the limit is exceeded by more than the margin, and end at the lower bound for all elements; then the interval
+    between the last lambda that meets the limit and the next one is bisected. The cutoffs are the mean over the paths
+    at the selected position. (A path optimised on all ``indices`` would be ahead of the evaluated ones, and hence
+    exceed the limit.) Raises `ValueError` if not even the start meets the limit, or for fewer than two structures.
     """
     parts = random_split(len(indices), (1,) * max(2, min(folds, len(indices))), seed)
     left_out = [indices[part.to(indices.device)] for part in parts]
@@ -152,7 +152,7 @@ def cheapest_within(
             break
     followed = LAMBDAS[: len(reached) - 1]
     for known in paths:
-        known.tables.append(shortest)  # wherever a path has come to, it can go on to the lower bound
+        known.tables.append(shortest)  # every path can be continued to the lower bound
     kept = [trial for trial in reached if trial.bound <= allowed]
     low, high = kept[-1].position, kept[-1].position + 1.0
     for _ in range(refinements):

@@ -1,1 +1,1 @@
-"""The configuration: sections, checks, studies, reading it."""
+"""The configuration: sections, checks, studies, loading."""

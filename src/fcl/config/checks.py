@@ -1,4 +1,4 @@
-"""Checks across the settings that the physics and the workflow demand; each failure names its dotted key."""
+"""Consistency checks across settings, of physics and of the workflow; every error names the dotted key."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _check_names(study: Sections) -> None:
 
 
 def _check_irreps(study: Sections) -> None:
-    """mace-torch builds other combinations, or fails while building them, and stops in the middle of a job."""
+    """For other combinations mace-torch builds a different model, or fails in the middle of a job."""
     hidden = [part.strip().split("x") for part in study.model.hidden_irreps.split("+")]
     _distinct("model.hidden_irreps", [irrep for _, irrep in hidden])
     if "0e" not in [irrep for _, irrep in hidden]:
@@ -124,7 +124,7 @@ def _check_irreps(study: Sections) -> None:
 
 
 def check_physics(study: Sections) -> None:
-    """Raise ValueError, with the dotted key, for settings that contradict each other or physics."""
+    """Raise ValueError, with the dotted key, for settings that are inconsistent or unphysical."""
     _check_cutoffs(study)
     _check_pairs(study)
     _check_schedules(study)
@@ -133,7 +133,7 @@ def check_physics(study: Sections) -> None:
 
 
 def check_validation(study: Sections) -> None:
-    """Raise ValueError, with the dotted key, for settings of the comparison that cannot be meant."""
+    """Raise ValueError, with the dotted key, for inconsistent settings of the validation."""
     validation = study.validation
     if validation.seed not in study.fcl.seeds:
         raise ValueError(f"validation.seed: no FCL model is trained with seed {validation.seed} (fcl.seeds)")
@@ -151,7 +151,7 @@ def check_validation(study: Sections) -> None:
 
 
 def check_cost(study: Sections) -> None:
-    """Raise ValueError, with the dotted key, for settings that contradict others."""
+    """Raise ValueError, with the dotted key, for inconsistent settings of ``unlabelled`` and ``wall_clock``."""
     uniform = study.wall_clock.uniform_cutoffs
     for key, values in {"unlabelled.lambdas": study.unlabelled.lambdas, "wall_clock.uniform_cutoffs": uniform}.items():
         if len(set(values)) < len(values):

@@ -1,4 +1,4 @@
-"""``docs/configuration.md``, generated from the models and ``config.yaml`` so that it cannot drift from them.
+"""``docs/configuration.md``, generated from the pydantic models and ``config.yaml`` so that it stays up to date.
 
 python -m fcl.config.docs            prints the page; a test compares it with the committed one
 """
@@ -45,7 +45,7 @@ they are not `compute.threads`; no result depends on it.
 
 
 def configuration_page(config: Config) -> str:
-    """The page as Markdown: one table a section, one row a setting, one column a study that overrides any."""
+    """The page as Markdown: one table per section, one row per setting, one column per study that overrides any."""
     based = [name for name, overrides in config.studies.items() if "base" in overrides]
     studies = [name for name, overrides in config.studies.items() if overrides and name not in based]
     lines = [HEAD.format(default=config.study)]
@@ -83,7 +83,7 @@ def _leaves(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tupl
 
 
 def _lookup(values: Any, path: tuple[str, ...]) -> Any:
-    """The value at ``path``; an ellipsis where there is none."""
+    """The value at ``path``; an ellipsis if there is none."""
     for key in path:
         if not isinstance(values, dict) or key not in values:
             return ...

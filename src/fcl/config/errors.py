@@ -1,4 +1,4 @@
-"""Readable errors of the configuration: the dotted key of the fault, and the nearest valid one."""
+"""Readable configuration errors: the dotted key at fault and the nearest valid key."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pydantic import BaseModel, ValidationError
 
 
 class ConfigError(Exception):
-    """A configuration that cannot be used; the message says where and why.
+    """An invalid configuration; the message gives the place and the reason.
 
-    Not a ValueError, so that pydantic hands it on as it is when a validator raises it.
+    Not a ValueError, so that pydantic passes it through unchanged when a validator raises it.
     """
 
 
@@ -25,8 +25,7 @@ def nearest(word: str, valid: Iterable[str]) -> str:
 
 
 def deep_merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """``base`` with the leaves of ``overrides`` put over it; lists are replaced as a whole. Neither is
-    changed."""
+    """A copy of ``base`` with the leaves of ``overrides`` replaced; lists are replaced as a whole."""
     merged = dict(base)
     for key, value in overrides.items():
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
@@ -35,14 +34,14 @@ def deep_merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[st
 
 
 def _models_of(annotation: Any) -> list[type[BaseModel]]:
-    """The pydantic models that an annotation names, through unions, lists and mappings."""
+    """The pydantic models in an annotation, including those inside unions, lists and mappings."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for part in typing.get_args(annotation) for model in _models_of(part)]
 
 
 def _valid_keys(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
-    """Keys that the model at ``path`` below ``model`` knows."""
+    """Valid keys of the model at ``path`` below ``model``."""
     models = [model]
     for key in path:
         fields = [parent.model_fields[key] for parent in models if key in parent.model_fields]
@@ -51,8 +50,7 @@ def _valid_keys(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
 
 
 def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") -> str:
-    """One line for each fault: the dotted key, what is wrong with it and, for an unknown key, the nearest
-    valid one."""
+    """One line per error: the dotted key, what is wrong and, for an unknown key, the nearest valid one."""
     lines = []
     for fault in error.errors():
         path = tuple(part for part in fault["loc"] if part != "[key]")

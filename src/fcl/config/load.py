@@ -1,4 +1,4 @@
-"""``config.yaml`` as a whole: reading it, and the values that a study inherits from its base."""
+"""Loading ``config.yaml``, and inheritance of settings from the base of a study."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from fcl.config.errors import ConfigError, deep_merge, explain, nearest
 from fcl.config.study import STUDY_NAME, Protocol, Study
 from fcl.config.types import Count, Section
 
-#: What a study with a base may be made for; `derived` finds them.
+#: Valid purposes of a study with a base; see `derived`.
 PURPOSES = ("ablation", "learning_curve", "repeat")
 
 Overrides = Mapping[str, Mapping[str, Any]]
 
 
 def own_settings(studies: Overrides, name: str) -> dict[str, Any]:
-    """The values that ``name`` itself sets, without ``base`` and ``purpose``."""
+    """The settings of ``name`` itself, without ``base`` and ``purpose``."""
     return {key: value for key, value in studies[name].items() if key not in ("base", "purpose")}
 
 
 def lineage(studies: Overrides, name: str) -> tuple[str, ...]:
-    """``name``, its base, the base of that and so on. ConfigError for a base that does not exist, or for a circle."""
+    """``name``, its base, the base of its base and so on. ConfigError for a missing base or a circular chain."""
     chain = [name]
     while (base := studies[chain[-1]].get("base")) is not None:
         if base not in studies:
@@ -37,7 +37,7 @@ def lineage(studies: Overrides, name: str) -> tuple[str, ...]:
 
 
 def inherited(studies: Overrides, name: str) -> dict[str, Any]:
-    """The values of ``name`` put over those of its bases. ConfigError as for `lineage`, and for a wrong purpose."""
+    """The settings of ``name``, with those of its bases. ConfigError as for `lineage`, and for an invalid purpose."""
     purpose = studies[name].get("purpose")
     if purpose is not None and purpose not in PURPOSES:
         raise ConfigError(f"studies.{name}.purpose: {purpose!r} is unknown{nearest(str(purpose), PURPOSES)}")
@@ -50,20 +50,20 @@ def inherited(studies: Overrides, name: str) -> dict[str, Any]:
 
 
 def derived(studies: Overrides, base: str, purpose: str) -> list[str]:
-    """The studies made from ``base`` for ``purpose``, in the order of the configuration."""
+    """The studies with this ``base`` and ``purpose``, in the order of the configuration."""
     return [name for name, study in studies.items() if (study.get("base"), study.get("purpose")) == (base, purpose)]
 
 
 class RuleResources(Section):
-    """What a job of one rule asks of the scheduler; labels only, no result depends on them."""
+    """Resources that the jobs of a rule request from the scheduler; no result depends on them."""
 
     mem_mb: Count = Field(description="memory in MB; multiplied by the attempt")
     runtime: Count = Field(description="wall time in minutes; multiplied by the attempt")
-    threads: Count | None = Field(None, description="cores that the job can use; null is compute.threads")
+    threads: Count | None = Field(None, description="CPU cores of the job; null: compute.threads")
 
 
 class ResourceSettings(Section):
-    """Resources of the rules, by their names."""
+    """Resources by rule name."""
 
     download_mad: RuleResources
     build_store: RuleResources
@@ -84,9 +84,9 @@ class ResourceSettings(Section):
 
 
 class Config(Section):
-    """The whole of ``config.yaml``."""
+    """The complete ``config.yaml``."""
 
-    study: str = Field(description="the study that a run without arguments makes")
+    study: str = Field(description="the study to run by default")
     from_record: bool = Field(
         False, description="draw figures, tables, claims and report from record/<study>/; nothing is trained"
     )
@@ -103,7 +103,7 @@ class Config(Section):
         return self
 
     def resolve(self, name: str) -> Study:
-        """The study ``name``: the protocol with the values of its bases and its own put over it, leaf by leaf."""
+        """The study ``name``: the protocol, overridden leaf by leaf by the settings of its bases and its own."""
         if name not in self.studies:
             raise ConfigError(f"there is no study {name!r}{nearest(name, self.studies)}")
         merged = deep_merge(self.protocol.model_dump(), inherited(self.studies, name))
@@ -116,13 +116,13 @@ class Config(Section):
 def load_config(source: str | Path | Mapping[str, Any]) -> Config:
     """Read and check a configuration: a YAML file, or a mapping such as Snakemake's ``config``.
 
-    Raises :class:`ConfigError` whose message names the dotted key of every fault.
+    Raises :class:`ConfigError`, whose message lists the dotted keys of all errors.
     """
     where = "config" if isinstance(source, Mapping) else str(source)
     if not isinstance(source, Mapping):
         try:
             source = yaml.safe_load(Path(source).read_text(encoding="utf-8"))
-        except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date that is none
+        except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or an invalid date
             raise ConfigError(f"{where}: not valid YAML: {error}") from None
         if not isinstance(source, Mapping):
             raise ConfigError(f"{where}: expected keys and values, found {type(source).__name__}")

@@ -1,7 +1,7 @@
-"""Studies that are based on another one: what they change, and which results they share with it.
+"""Studies with a base: which settings they change, and which results they share with the base.
 
-A study with ``base`` takes over the values of that study and overrides single leaves of them. A result whose settings
-are the same as the base's *is* the base's: graph stores, the pre-trained model and static models are not made again.
+A study with ``base`` inherits the settings of that study and overrides single leaves. A result whose settings are those
+of the base *is* that of the base: graph stores, the pre-trained model and static models are not computed again.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ if TYPE_CHECKING:
     from fcl.config.load import Config
     from fcl.config.study import Study
 
-#: Settings of the model that only FCL models have: a static one does not depend on them.
+#: Model settings of FCL models only; static models do not depend on them.
 FLEXIBLE_PARTS = ("fcl_avg_num_neighbors", "radial_embedding_hidden", "cutoff_embedding_hidden", "cutoff_embedding")
 
 
 def changes(config: Config, name: str) -> dict[str, tuple[Any, Any]]:
-    """What ``name`` changes: dotted setting -> (value of its base, value of its own); the same values are left out."""
+    """What ``name`` changes: dotted key -> (value of the base, own value); equal values are left out."""
     base, own = (config.resolve(study).model_dump(mode="json") for study in lineage(config.studies, name)[1::-1])
     pairs = {dotted: (_at(base, dotted), _at(own, dotted)) for dotted in _leaves(own_settings(config.studies, name))}
     return {dotted: (before, after) for dotted, (before, after) in pairs.items() if before != after}
 
 
 def owner_of_store(config: Config, name: str) -> str:
-    """The study whose graph stores ``name`` uses: the same data, reach and elements."""
+    """The study whose graph stores ``name`` uses: same data, same r_max, same elements."""
     return _owner(config, name, _data_digest, lambda study: study.cutoffs.r_max)
 
 
 def owner_of_pretrained(config: Config, name: str) -> str:
-    """The study whose pre-trained model ``name`` starts from; how far the store reaches beyond its cutoff is alike."""
+    """The study whose pre-trained model ``name`` starts from; r_max of the store, beyond its cutoff, is irrelevant."""
     return _owner(config, name, _data_digest, _static_digest, lambda study: study.digest("pretrain"))
 
 
 def owner_of_static(config: Config, name: str, cutoff: float, seed: int) -> str:
-    """The study whose static model (and evaluation of it) at ``cutoff`` (A) of ``seed`` is that of ``name`` too."""
+    """The study whose static model (and its evaluation) at ``cutoff`` (A) with ``seed`` is that of ``name`` too."""
     job = {"cutoffs": [cutoff], "seeds": [seed]}
     return _owner(config, name, _data_digest, _static_digest, lambda study: study.narrowed(static=job).digest("static"))
 
@@ -47,13 +47,13 @@ def _data_digest(study: Study) -> str:
 
 
 def _static_digest(study: Study) -> tuple:
-    """What static models depend on beside their own section."""
+    """Settings that static models depend on besides their own section."""
     backbone = study.model.model_dump(mode="json", exclude=set(FLEXIBLE_PARTS))
     return backbone, study.digest("loss"), study.compute.dtype, study.compute.tf32
 
 
 def _owner(config: Config, name: str, *keys) -> str:
-    """The farthest base of ``name`` that has the same ``keys`` as it and as all between."""
+    """The most distant base of ``name`` such that it and all bases in between have the same ``keys``."""
     first, *bases = lineage(config.studies, name)
     wanted, owner = [key(config.resolve(first)) for key in keys], first
     for base in bases:
@@ -72,7 +72,7 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def _at(values: Any, dotted: str) -> Any:
-    """The value at ``dotted``; None where a level above it is null."""
+    """The value at ``dotted``; None if a level above it is null."""
     for key in dotted.split("."):
         values = None if values is None else values[key]
     return values

@@ -1,8 +1,8 @@
 """The configuration of a study: a protocol under a name.
 
-A key that no model knows is an error at every level, and the physics is checked too
-(:mod:`fcl.config.checks`), so a slip in a 500-epoch run costs a second. Lengths are in angstrom and energies
-in eV. Neither torch nor mace is imported here: Snakemake reads the configuration before every run.
+Unknown keys are errors at every level, and settings are checked for consistency (:mod:`fcl.config.checks`), so mistakes
+are found before a long run starts. Lengths are in angstrom and energies in eV. Neither torch nor mace is imported here:
+Snakemake reads the configuration before every run.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ STUDY_NAME = r"^[a-z][a-z0-9_-]*$"
 
 
 class Protocol(Sections):
-    """Every setting that a study has."""
+    """All settings of a study."""
 
     @model_validator(mode="after")
     def _physics(self) -> Protocol:
@@ -51,20 +51,19 @@ class Protocol(Sections):
 
 
 class Study(Protocol):
-    """A protocol under a name: what one run of the workflow uses."""
+    """A protocol under a name: the settings of one run of the workflow."""
 
     name: str = Field(pattern=STUDY_NAME)
 
     def dump(self, *sections: str) -> dict[str, Any]:
-        """Plain, JSON-able settings: all of them, or the name and the ``sections`` asked for."""
+        """JSON-serialisable settings: all of them, or the name and the given ``sections``."""
         unknown = [section for section in sections if section not in SECTIONS]
         if unknown:
             raise ValueError(f"no section {unknown[0]!r} of settings{nearest(unknown[0], SECTIONS)}")
         return self.model_dump(mode="json", include={"name", *(sections or SECTIONS)})
 
     def digest(self, *sections: str) -> str:
-        """SHA-256 (hex) of the canonical JSON of ``sections`` (all of them if none is named); the name stays
-        out."""
+        """SHA-256 (hex) of the canonical JSON of ``sections`` (default: all), without the name."""
         settings = {key: value for key, value in self.dump(*sections).items() if key != "name"}
         text = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
@@ -72,8 +71,7 @@ class Study(Protocol):
     def narrowed(self, **changes: Mapping[str, Any]) -> Study:
         """The study of one job of a sweep, e.g. ``narrowed(fcl={"seeds": [2]})``.
 
-        Each changed section is validated by itself, and not against the others: the sweep was checked as a
-        whole.
+        Each changed section is validated separately, not against the others: the sweep was checked as a whole.
         """
         sections = {
             key: type(getattr(self, key)).model_validate(deep_merge(getattr(self, key).model_dump(), change))
@@ -83,10 +81,10 @@ class Study(Protocol):
 
     @classmethod
     def restore(cls, settings: Mapping[str, Any]) -> Study:
-        """Bring back what :meth:`dump` wrote, also where it holds only some sections.
+        """Restore a study from the output of :meth:`dump`, which may hold only some sections.
 
-        A section that was left out raises AttributeError when used: a job sees only the settings that its
-        rule declares, hence every setting that matters is among those that make Snakemake run it again.
+        A section that was left out raises AttributeError when used: a job can use only the settings that its rule
+        declares, so a change of any setting that it uses makes Snakemake rerun it.
         """
         unknown = [key for key in settings if key not in (*SECTIONS, "name")]
         if unknown:

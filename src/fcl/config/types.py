@@ -1,4 +1,4 @@
-"""What the sections of the configuration are made of: base class, types and labels of their values, elements."""
+"""Building blocks of the configuration sections: base class, types and labels of values, chemical symbols."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ Split = Literal["train", "val", "test"]
 
 
 class Section(BaseModel):
-    """Base of every section: unknown keys are errors, values cannot be changed, NaN and infinity are
-    refused."""
+    """Base class of all sections: unknown keys are errors, values are immutable, NaN and infinity are rejected."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=False)
 
 
-# Z = 1 ... 118; here so that a check of the settings need not import ASE.
+# Z = 1 ... 118; listed here to check settings without importing ASE.
 SYMBOLS = (
     "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb "
     "Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu "
@@ -29,22 +28,22 @@ SYMBOLS = (
     "Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og"
 ).split()
 
-#: Each step is an evaluation of a whole split.
+#: Each grid point is an evaluation of a whole split.
 LARGEST_GRID = 1000
 
 
 def lambda_label(lam: float) -> str:
-    """How a trade-off parameter is written in a file name: ``1e-04``."""
+    """Lambda as written in file names: ``1e-04``."""
     return f"{lam:.0e}"
 
 
 def cutoff_label(cutoff: float) -> str:
-    """How a cutoff (angstrom) is written in a file name: ``4.0``."""
+    """Cutoff (angstrom) as written in file names: ``4.0``."""
     return f"{cutoff:.1f}"
 
 
 def check_grid(start: float, stop: float, step: float) -> None:
-    """The grid goes upwards, ends at ``stop`` and has at most `LARGEST_GRID` steps."""
+    """Check that the grid ascends, ends at ``stop`` and has at most `LARGEST_GRID` steps; `ValueError` otherwise."""
     if stop < start:
         raise ValueError(f"stop = {stop:g} is below start = {start:g}")
     steps = (stop - start) / step

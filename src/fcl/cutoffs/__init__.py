@@ -1,1 +1,1 @@
-"""Cutoff radii: mixing rules, sampling, assignment, cost model, what users give."""
+"""Cutoff radii: mixing rules, sampling, assignment, cost model, user input."""

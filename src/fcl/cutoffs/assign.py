@@ -1,4 +1,4 @@
-"""Cutoffs of atoms: uniform, or by element."""
+"""Per-atom cutoffs: uniform, or by element."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def uniform_cutoffs(numbers: torch.Tensor, cutoff: float, dtype: torch.dtype) ->
 
 
 def element_table(cutoffs: Mapping[str, float], dtype: torch.dtype = torch.float64, size: int = 119) -> torch.Tensor:
-    """Table [size] of cutoffs (A) by atomic number from a dict by chemical symbol; NaN where none is given."""
+    """Table [size] of cutoffs (A) by atomic number from a dict by chemical symbol; NaN for all other elements."""
     from ase.data import atomic_numbers
 
     table = torch.full((size,), float("nan"), dtype=dtype)

@@ -1,4 +1,4 @@
-"""Cutoffs as a user gives them – a number, a dict by element, an array per atom, a file – checked against a model."""
+"""Cutoffs as given by a user (number, dict by element, per-atom array or file), checked against a model."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import numpy as np
 
 from fcl.cutoffs.file import read_cutoffs
 
-#: Where a cutoff has to be chosen and none is given: the cutoff of the paper's pre-training (A).
+#: Default cutoff: that of the pre-training in the paper (A).
 DEFAULT_CUTOFF = 6.0
 
-#: What users may write for cutoffs (A).
+#: Accepted types of cutoffs (A).
 Cutoffs = float | Mapping[str, float] | np.ndarray | str | os.PathLike
 
 
 class CutoffWarning(UserWarning):
-    """Cutoffs that can be used, but were not meant for this model or lie where it was not trained."""
+    """Cutoffs that are valid but optimised for another model, or outside the interval of the training."""
 
 
 class CutoffChoice:
-    """Cutoffs that have been checked against a model; assigns them to atoms.
+    """Cutoffs that have been checked against a model, and their assignment to atoms.
 
     ``model`` is a `StaticMACE` or `FlexibleMACE`. ``cutoffs`` (A): a number for all atoms, a mapping by chemical
-    symbol, an array with one value an atom, the path of a cutoffs file, or None for 6.0 A (a static model: its own).
-    Raises `ValueError` for cutoffs that are not positive and finite, that exceed the model's r_max, or that are not the
-    one cutoff of a static model. Cutoffs below the interval that the model was trained on, and a file that was made for
-    another model, give a `CutoffWarning`.
+    symbol, an array with one value per atom, the path of a cutoffs file, or None for 6.0 A (a static model: its own).
+    Raises `ValueError` for cutoffs that are not positive and finite, that exceed the model's r_max, or that differ from
+    the fixed cutoff of a static model. Cutoffs below the interval of the training, and a file made for another model,
+    give a `CutoffWarning`.
     """
 
     def __init__(self, model, cutoffs: Cutoffs | None = None):
@@ -60,7 +60,7 @@ class CutoffChoice:
         _check(model, labelled, card.get("r_min_angstrom"), self.source)
 
     def of(self, numbers: np.ndarray) -> np.ndarray:
-        """Cutoffs [n_atoms] (A) of atoms with atomic ``numbers``; `ValueError` says which have none."""
+        """Cutoffs [n_atoms] (A) for atomic ``numbers``; `ValueError` names the elements without a cutoff."""
         if self.by_element is not None:
             cutoffs = self.by_element[numbers]
             if np.isnan(cutoffs).any():
@@ -75,7 +75,7 @@ class CutoffChoice:
 
 
 def _check(model, labelled: list[tuple[str, float]], r_min: float | None, source: str | None) -> None:
-    """Every cutoff against the model; the message names the first that is wrong, or the smallest below ``r_min``."""
+    """Check all cutoffs against the model; the message names the first invalid one, or the smallest below ``r_min``."""
     where = f"{source}: " if source else ""
     for label, value in labelled:
         try:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 
 #: Means of the cost model: ``structures``, over structures of the mean over their atoms (Eq. 10); ``atoms``, over all
-#: atoms alike, so that a structure counts in proportion to its size.
+#: atoms, so that structures are weighted by size.
 COST_MEANS = ("structures", "atoms")
 
 
 def cost(cutoffs: torch.Tensor, structure: torch.Tensor, n_structures: int, mean: str = "structures") -> torch.Tensor:
-    """Cost model Eq. 10 (A^3, scalar): the mean of a^3 in the sense of ``mean`` (`COST_MEANS`).
+    """Cost model Eq. 10 (A^3, scalar): the mean of a^3, taken as ``mean`` (`COST_MEANS`).
 
     cutoffs [n_atoms] A, structure [n_atoms] index of each atom's structure. `ValueError` for an unknown ``mean``.
     """
@@ -26,13 +26,13 @@ def cost(cutoffs: torch.Tensor, structure: torch.Tensor, n_structures: int, mean
 def pairs_per_atom(pair_structure: torch.Tensor, structure: torch.Tensor, n_structures: int) -> torch.Tensor:
     """Directed pairs / atoms of each structure, [n_structures] float64.
 
-    pair_structure [n_pairs] is the structure of each undirected pair (a pair counts twice: i sees j and j sees i).
+    pair_structure [n_pairs] is the structure of each undirected pair (a pair counts twice: i to j and j to i).
     The pairs per atom of Figs. 3 and 5 are the mean of this over structures.
     """
     return 2.0 * _count(pair_structure, n_structures).double() / _count(structure, n_structures).double()
 
 
 def _count(structure: torch.Tensor, n_structures: int) -> torch.Tensor:
-    """How often each structure occurs, [n_structures] int64; torch.bincount would make the host wait for a GPU."""
+    """Number of entries per structure, [n_structures] int64; torch.bincount would synchronise with the GPU."""
     zero = torch.zeros(n_structures, dtype=torch.int64, device=structure.device)
     return zero.index_add(0, structure, torch.ones_like(structure))

@@ -1,7 +1,7 @@
 """Cutoffs files.
 
-A cutoffs file is small JSON: ``{"cutoffs": {"H": 3.9, ...}, "provenance": {...}}``, angstroms by chemical symbol. The
-provenance says for which model they were optimised (SHA-256 of its weights), on what, and what to expect of them.
+A cutoffs file is small JSON: ``{"cutoffs": {"H": 3.9, ...}, "provenance": {...}}``, in angstrom by chemical symbol. The
+provenance holds the model (SHA-256 of its weights), the data of the optimisation, and the expected error and cost.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fcl.runs.files import write_json
 
 
 class Provenance(BaseModel):
-    """Where cutoffs come from. Whatever else a file says of its origin is kept as it is."""
+    """Origin of the cutoffs. Additional fields in a file are kept unchanged."""
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
@@ -29,7 +29,7 @@ class Provenance(BaseModel):
 
 
 class CutoffsFile(BaseModel):
-    """The contents of a cutoffs file."""
+    """Contents of a cutoffs file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -48,13 +48,13 @@ class CutoffsFile(BaseModel):
 
 
 def read_cutoffs(path: str | Path) -> CutoffsFile:
-    """Read and check a cutoffs file. Raises `FileNotFoundError`, or `ValueError` that names the file and the keys."""
+    """Read and check a cutoffs file. Raises `FileNotFoundError`, or `ValueError` naming the file and the keys."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such cutoffs file")
     try:
         contents = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # JSON or its encoding
+    except ValueError as error:  # invalid JSON or encoding
         raise ValueError(f"{path}: not JSON ({error})") from error
     try:
         return CutoffsFile.model_validate(contents)
@@ -63,7 +63,7 @@ def read_cutoffs(path: str | Path) -> CutoffsFile:
 
 
 def write_cutoffs(path: str | Path, cutoffs: Mapping[str, float], provenance: Mapping[str, Any]) -> None:
-    """Write a cutoffs file, atomically; what `read_cutoffs` would refuse is refused here too (`ValueError`)."""
+    """Write a cutoffs file, atomically; contents that `read_cutoffs` would reject raise `ValueError` here too."""
     try:
         CutoffsFile.model_validate({"cutoffs": dict(cutoffs), "provenance": dict(provenance)})
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Mixing rules: the cutoff of a pair from those of its two atoms, Eq. 4."""
+"""Mixing rules: pair cutoffs from the cutoffs of the two atoms, Eq. 4."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MixingRule = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def _check_mixing_rule(name: str, rule: MixingRule) -> None:
-    """Try the rule at cutoffs up to 20 A: lists, stores and exported files rely on what `MIXING_RULES` says of it."""
+    """Check the properties stated at `MIXING_RULES` for cutoffs up to 20 A: lists, stores and exports rely on them."""
     tried = torch.linspace(0.5, 20.0, 40, dtype=torch.float64, device="cpu")
     a_i, a_j = torch.meshgrid(tried, tried, indexing="ij")
     m, margin = rule(a_i, a_j), 1e-9
@@ -35,8 +35,8 @@ def geometric_mean(a_i: torch.Tensor, a_j: torch.Tensor) -> torch.Tensor:
     return torch.sqrt(a_i * a_j)
 
 
-#: Mixing rules by name. All are symmetric, so a pair has one cutoff and total force is zero; all lie between the two
-#: cutoffs, so lists of neighbours reach far enough with the largest one. For export, TorchScript has to take them.
+#: Mixing rules by name. All are symmetric, so a pair has one cutoff and the total force is zero; all values lie between
+#: the two cutoffs, so neighbour lists at the largest cutoff are complete. Export requires TorchScript compatibility.
 MIXING_RULES: dict[str, MixingRule] = {
     "arithmetic": arithmetic_mean,
     "geometric": geometric_mean,
@@ -44,7 +44,7 @@ MIXING_RULES: dict[str, MixingRule] = {
 
 
 def mixing_rule(name: str) -> MixingRule:
-    """The mixing rule ``name``; `ValueError` for an unknown one, and for a function that is no symmetric mean."""
+    """The mixing rule ``name``; `ValueError` for an unknown one, and for a function that is not a symmetric mean."""
     if name not in MIXING_RULES:
         raise ValueError(f"mixing rule {name!r} is unknown; known are {', '.join(MIXING_RULES)}")
     rule = MIXING_RULES[name]

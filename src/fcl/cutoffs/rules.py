@@ -11,7 +11,7 @@ from fcl.cutoffs.assign import element_cutoffs, element_table, uniform_cutoffs
 
 
 class AtomsOfBatch(Protocol):
-    """What the cutoffs of a batch (`fcl.data.batch.Batch`) are chosen by."""
+    """The attributes of a batch (`fcl.data.batch.Batch`) that cutoffs may depend on."""
 
     numbers: torch.Tensor
     structure: torch.Tensor
@@ -28,7 +28,7 @@ CutoffRule = Callable[[AtomsOfBatch], torch.Tensor]
 
 
 def uniform_rule(cutoff: float, dtype: torch.dtype) -> CutoffRule:
-    """Every atom has the same cutoff (A)."""
+    """The same cutoff (A) for every atom."""
     return lambda batch: uniform_cutoffs(batch.numbers, cutoff, dtype)
 
 
@@ -39,7 +39,7 @@ def element_rule(cutoffs: dict[str, float], dtype: torch.dtype, device: torch.de
 
 
 def cutoff_rule(cutoffs: float | Mapping[str, float], dtype: torch.dtype, device: torch.device) -> CutoffRule:
-    """`uniform_rule` of a number (A), `element_rule` of cutoffs by chemical symbol."""
+    """`uniform_rule` for a number (A), `element_rule` for cutoffs by chemical symbol."""
     if isinstance(cutoffs, Mapping):
         return element_rule(dict(cutoffs), dtype, device)
     return uniform_rule(cutoffs, dtype)

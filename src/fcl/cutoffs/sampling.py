@@ -1,4 +1,4 @@
-"""How training draws cutoffs, Algorithm 1."""
+"""Sampling of cutoffs in training, Algorithm 1."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def sample_cutoffs(
     return r_min + (r_max - r_min) * uniform
 
 
-#: What shares a drawn cutoff: ``atoms``, nothing (Algorithm 1); ``structures``, all atoms of a structure.
+#: ``atoms``: one cutoff per atom (Algorithm 1); ``structures``: one cutoff per structure, shared by its atoms.
 SAMPLINGS = ("atoms", "structures")
 
 
 def cutoff_sampler(settings, generator: torch.Generator, dtype: torch.dtype) -> CutoffRule:
-    """How training draws the cutoffs [n_atoms] (A) of a batch: by ``settings.sampling`` (`SAMPLINGS`) from
-    U(``settings.r_min``, ``settings.r_max``). `ValueError` for an unknown sampling."""
+    """Rule that samples cutoffs [n_atoms] (A) from U(``settings.r_min``, ``settings.r_max``), by ``settings.sampling``
+    (`SAMPLINGS`). `ValueError` for an unknown sampling."""
     low, high = settings.r_min, settings.r_max
     if settings.sampling == "atoms":
         return lambda batch: sample_cutoffs(batch.n_atoms, low, high, generator, dtype)

@@ -1,1 +1,1 @@
-"""What every run needs: files, run manifests, digests of code, locks of GPUs, the log."""
+"""Infrastructure of every run: atomic writes, run manifests, code digests, GPU locks, logging."""

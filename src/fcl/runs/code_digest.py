@@ -1,9 +1,8 @@
 """A digest of the code that determines a result, for Snakemake's parameters.
 
-Snakemake sees the script of a rule but not what the script imports. :func:`source_digest` hashes the source
-of an entry point and of every ``fcl`` module that it can reach, found by reading (nothing is imported, so no
-torch). An edit then reruns the stages that use the edited module and no others; comments and docstrings do
-not count.
+Snakemake tracks the script of a rule but not what the script imports. :func:`source_digest` hashes the source of an
+entry point and of every ``fcl`` module reachable from it, found by static analysis (nothing is imported, so no torch).
+An edit then reruns the stages that use the edited module and no others; comments and docstrings do not count.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from pathlib import Path
 
 PACKAGE = "fcl"
 ROOT = Path(__file__).resolve().parents[1]
-# These check settings, describe a run, show progress or move files; no number in a result comes from them.
-# Their effect on a result is in the settings themselves, which are parameters of the rules too.
+# These check settings, describe a run, show progress or move files; no number in a result depends on their code.
+# They affect results only through the settings, which are parameters of the rules as well.
 NEUTRAL = frozenset(
     f"{PACKAGE}.{name}"
     for name in (
@@ -44,7 +43,7 @@ NEUTRAL = frozenset(
 
 
 def source_digest(*entry_points: str, root: Path = ROOT) -> str:
-    """SHA-256 (hex) of the code that ``entry_points`` reach; arguments and errors as for :func:`sources`."""
+    """SHA-256 (hex) of the code reachable from ``entry_points``; arguments and errors as for :func:`sources`."""
     parts = sources(*entry_points, root=root)
     digest = hashlib.sha256()
     for name in sorted(parts):
@@ -53,17 +52,17 @@ def source_digest(*entry_points: str, root: Path = ROOT) -> str:
 
 
 def sources(*entry_points: str, root: Path = ROOT, without: frozenset[str] = NEUTRAL) -> dict[str, str]:
-    """The code that ``entry_points`` reach, by entry point and module, without comments and docstrings.
+    """The code reachable from ``entry_points``, by entry point and module, without comments and docstrings.
 
     Args:
         entry_points: ``package.module`` (the whole module) or ``package.module:function`` (that function,
-            what it uses of its own module, and the modules that these import).
+            the parts of its own module that it uses, and the modules that these import).
         root: folder of the package; for tests.
-        without: modules that are left out, with what only they import.
+        without: modules to leave out, along with those that only they import.
 
     Raises:
         FileNotFoundError: a module named here does not exist.
-        ValueError: a module has no such function.
+        ValueError: the module has no such function.
     """
     parts: dict[str, str] = {}
     pending: list[str] = []
@@ -96,7 +95,7 @@ def adapter_digest(entry_point: str, scripts: Path, root: Path = ROOT) -> str:
 
 
 def _path(module: str, root: Path) -> Path | None:
-    """Source file of ``module``, or None if there is none; the bare package has no code that matters."""
+    """Source file of ``module``, or None if there is none or for the package itself, whose code is irrelevant."""
     base = root.joinpath(*module.split(".")[1:])
     candidates = (base.with_suffix(".py"), base / "__init__.py") if module != PACKAGE else ()
     return next((path for path in candidates if path.is_file()), None)
@@ -121,7 +120,7 @@ def _read_module(module: str, path: Path, _mtime: int) -> tuple[str, tuple[str, 
 
 
 def _function(module: str, function: str, root: Path) -> tuple[str, list[str]]:
-    """Source of ``function`` and of what it uses of its module, and the modules that these import."""
+    """Source of ``function`` and of the parts of its module that it uses, and the modules that these import."""
     path = _require(module, root)
     tree = _parse(path)
     defined: dict[str, ast.stmt] = {}
@@ -142,8 +141,7 @@ def _function(module: str, function: str, root: Path) -> tuple[str, list[str]]:
 
 
 def _names_bound(statement: ast.stmt) -> Iterator[str]:
-    """Names that a statement at the top of a module defines; a block (``if TYPE_CHECKING:``) counts as a
-    whole."""
+    """Names defined by a top-level statement of a module; a block (``if TYPE_CHECKING:``) counts as a whole."""
     for node in ast.walk(statement):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name
@@ -152,18 +150,18 @@ def _names_bound(statement: ast.stmt) -> Iterator[str]:
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            return  # what is defined inside is no name of the module
+            return  # names defined inside are not names of the module
 
 
 def _imports(tree: ast.AST, module: str, path: Path) -> Iterator[str]:
-    """Modules of the package that the code below ``tree`` imports, also inside functions."""
+    """Modules of the package imported anywhere in ``tree``, including inside functions."""
     root = path.parents[len(module.split(".")) - (1 if path.name == "__init__.py" else 2)]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
-            if node.level:  # relative: one level up for each dot, a package's __init__ being its own parent
+            if node.level:  # relative: one level up per dot; a package's __init__ is its own parent
                 above = module.split(".")
                 above = above[: len(above) - node.level + (path.name == "__init__.py")]
                 base = ".".join([*above, base] if base else above)

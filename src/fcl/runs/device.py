@@ -1,4 +1,4 @@
-"""Where and in which precision to compute, by name."""
+"""Device and floating-point precision by name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 def torch_dtype(dtype: str | torch.dtype) -> torch.dtype:
-    """``"float32"`` or ``"float64"``, by name or as torch's; `ValueError` for another one."""
+    """The torch dtype for ``"float32"`` or ``"float64"``, given by name or as a dtype; `ValueError` for any other."""
     if dtype in DTYPES.values():
         return dtype
     if dtype not in DTYPES:
@@ -17,7 +17,7 @@ def torch_dtype(dtype: str | torch.dtype) -> torch.dtype:
 
 
 def torch_device(device: str | torch.device | None) -> torch.device:
-    """The device of that name; None or "auto" takes a GPU where there is one. `ValueError` if it is not there."""
+    """The device of that name; None or "auto" uses a GPU if there is one. `ValueError` if it is not available."""
     if device is None or device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:

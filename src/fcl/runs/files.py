@@ -1,6 +1,6 @@
-"""Files that are either whole or absent: every result is written beside its place and then renamed.
+"""Atomic writes: temporary file in the same directory, then rename.
 
-Nothing heavy is imported here (no torch, no pandas at import), so that every stage can use it.
+Imports nothing heavy (no torch; pandas only when needed), so every stage can use it.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ CHUNK_BYTES = 1 << 20
 def atomic_path(path: str | os.PathLike[str], *, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on a clean exit it is renamed to ``path``.
 
-    The temporary file keeps the suffix of ``path`` (libraries choose a format by it), lies in the same
-    folder (so that the rename is atomic) and is removed when the block raises: no half file is ever seen
-    under the final name. Missing parent folders are made. The file has the permissions of any new file (umask),
-    whatever the writer gave it. ``durable`` waits until it is on the disk, for what has to outlive a loss of power.
+    The temporary file keeps the suffix of ``path`` (libraries choose the format by it), is in the same directory (so
+    that the rename is atomic) and is removed if the block raises: no partial file ever appears under the final name.
+    Missing parent directories are created. The file gets the default permissions (umask), whatever the writer set.
+    ``durable`` waits until the file is on disk, for files that must survive a power failure.
 
     Raises:
-        FileNotFoundError: the block ended without having written the temporary file.
+        FileNotFoundError: the block ended without writing the temporary file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def atomic_path(path: str | os.PathLike[str], *, durable: bool = False) -> Itera
     os.close(handle)
     temporary = Path(name)
     temporary.unlink()
-    temporary.touch()  # mkstemp allows the owner only, and so do some writers (safetensors)
+    temporary.touch()  # mkstemp and some writers (safetensors) restrict access to the owner
     permissions = stat.S_IMODE(temporary.stat().st_mode)
     temporary.unlink()  # writers that refuse an existing file (HDF5 mode "x") work too
     try:
@@ -52,16 +52,16 @@ def atomic_path(path: str | os.PathLike[str], *, durable: bool = False) -> Itera
             _flush(temporary)
         os.replace(temporary, path)
         if durable:
-            with suppress(OSError):  # not every file system can do this for a folder
-                _flush(path.parent)  # the new name
+            with suppress(OSError):  # not every file system supports this for a directory
+                _flush(path.parent)  # makes the rename durable
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def remove_halves(folder: str | os.PathLike[str]) -> None:
-    """Remove the temporary files of `atomic_path` below ``folder``: left by processes that were killed while writing.
+    """Remove temporary files of `atomic_path` below ``folder``, left by processes that were killed while writing.
 
-    Only for a folder in which nobody writes: the file of a process at work looks the same.
+    Only for a directory that no process is writing to: the temporary file of a running process looks the same.
     """
     for pattern in (".*.part", ".*.part.*"):
         for left in Path(folder).rglob(pattern):
@@ -69,7 +69,7 @@ def remove_halves(folder: str | os.PathLike[str]) -> None:
 
 
 def _flush(path: Path) -> None:
-    """Return when ``path``, a file or a folder, is on the disk."""
+    """Flush ``path``, a file or a directory, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -86,11 +86,11 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def write_json(path: str | os.PathLike[str], data: Any, *, indent: int | None = 2, sort_keys: bool = False) -> None:
     """Write ``data`` as JSON, atomically, with a final newline; without ``indent`` on one line.
 
-    NumPy scalars and arrays, paths and sets are turned into plain JSON; a number that is not finite is
-    written as ``null``, since JSON has no word for it.
+    NumPy scalars and arrays, paths and sets are converted to plain JSON; a non-finite number is written as
+    ``null``, since JSON cannot represent it.
 
     Raises:
-        TypeError: the data hold something that has no JSON form; the message names the file.
+        TypeError: the data contain something that JSON cannot represent; the message names the file.
     """
     try:
         text = json.dumps(_plain(data), indent=indent, sort_keys=sort_keys, allow_nan=False)
@@ -106,17 +106,16 @@ def write_csv(
     *,
     float_format: str | None = "%.10g",
 ) -> None:
-    """Write a table as CSV, atomically: a data frame, or one mapping a row.
+    """Write a table as CSV, atomically: a data frame, or one mapping per row.
 
     Args:
         path: the file.
         rows: a ``pandas.DataFrame`` or an iterable of mappings column -> value.
-        columns: order of the columns; required where ``rows`` may be empty, so that the header is still
-            there.
-        float_format: how floats are written; ``None`` for all digits.
+        columns: order of the columns; required if ``rows`` may be empty, so that the header is still written.
+        float_format: format of floats; ``None`` for all digits.
 
     Raises:
-        ValueError: a column is missing from the rows, or no column is known.
+        ValueError: a column is missing from the rows, or no columns are given for an empty table.
     """
     import pandas
 
@@ -133,7 +132,7 @@ def write_csv(
 
 
 def file_digest(path: str | os.PathLike[str], algorithm: str = "sha256") -> str:
-    """Hex digest of a file's bytes by ``algorithm`` (a name that ``hashlib`` knows), read in 1 MiB pieces."""
+    """Hex digest of a file's bytes by ``algorithm`` (a name from ``hashlib``), read in chunks of 1 MiB."""
     digest = hashlib.new(algorithm)
     with Path(path).open("rb") as stream:
         while chunk := stream.read(CHUNK_BYTES):
@@ -147,7 +146,7 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """``value`` in types that ``json`` writes."""
+    """``value`` converted to types that ``json`` can write."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,7 +1,7 @@
-"""One GPU for each job on a machine that has several: a free device is found by a lock file.
+"""One GPU per job on a machine with several: lock files mark the devices in use.
 
-Snakemake limits how many jobs with the tag ``gpu`` run at a time (``--resources gpu=N``) but tells none of them which
-device is its own; all would take the first. Nothing here imports torch: CUDA reads ``CUDA_VISIBLE_DEVICES`` once.
+Snakemake limits how many jobs with the tag ``gpu`` run at a time (``--resources gpu=N``) but does not assign devices to
+them; all would use the first. This module does not import torch: CUDA reads ``CUDA_VISIBLE_DEVICES`` only once.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ POLL_SECONDS = 1.0
 
 
 def visible_devices() -> tuple[str, ...]:
-    """Names (indices or UUIDs) of the NVIDIA GPUs that this process may use; ``CUDA_VISIBLE_DEVICES`` decides first.
+    """Names (indices or UUIDs) of the NVIDIA GPUs that this process may use; ``CUDA_VISIBLE_DEVICES`` takes precedence.
 
-    UUIDs where the variable is not set, as the order of nvidia-smi is not that of CUDA. Empty without GPU or driver.
+    UUIDs if the variable is not set, as nvidia-smi and CUDA order devices differently. Empty without GPU or driver.
     """
     listed = os.environ.get(VARIABLE)
     if listed is None:
         return _installed_devices()
     names = [name.strip() for name in listed.split(",")]
     end = next((i for i, name in enumerate(names) if name in ("", "-1", "NoDevFiles")), len(names))
-    return tuple(dict.fromkeys(names[:end]))  # as CUDA reads it: the first name that is none ends the list
+    return tuple(dict.fromkeys(names[:end]))  # as in CUDA: the first invalid name ends the list
 
 
 def _installed_devices() -> tuple[str, ...]:
@@ -43,33 +43,33 @@ def _installed_devices() -> tuple[str, ...]:
 
 
 def parse_device_list(text: str) -> tuple[str, ...]:
-    """UUIDs in the output of ``nvidia-smi -L``; of a GPU split by MIG, those of its instances."""
+    """UUIDs in the output of ``nvidia-smi -L``; for a GPU partitioned by MIG, those of its instances."""
     devices: list[str] = []
     for line in text.splitlines():
         found = re.search(r"\(UUID: ((?:GPU|MIG)-[^)]+)\)", line)
         if found is None:
             continue
         if found[1].startswith("MIG-") and devices and devices[-1].startswith("GPU-"):
-            devices.pop()  # the GPU above: CUDA computes on its instances only
+            devices.pop()  # the parent GPU: CUDA can use its instances only
         devices.append(found[1])
     return tuple(devices)
 
 
 def lock_folder() -> Path:
-    """Folder of the lock files: local to the machine, shared by all workflows of one user on it."""
+    """Directory of the lock files: local to the machine, shared by all workflows of one user."""
     return Path(tempfile.gettempdir()) / f"fcl-devices-{os.getuid()}"
 
 
 def claim_device(devices: Sequence[str] | None = None, folder: Path | None = None) -> str | None:
-    """Take a free GPU for the rest of this process and make it the only visible one; waits while none is free.
+    """Claim a free GPU for the lifetime of this process and make it the only visible one; waits while none is free.
 
     Args:
         devices: names to choose from; default :func:`visible_devices`.
-        folder: where the lock files are; default :func:`lock_folder`.
+        folder: directory of the lock files; default :func:`lock_folder`.
 
     Returns:
-        The name, also set as ``CUDA_VISIBLE_DEVICES``; None, with nothing done, where there is no choice: no GPU or
-        one, as in a job to which a scheduler has given its GPU.
+        The name, also set as ``CUDA_VISIBLE_DEVICES``; None, with nothing done, if there is nothing to choose: no GPU
+        or just one, as in a job whose GPU was assigned by a scheduler.
     """
     devices = visible_devices() if devices is None else tuple(devices)
     if len(devices) < 2:
@@ -92,7 +92,7 @@ def claim_device(devices: Sequence[str] | None = None, folder: Path | None = Non
 
 
 def _lock(file: Path) -> bool:
-    """Lock ``file`` until this process ends, however it ends: the operating system frees it; False if it is taken."""
+    """Lock ``file`` until this process exits, for whatever reason (the OS releases the lock); False if it is taken."""
     import fcntl
 
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
@@ -101,4 +101,4 @@ def _lock(file: Path) -> bool:
     except BlockingIOError:
         os.close(descriptor)
         return False
-    return True  # never closed: closing frees the lock
+    return True  # never closed: closing releases the lock

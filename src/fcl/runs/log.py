@@ -1,4 +1,4 @@
-"""Messages of the library on standard error, and progress: a bar on a terminal, plain lines in a log."""
+"""Logging to standard error, and progress: a bar on a terminal, plain lines in a log file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SECONDS_BETWEEN_LINES = 30.0
 
 
 class _StandardError(logging.StreamHandler):
-    """Writes to the standard error of the moment, which a job redirects to its log."""
+    """Writes to the current ``sys.stderr``, which a job may redirect to its log file."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
@@ -29,7 +29,7 @@ class _StandardError(logging.StreamHandler):
 
 
 def log_to_standard_error() -> None:
-    """Show what the library logs, from level INFO on: for programs. A second call changes nothing."""
+    """Log the library's messages, from level INFO, to standard error: for programs. A second call has no effect."""
     library = logging.getLogger("fcl")
     if not any(isinstance(handler, _StandardError) for handler in library.handlers):
         library.addHandler(_StandardError())
@@ -38,7 +38,7 @@ def log_to_standard_error() -> None:
 
 
 def progress(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
-    """Iterate with a tqdm bar on a terminal, or with a line every half minute elsewhere."""
+    """Iterate with a tqdm bar on a terminal, or with a log line every 30 s elsewhere."""
     if sys.stderr.isatty():
         from tqdm import tqdm
 

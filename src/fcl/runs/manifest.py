@@ -1,8 +1,8 @@
-"""Run manifests: a small JSON beside every result that says from what, with what and how it was made.
+"""Run manifests: a small JSON file beside every result with its inputs, settings, software versions and hardware.
 
-Only metadata are read: neither torch nor e3nn is imported for their versions. The CUDA fields are filled
-when the stage itself has imported torch. Paths are written relative to the working folder, or as bare names
-where they lie outside it, so that a manifest tells nothing about the machine's folders or its name.
+Versions are read from package metadata, without importing torch or e3nn. The CUDA fields are filled if the stage itself
+has imported torch. Paths are relative to the working directory, or bare names if they are outside it, so that a
+manifest reveals neither the machine's directories nor its name.
 """
 
 from __future__ import annotations
@@ -53,18 +53,18 @@ def write_manifest(
     started: float,
     extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write the run manifest of one result, atomically, and return what was written.
+    """Write the run manifest of one result, atomically, and return its contents.
 
     Args:
-        path: the manifest (``*.manifest.json``).
+        path: file of the manifest (``*.manifest.json``).
         stage: name of the stage (``build_store``, ``train_fcl``, ...).
         study: name of the study.
         digest: hash of the settings that determine the result (``study.digest(...)``).
-        inputs: name -> file; each file's SHA-256 and size in bytes are recorded.
+        inputs: name -> file; each file's SHA-256 and size in bytes are stored.
         settings: the settings themselves.
         seed: the seed of the run, if it draws random numbers.
         started: ``time.time()`` at the start of the stage, in seconds.
-        extra: further facts (counts of frames, best epoch, the device used under ``device``, ...).
+        extra: further metadata (counts of frames, best epoch, the device used under ``device``, ...).
 
     Raises:
         FileNotFoundError: an input does not exist; the message names it.
@@ -102,10 +102,10 @@ def write_product_manifest(
     started: float,
     code: str | None = None,
 ) -> dict[str, Any]:
-    """Write the run manifest of a figure or a table: something made of result files and of a few settings.
+    """Write the run manifest of a figure or table, which is made from result files and a few settings.
 
     Args:
-        path, stage, study, settings, started: as in :func:`write_manifest`; the digest is that of ``settings``.
+        path, stage, study, settings, started: as for :func:`write_manifest`; the digest is that of ``settings``.
         inputs: the result files; each is listed under its (relative) path.
         code: digest of the code that made the product.
 
@@ -134,7 +134,7 @@ def describe_input(name: str, file: str | os.PathLike[str]) -> dict[str, Any]:
     """Path (relative or bare name), size in bytes and SHA-256 of an input file.
 
     Raises:
-        FileNotFoundError: ``file`` is no file; the message gives ``name`` too.
+        FileNotFoundError: ``file`` is not a file; the message includes ``name``.
     """
     file = Path(file)
     if not file.is_file():
@@ -143,7 +143,7 @@ def describe_input(name: str, file: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def portable_path(file: str | os.PathLike[str]) -> str:
-    """``file`` relative to the working folder with forward slashes; its bare name where it lies elsewhere."""
+    """``file`` relative to the working directory, with forward slashes; its bare name if it is elsewhere."""
     file = Path(file)
     try:
         return file.resolve().relative_to(Path.cwd().resolve()).as_posix()
@@ -152,8 +152,7 @@ def portable_path(file: str | os.PathLike[str]) -> str:
 
 
 def versions() -> dict[str, str | None]:
-    """Versions of Python, of fcl and of the packages that determine a result; ``None`` for one that is
-    absent."""
+    """Versions of Python, fcl and the packages that determine a result; ``None`` for missing packages."""
     found: dict[str, str | None] = {"python": platform.python_version(), "flexible-cutoff-learning": None}
     for package in ("flexible-cutoff-learning", *PACKAGES):
         try:
@@ -166,7 +165,7 @@ def versions() -> dict[str, str | None]:
 def git_commit() -> dict[str, Any] | None:
     """``{"sha": 40 hex digits, "modified": bool}`` when fcl is imported from a git checkout, else ``None``.
 
-    ``modified`` says whether tracked files of the library or the workflow differ from the commit.
+    ``modified``: whether tracked files of the library or the workflow differ from the commit.
     """
     root = Path(__file__).resolve().parents[3]
     if not (root / ".git").exists() or not (root / "pyproject.toml").is_file():
@@ -180,7 +179,7 @@ def git_commit() -> dict[str, Any] | None:
 
 
 def device_name() -> str:
-    """Name of the GPU if torch is loaded and sees one, else the processor's model (never a host name)."""
+    """Name of the GPU if torch is loaded and finds one, else the CPU model (never a host name)."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         return torch.cuda.get_device_name()
@@ -188,7 +187,7 @@ def device_name() -> str:
 
 
 def threads() -> int | None:
-    """Threads that torch computes with in this process; ``None`` where the stage has not imported torch."""
+    """CPU threads used by torch in this process; ``None`` if the stage has not imported torch."""
     torch = sys.modules.get("torch")
     return None if torch is None else torch.get_num_threads()
 
@@ -196,7 +195,7 @@ def threads() -> int | None:
 def peak_memory_bytes() -> int:
     """Peak resident memory of this process so far, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts KiB, macOS bytes
+    return peak if sys.platform == "darwin" else peak * 1024  # KiB on Linux, bytes on macOS
 
 
 def peak_gpu_memory_bytes() -> int | None:
@@ -208,7 +207,7 @@ def peak_gpu_memory_bytes() -> int | None:
 
 
 def processor_name() -> str:
-    """The processor's model as the operating system gives it."""
+    """The CPU model as reported by the operating system."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.lower().startswith("model name"):

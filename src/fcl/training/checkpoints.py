@@ -1,9 +1,9 @@
-"""Checkpoints of a training: files from which it goes on after it was killed.
+"""Training checkpoints, from which a killed training can resume.
 
-They lie in ``<root>/<key>``, the key being a hash of all that determines the result (`training_identity`): a training
-with another setting, other data or other code never takes them up. Each is one safetensors file, no pickle: tensors,
-and in its header the other facts as JSON and a SHA-256 of both. It is written beside its place, flushed to the disk
-and renamed; the last two are kept. Results are not checkpoints: see `Checkpoints.finish`.
+They are stored in ``<root>/<key>``, where the key is a hash of everything that determines the result
+(`training_identity`): a training with different settings, data or code never resumes from them. Each is a single
+safetensors file (no pickle): tensors, and in its header the rest of the state as JSON and a SHA-256 of both. Writes are
+atomic and flushed to disk; the last two checkpoints are kept. Results are not checkpoints: see `Checkpoints.finish`.
 """
 
 from __future__ import annotations
@@ -30,34 +30,34 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FORMAT = "fcl-checkpoint-1"
-#: So many are kept: if the last one cannot be read, the one before can.
+#: Checkpoints to keep: if the last one is unreadable, the previous one is used.
 KEPT = 2
 KEY_DIGITS = 16
-#: Of the versions of these a state may depend, or the numbers that follow from it.
+#: Packages whose versions may affect the state, or the numbers that follow from it.
 VERSIONED = ("torch", "mace-torch", "e3nn")
-#: So long (s) the process that was told to end may take to save.
+#: Time (s) that a process being stopped may take to save.
 PATIENCE = 60.0
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be used; the message says why."""
+    """An unusable checkpoint; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint holds: ``tensors`` in host memory and ``facts``, plain JSON."""
+    """Contents of a checkpoint: ``tensors`` in host memory and ``facts``, plain JSON."""
 
     tensors: dict[str, torch.Tensor]
     facts: dict[str, Any]
 
 
 def training_identity(study, stage: str, sections: tuple[str, ...], inputs: Mapping[str, Path], device) -> dict:
-    """All that determines the weights that a training ends with.
+    """Everything that determines the final weights of a training.
 
-    ``study`` is narrowed to the seed and cutoff of the job, ``sections`` are those of the settings that matter, the
-    files ``inputs`` (stores, pre-trained weights) count by their contents. Not in it are backend, threads and model of
-    the GPU: they change the last digits only, and a training may go on with others. The kind of device is, as a random
-    generator of a GPU gives other numbers than one of the CPU.
+    ``study`` is narrowed to the seed and cutoff of the job, ``sections`` are the relevant sections of its settings, and
+    the files ``inputs`` (stores, pre-trained weights) enter by their contents. Backend, threads and GPU model are
+    excluded: they change the last digits only, so a training may resume with others. The device type is included, as
+    random generators differ between GPU and CPU.
     """
     settings = study.dump(*sections)
     settings.pop("name")
@@ -74,9 +74,9 @@ def training_identity(study, stage: str, sections: tuple[str, ...], inputs: Mapp
 
 
 class Checkpoints:
-    """The checkpoints of one training, in ``root / key``; a context manager that keeps other processes out.
+    """The checkpoints of one training, in ``root / key``; a context manager that locks them against other processes.
 
-    ``seconds`` is the time from one checkpoint to the next.
+    ``seconds`` is the time between checkpoints.
     """
 
     def __init__(self, root: Path, identity: Mapping[str, Any], seconds: float = 300.0):
@@ -101,7 +101,7 @@ class Checkpoints:
         self._lock.close()
 
     def _take_lock(self) -> None:
-        """Wait for the process that trains this already, if there is one; `RuntimeError` when it does not end."""
+        """Wait for any other process of the same training to end; `RuntimeError` if it does not."""
         import fcntl
 
         end = time.monotonic() + PATIENCE
@@ -125,7 +125,7 @@ class Checkpoints:
     def save(self, epoch: int, step: int, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
         """Write the checkpoint after ``step`` steps of ``epoch`` and remove old ones.
 
-        A full disk does not end the training: the log says that there is no new checkpoint.
+        A failed write (full disk) is logged and does not stop the training.
         """
         from safetensors import SafetensorError
 
@@ -139,14 +139,14 @@ class Checkpoints:
             old.unlink(missing_ok=True)
 
     def files(self) -> list[Path]:
-        """The checkpoints, from the first to the last."""
+        """The checkpoints, in order."""
         return sorted(self.folder.glob("epoch*_step*.safetensors"))
 
     def resume(self, restore: Callable[[Checkpoint], None]) -> Path | None:
-        """Give the last good checkpoint to ``restore`` and return its path; None if there is none.
+        """Pass the last valid checkpoint to ``restore`` and return its path; None if there is none.
 
-        One that cannot be read, or that ``restore`` refuses with `CheckpointError`, is set aside under another name,
-        with a line in the log, and the one before is tried.
+        A checkpoint that is unreadable, or that ``restore`` rejects with `CheckpointError`, is renamed and logged, and
+        the previous one is tried.
         """
         for path in reversed(self.files()):
             try:
@@ -171,27 +171,27 @@ class Checkpoints:
         logger.info(f"{latest.parent}: checkpoints of a training that differs in: {changed}. Starting anew")
 
     def finish(self, model: Path) -> None:
-        """Note that the results are written, ``model`` last seen with its present contents.
+        """Mark the training as finished, with the present contents (SHA-256) of ``model``.
 
-        The checkpoints stay: whoever started the job may still find it failed, and remove its results (a file system
-        that shows new files late is enough). `remove_finished` removes them when that can no longer happen.
+        The checkpoints are kept: the workflow may still treat the job as failed and remove its results (for example
+        because of file system latency). `remove_finished` deletes them once that can no longer happen.
         """
         write_json(self.folder / "done.json", {"model": str(model), "sha256": sha256_file(model)})
 
 
 def remove_finished(root: str | Path) -> None:
-    """Remove the checkpoints below ``root`` (of a study: ``root/<training>/<key>``) whose results are there."""
+    """Remove the checkpoints below ``root`` (of a study: ``root/<training>/<key>``) whose results exist."""
     for done in Path(root).glob("*/*/done.json"):
         with suppress(OSError, ValueError, KeyError):
             result = json.loads(done.read_text(encoding="utf-8"))
             if sha256_file(result["model"]) == result["sha256"]:
                 shutil.rmtree(done.parent)
                 done.parent.parent.rmdir()
-                Path(root).rmdir()  # the last one leaves nothing behind
+                Path(root).rmdir()  # once it is empty; before that the error is suppressed
 
 
 def write_checkpoint(path: Path, key: str, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
-    """Write ``tensors`` and ``facts`` under the ``key`` of their training; whole, and on the disk."""
+    """Write ``tensors`` and ``facts`` with the ``key`` of the training, atomically and flushed to disk."""
     from safetensors.torch import save_file
 
     copies = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
@@ -201,7 +201,7 @@ def write_checkpoint(path: Path, key: str, tensors: Mapping[str, torch.Tensor], 
 
 
 def read_checkpoint(path: Path, key: str) -> Checkpoint:
-    """The checkpoint ``path``; `CheckpointError` if it is damaged or not of the training ``key``."""
+    """Read the checkpoint ``path``; `CheckpointError` if it is damaged or belongs to another training than ``key``."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -224,7 +224,7 @@ def read_checkpoint(path: Path, key: str) -> Checkpoint:
 
 
 def differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
-    """Dotted names of the values in which two identities differ."""
+    """Dotted names of the values that differ between two identities."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted(old.keys() | new.keys()):
             yield from differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)

@@ -1,4 +1,4 @@
-"""Training: AdamW, the paper's two schedules, best-by-validation weights (Section 3, "Training details")."""
+"""Training: AdamW, the two schedules of the paper, best weights by validation (Section 3, "Training details")."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ HISTORY_COLUMNS = (
     "val_force_mae_ev_per_angstrom", "seconds", "best",
 )  # fmt: skip
 
-#: What is alike in the batches of an epoch: the number of structures (the paper), or about the number of pairs.
+#: Batch size by number of structures (the paper), or by (approximate) number of pairs.
 BATCH_BY = ("structures", "pairs")
 
 
-#: On a GPU, steps between looks at whether all was finite so far, each of which waits for the device.
+#: On a GPU, steps between checks for non-finite values, each of which synchronises with the device.
 STEPS_BETWEEN_CHECKS = 50
 
 
 def seed_streams(seed: int, count: int) -> list[int]:
-    """Independent 63-bit seeds for the parts of a run (weights, order of structures, cutoffs) from one seed."""
+    """Independent 63-bit seeds for the parts of a run (weights, order of structures, cutoffs) from a single seed."""
     return [int(value) >> 1 for value in np.random.SeedSequence(seed).generate_state(count, dtype=np.uint64)]
 
 
 def validate(
     model, data: GraphData, cutoffs: Sequence[float], loss, before_batch: Callable[[], None] = lambda: None
 ) -> dict[str, float]:
-    """The loss and the mean absolute errors over a whole split, averaged over the uniform ``cutoffs`` (A).
+    """Loss and mean absolute errors over a whole split, averaged over the uniform ``cutoffs`` (A).
 
-    ``before_batch`` is called before each batch. Raises `TrainingDiverged` that names the structures when the loss is
-    not finite.
+    ``before_batch`` is called before each batch. Raises `TrainingDiverged`, with the structures, if the loss is not
+    finite.
     """
 
     def watched(rule: CutoffRule) -> CutoffRule:
@@ -72,10 +72,10 @@ def validate(
 
 @dataclass(frozen=True)
 class Plan:
-    """What distinguishes a stage: how cutoffs are drawn, at which cutoffs (A) it validates, and its schedule.
+    """Training recipe of a stage: sampling of cutoffs, validation cutoffs (A) and learning rate schedule.
 
-    ``generator`` is what the cutoffs are drawn from, None if they are not drawn: a training that goes on after it was
-    killed brings it back.
+    ``generator`` is the random generator of the cutoffs, None if they are not sampled; its state is restored when a
+    killed training resumes.
     """
 
     name: str
@@ -87,12 +87,12 @@ class Plan:
 
 
 def static_plan(name: str, cutoff: float, dtype: torch.dtype) -> Plan:
-    """A fixed cutoff (A) in training and validation with milestones."""
+    """A fixed cutoff (A) in training and validation, with milestones."""
     return Plan(name, uniform_rule(cutoff, dtype), (cutoff,), multi_step_scheduler)
 
 
 def fcl_plan(name: str, settings, cutoffs, generator: torch.Generator, dtype: torch.dtype) -> Plan:
-    """Algorithm 1: cutoffs of all atoms anew at each step from U(r_min, r_max); plateau schedule, early stopping."""
+    """Algorithm 1: cutoffs resampled at each step from U(r_min, r_max); plateau schedule, early stopping."""
     return Plan(
         name,
         cutoff_sampler(cutoffs, generator, dtype),
@@ -115,16 +115,16 @@ def fit(
     batch_by: str = "structures",
     checkpoints: Checkpoints | None = None,
 ) -> list[dict]:
-    """Train ``model`` in place; at the end it holds the weights of the epoch with the lowest validation loss.
+    """Train ``model`` in place; it ends with the weights of the epoch with the lowest validation loss.
 
     ``settings`` is the stage's section of the config (epochs, batch_size, learning_rate, weight_decay,
-    gradient_clip_norm and the schedule's values); ``loss`` is `LossSettings`. ``batch_by`` "pairs" fills batches evenly
-    (`fcl.data.loader.split_order`). Returns one row an epoch with `HISTORY_COLUMNS`; ``mean_cutoff_angstrom`` is the
-    mean of the cutoffs that the atoms had in that epoch.
+    gradient_clip_norm and those of the schedule); ``loss`` is `LossSettings`. ``batch_by`` "pairs" balances batches by
+    pairs (`fcl.data.loader.split_order`). Returns one row per epoch with `HISTORY_COLUMNS`; ``mean_cutoff_angstrom`` is
+    the mean cutoff over all atoms of the epoch.
 
-    With ``checkpoints`` (entered) it goes on where a process before it was killed, and ends with the weights and the
-    history of an unbroken run, on the CPU bit for bit; SIGTERM and SIGINT then save and end the process. Raises
-    `TrainingDiverged` when a loss or a gradient is not finite: no weight has then changed by it.
+    With ``checkpoints`` (entered), a killed training resumes, and gives the same weights and history as an
+    uninterrupted run, bit for bit on the CPU; SIGTERM and SIGINT then save the state and end the process. Raises
+    `TrainingDiverged` if a loss or a gradient is not finite; the weights are then unaffected by it.
     """
     if batch_by not in BATCH_BY:
         raise ValueError(f"batch_by {batch_by!r} is unknown; known are {', '.join(BATCH_BY)}")
@@ -148,7 +148,7 @@ def fit(
                 train_loss, mean_cutoff = train_epoch(
                     model, train, chunks, optimizer, settings, loss, noted, state.so_far, supervisor.after_step
                 )
-                # No weight changes in the validation: a training that is told to end there goes on before it.
+                # Validation changes no weights: a training stopped during validation resumes before it.
                 validation = validate(model, val, plan.validation_cutoffs, loss, supervisor.end_if_asked)
             except TrainingDiverged as error:
                 raise supervisor.diverged(error, train, chunks, val) from None
@@ -183,11 +183,11 @@ def train_epoch(
     so_far: EpochSoFar | None = None,
     after_step: Callable[[int], None] = lambda pairs: None,
 ) -> tuple[float, float]:
-    """One pass over the data; the mean of the batch losses and the mean cutoff of the atoms (A).
+    """One pass over the data; returns the mean of the batch losses and the mean cutoff per atom (A).
 
-    ``so_far`` is the part of it that is done already, ``after_step`` is called with the pairs of each batch. Sums stay
-    on the device and are read at the end: a step waits for nothing that a GPU computes. Raises `TrainingDiverged` when
-    a loss or a gradient is not finite; on a GPU some steps later, but neither that step nor any after it is applied.
+    ``so_far`` is the part of the epoch that is already done, ``after_step`` is called with the number of pairs of each
+    batch. Sums stay on the device until the end, so that steps do not synchronise with a GPU. Raises `TrainingDiverged`
+    if a loss or a gradient is not finite; on a GPU some steps later, but no step from that one on is applied.
     """
     model.train()
     so_far = so_far or EpochSoFar(train.device)
@@ -199,7 +199,7 @@ def train_epoch(
         optimizer.zero_grad(set_to_none=True)
         value.backward()
         norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
-        # What gradient scalers use: the fused kernel reads it on the device and leaves all as it is where it is 1.
+        # As used by gradient scalers: where this is 1, the fused kernel skips the update, without synchronisation.
         optimizer.found_inf = 1.0 - so_far.add(value.detach(), cutoffs, norm).float()
         optimizer.step()
         if so_far.step % between_checks == 0:

@@ -1,6 +1,6 @@
-"""The loss: what training minimises, what its validation is judged by, and the error that calibration weighs (Eq. 6).
+"""The loss (Eq. 6): objective of training, validation loss, and error term of calibration.
 
-Its form is in `terms` and `weighted` alone; all that needs a loss is made of these two.
+Its form is defined in `terms` and `weighted` alone; every loss is composed of these two.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import torch
 from fcl.config.sections import LossSettings
 from fcl.data.batch import Batch
 
-#: The weights where no protocol gives others, as in cutoffs for a user's own system: those of the models' training.
+#: Default weights, used for cutoffs for a user's system: those with which the models were trained.
 LOSS = LossSettings(energy_weight=0.1, force_weight=1.0)
 
 
 def terms(energy: torch.Tensor, forces: torch.Tensor, atoms: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the loss averages, from deviations: |dE_s| / n_s of structures and |dF| of force components (L1).
+    """The terms averaged in the loss: |dE_s| / n_s per structure and |dF| per force component (L1), from deviations.
 
     energy [n_structures] eV, forces [n_atoms, 3] eV/A, atoms [n_structures]; results of the same shapes.
     """
@@ -45,7 +45,7 @@ class SplitLoss:
         self._components = 0
 
     def add(self, output: dict[str, torch.Tensor], batch: Batch) -> None:
-        """Take the model's ``output`` for a batch; nothing is read back from the device."""
+        """Add the model's ``output`` for a batch, without synchronising with the device."""
         energy, forces = (output[name] - getattr(batch, name) for name in ("energy", "forces"))
         energy, forces = terms(energy.double(), forces.double(), batch.atoms_per_structure)
         zero = torch.zeros(batch.n_structures, dtype=torch.float64, device=forces.device)
@@ -60,6 +60,6 @@ class SplitLoss:
 
 
 def mean_loss(splits: Sequence[SplitLoss], loss) -> float:
-    """The loss, averaged over the cutoffs at which a split was evaluated."""
+    """The loss averaged over the cutoffs at which a split was evaluated."""
     energy, forces = zip(*(split.means() for split in splits), strict=True)
     return weighted(float(np.mean(energy)), float(np.mean(forces)), loss)

@@ -1,4 +1,4 @@
-"""What watches over a training: lines in its log, checkpoints in time, an orderly end when it is told to stop."""
+"""Training monitor: progress log, periodic checkpoints, clean stop on SIGTERM and SIGINT."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Within an epoch a line every so often (s); an epoch that took less than the second has none of its own.
+#: Time (s) between lines within an epoch; epochs shorter than the second value have no line of their own.
 LINE_SECONDS, SHORT_SECONDS = 30.0, 5.0
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class TrainingInterrupted(SystemExit):
-    """A signal ended the training after its state was saved; the process ends with 128 + signal, a failure."""
+    """A signal stopped the training after its state was saved; the exit status is 128 + signal, a failure."""
 
 
 class StopRequest:
-    """The signal that asked for the end, or None."""
+    """The signal that requested the stop, or None."""
 
     signal: signal.Signals | None = None
 
 
 @contextmanager
 def stop_requests(wanted: bool = True) -> Iterator[StopRequest]:
-    """Note SIGTERM (time limit, scancel) and SIGINT (Ctrl-C) instead of ending at once.
+    """Catch SIGTERM (time limit, scancel) and SIGINT (Ctrl-C) instead of ending at once.
 
-    Not where it is not ``wanted``, and only in the main thread, the one that Python lets handle signals.
+    Only if ``wanted``, and only in the main thread, the only one in which Python can set signal handlers.
     """
     request = StopRequest()
     if not wanted or threading.current_thread() is not threading.main_thread():
@@ -58,9 +58,9 @@ def stop_requests(wanted: bool = True) -> Iterator[StopRequest]:
 
 
 class Supervisor:
-    """Called after each step and each epoch of a training whose state is ``state``.
+    """Training monitor, called after each step and each epoch of a training with ``state``.
 
-    ``epochs`` is how many there are, at most where it may stop early. Without ``checkpoints`` it only writes lines.
+    ``epochs`` is the (maximum) number of epochs. Without ``checkpoints`` it only logs progress.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Supervisor:
         self._pairs, self._training_seconds = 0, 0.0
 
     def resume(self) -> None:
-        """Take up the last good checkpoint, if there is one, and say so."""
+        """Resume from the last valid checkpoint, if there is one, and log it."""
         path = self.checkpoints.resume(self.state.restore) if self.checkpoints else None
         if path:
             epoch, step = self.state.epoch, self.state.so_far.step
@@ -81,11 +81,11 @@ class Supervisor:
             logger.info(f"{self.name}: goes on {place}, {duration(self.state.seconds)} of training, from {path}")
 
     def begin_epoch(self, steps: int) -> None:
-        """An epoch of ``steps`` steps begins, or goes on."""
+        """Call at the start of an epoch of ``steps`` steps, or when it is resumed."""
         self._steps, self._last_step = steps, time.monotonic()
 
     def after_step(self, pairs: int) -> None:
-        """A step on ``pairs`` pairs is done."""
+        """Call after a step on ``pairs`` pairs."""
         now = time.monotonic()
         self._steps_here += 1
         self._pairs += pairs
@@ -104,7 +104,7 @@ class Supervisor:
             self._say(f"epoch {self.state.epoch}/{self.epochs}, {step}  train {mean:.4f}  lr {rate:.2g}")
 
     def after_epoch(self, row: dict) -> None:
-        """An epoch is done and the state stands at the next one; ``row`` is the epoch's in the history."""
+        """Call after an epoch, with the state at the next one; ``row`` is the epoch's row of the history."""
         stopping = self.state.stopping
         last = row["epoch"] == self.epochs or stopping.exhausted
         now = time.monotonic()
@@ -117,12 +117,12 @@ class Supervisor:
         if stopping.exhausted:
             logger.info(f"{self.name}: stopped early, {stopping.patience} epochs without a better validation loss")
         if self.checkpoints and (last or now - self._last_save >= self.checkpoints.seconds):
-            self.save()  # the last one too: results can then be written again without training
+            self.save()  # the last one too: results can then be rewritten without training
         if not last:
             self.end_if_asked()
 
     def end_if_asked(self) -> None:
-        """Save and end the process if a signal asked for it."""
+        """Save and end the process if a signal requested it."""
         if self.stop.signal is not None:
             self.end()
 
@@ -134,7 +134,7 @@ class Supervisor:
         raise TrainingInterrupted(128 + self.stop.signal)
 
     def diverged(self, error: TrainingDiverged, train: GraphData, chunks: Sequence[Tensor], val: GraphData):
-        """Save the last good state; the error to raise, which names the structures of the batch."""
+        """Save the last finite state; returns the error to raise, which names the structures of the batch."""
         split, data, structures = "val", val, error.structures
         if error.step is not None:
             self.state.go_back(error.step)
@@ -153,7 +153,7 @@ class Supervisor:
         )
 
     def save(self) -> None:
-        """Write a checkpoint, but never one of a state that followed a loss that was not finite."""
+        """Write a checkpoint, but never of a state after a non-finite loss."""
         if self.checkpoints is None:
             return
         state = self.state
@@ -162,7 +162,7 @@ class Supervisor:
         self._last_save = time.monotonic()
 
     def _say(self, text: str) -> None:
-        """A line that ends with the speed since the last line, elapsed and remaining time."""
+        """Log a line ending with the speed since the last line, elapsed time and remaining time."""
         speed = self._pairs / max(self._training_seconds, 1e-9)
         self._last_line, self._pairs, self._training_seconds = time.monotonic(), 0, 0.0
         left = (self.epochs - self.state.epoch + 1) * self._steps - self.state.so_far.step
@@ -176,7 +176,7 @@ class Supervisor:
 
 
 def duration(seconds: float) -> str:
-    """A time as one reads it: 42 s, 7 min 05 s, 3 h 20 min, 2 d 4 h."""
+    """Human-readable time: 42 s, 7 min 05 s, 3 h 20 min, 2 d 04 h."""
     whole = round(seconds)
     for unit, length, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
         if whole >= length:

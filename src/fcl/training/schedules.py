@@ -1,4 +1,4 @@
-"""Learning rates and the end of a training: the paper's two schedules and early stopping."""
+"""The two learning rate schedules of the paper, and early stopping."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import torch
 
 
 def multi_step_scheduler(optimizer: torch.optim.Optimizer, settings):
-    """Pre-training and static baselines: the rate times ``gamma`` at each of ``milestones`` (epochs)."""
+    """Pre-training and static baselines: multiplies the rate by ``gamma`` at each of ``milestones`` (epochs)."""
     return torch.optim.lr_scheduler.MultiStepLR(optimizer, list(settings.milestones), settings.gamma)
 
 
 def plateau_scheduler(optimizer: torch.optim.Optimizer, settings):
-    """FCL: the rate times ``plateau_factor`` after more than ``plateau_patience`` epochs without a better loss.
+    """FCL: multiplies the rate by ``plateau_factor`` after more than ``plateau_patience`` epochs without a better loss.
 
-    Better means by 1e-4 relative, PyTorch's default; early stopping and the best weights count every improvement.
+    Better means by a relative 1e-4, the PyTorch default; for early stopping and best weights, any improvement counts.
     """
     return torch.optim.lr_scheduler.ReduceLROnPlateau(
         optimizer,
@@ -27,14 +27,14 @@ def plateau_scheduler(optimizer: torch.optim.Optimizer, settings):
 
 @dataclass
 class EarlyStopping:
-    """Remembers the best validation loss; ``patience`` epochs without a better one end the training (None: never)."""
+    """Early stopping after ``patience`` epochs without a better validation loss (None: never)."""
 
     patience: int | None
     best: float = float("inf")
     epochs_since_best: int = 0
 
     def update(self, value: float) -> bool:
-        """Take the loss of an epoch; True when it is the best so far."""
+        """Update with the loss of an epoch; True if it is the best so far."""
         better = value < self.best
         self.best = value if better else self.best
         self.epochs_since_best = 0 if better else self.epochs_since_best + 1

@@ -1,4 +1,4 @@
-"""All that a training carries from one step to the next, and the way into a checkpoint and back."""
+"""Training state, and its conversion to and from checkpoints."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from fcl.training.schedules import EarlyStopping
 
 
 class TrainingDiverged(FloatingPointError):
-    """A loss or a gradient is not finite: of the batch of ``step`` (from 0) of an epoch, or in the validation of
-    ``structures``."""
+    """A loss or a gradient is not finite: in ``step`` (from 0) of an epoch, or in the validation of ``structures``."""
 
     def __init__(self, message: str, *, step: int | None = None, structures: Sequence[int] = ()):
         super().__init__(message)
@@ -25,15 +24,15 @@ class TrainingDiverged(FloatingPointError):
 
 @dataclass
 class EpochSoFar:
-    """A pass over the data up to some step. What is summed stays on the device, so that a step waits for nothing."""
+    """A pass over the data up to some step. Sums stay on the device, so that steps do not synchronise with it."""
 
     device: torch.device
-    #: Steps done, and those of them that are known to be finite.
+    #: Steps done, and how many of them have been checked to be finite.
     step: int = 0
     checked: int = 0
-    #: [2] float64: sums of the losses of the batches and of the cutoffs (A) of their atoms.
+    #: [2] float64: sums of the batch losses and of the per-atom cutoffs (A).
     sums: torch.Tensor = field(init=False)
-    #: Steps before the first one whose loss or gradient is not finite; neither it nor any after it changes a weight.
+    #: Steps before the first with a non-finite loss or gradient; neither that step nor any later one changes weights.
     good: torch.Tensor = field(init=False)
 
     def __post_init__(self):
@@ -41,8 +40,8 @@ class EpochSoFar:
         self.good = torch.zeros((), dtype=torch.int64, device=self.device)
 
     def add(self, loss: torch.Tensor, cutoffs: torch.Tensor, norm: torch.Tensor) -> torch.Tensor:
-        """Count a step by its ``loss`` and the ``norm`` of its gradient; whether it may change the weights (a bool on
-        the device): both are finite, as they were in all steps before."""
+        """Add a step with its ``loss`` and gradient ``norm``; returns whether it may change the weights (a bool on the
+        device): both are finite, as in all previous steps."""
         usable = torch.isfinite(loss + norm) & (self.good == self.step)
         self.good += usable
         self.sums += torch.where(usable, torch.stack([loss.double(), cutoffs.sum().double()]), 0.0)
@@ -50,7 +49,7 @@ class EpochSoFar:
         return usable
 
     def check(self) -> None:
-        """Raise `TrainingDiverged` if a step was not finite; this waits for the device."""
+        """Raise `TrainingDiverged` if a step was not finite; synchronises with the device."""
         good = int(self.good)
         if good < self.step:
             raise TrainingDiverged(f"the loss or the gradient of step {good + 1} is not finite", step=good)
@@ -60,7 +59,7 @@ class EpochSoFar:
 class TrainingState:
     """Model, optimiser, schedule, early stopping, random generators, history, best weights, position in the epoch.
 
-    ``generator`` is what cutoffs are drawn from, None if nothing is drawn.
+    ``generator`` is the random generator of the cutoffs, None if they are not sampled.
     """
 
     def __init__(
@@ -75,19 +74,19 @@ class TrainingState:
         self.begin_epoch(1)
 
     def begin_epoch(self, epoch: int) -> None:
-        """Stand before the first step of ``epoch`` (from 1)."""
+        """Move to the first step of ``epoch`` (from 1)."""
         self.epoch, self.so_far = epoch, EpochSoFar(self.device)
         self.epoch_began = self.seconds
-        self._order_state = self.order.get_state()  # the permutation is drawn from it again
+        self._order_state = self.order.get_state()  # to draw the same permutation again
         self._before: dict[int, torch.Tensor] = {}
 
     @property
     def seconds(self) -> float:
-        """Time of the training up to here, with that of the processes before this one up to their checkpoints."""
+        """Training time so far, including that of earlier processes up to their checkpoints."""
         return time.monotonic() - self._began
 
     def noting(self, draw: Callable[[Batch], torch.Tensor]) -> Callable[[Batch], torch.Tensor]:
-        """``draw``, with the generator's state noted before each call: batches may be made ahead of the steps."""
+        """``draw``, saving the generator's state before each call: batches may be prepared ahead of the steps."""
         if self.generator is None:
             return draw
         upcoming = self.so_far.step
@@ -103,11 +102,11 @@ class TrainingState:
         return noted
 
     def go_back(self, step: int) -> None:
-        """Stand before ``step`` of this epoch, the first that was not finite: no weight has changed since."""
+        """Go back to ``step`` of this epoch, the first that was not finite: no weights have changed since."""
         self.so_far.step = step
 
     def end_epoch(self, row: dict) -> None:
-        """Take the epoch's ``row`` into the history, keep the weights if they are the best, stand before the next."""
+        """Add ``row`` to the history, keep the weights if they are the best, move to the next epoch."""
         self.history.append(row)
         if row["best"]:
             self.best = copy.deepcopy(self.model.state_dict())
@@ -126,7 +125,7 @@ class TrainingState:
         return tensors
 
     def facts(self) -> dict:
-        """What a checkpoint holds besides: plain JSON."""
+        """The rest of a checkpoint as plain JSON."""
         return {
             "epoch": self.epoch,
             "step": self.so_far.step,
@@ -139,7 +138,7 @@ class TrainingState:
         }
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Take over a checkpoint; `CheckpointError`, and nothing is changed, when it is of another model."""
+        """Restore the state from a checkpoint; `CheckpointError`, with nothing changed, if it is of another model."""
         tensors, facts = checkpoint.tensors, checkpoint.facts
         groups = {prefix: _group(tensors, prefix) for prefix in ("model", "best", "optimizer")}
         self._check(tensors, groups)
@@ -165,7 +164,7 @@ class TrainingState:
         self.so_far.good.fill_(facts["step"])
 
     def _check(self, tensors: dict[str, torch.Tensor], groups: dict[str, dict[str, torch.Tensor]]) -> None:
-        """Names, shapes and types of the model's tensors, of the moments and of the generators are those at hand."""
+        """Check names, shapes and dtypes of model, moment and generator tensors; `CheckpointError` on a mismatch."""
         expected = self.model.state_dict()
         parameters = list(self.model.parameters())
         for prefix in ("model", "best"):
@@ -192,7 +191,7 @@ def _group(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Ten
 
 
 def _is_plain(value) -> bool:
-    """Whether JSON gives ``value`` back as it is; the rest of a scheduler's state comes from the settings."""
+    """Whether ``value`` survives a JSON round trip; the rest of a scheduler's state comes from the settings."""
     if isinstance(value, list):
         return all(map(_is_plain, value))
     return value is None or isinstance(value, bool | int | float | str)
