@@ -36,10 +36,10 @@ test: $(STAMP) ## run the tests; line coverage of the library below 95% fails (p
 	$(RUN) python -m pytest $(SIDE_BY_SIDE) -m "not slow" \
 		--cov=fcl --cov-report=term-missing:skip-covered --cov-fail-under=95
 
-test-fast: $(STAMP) ## run the tests that neither train, draw nor run Snakemake: about a minute
+test-fast: $(STAMP) ## run the tests that neither train, draw nor run Snakemake
 	$(RUN) python -m pytest $(SIDE_BY_SIDE) -m "not slow and not heavy and not workflow"
 
-test-all: $(STAMP) ## run all tests, the slow ones too: half an hour
+test-all: $(STAMP) ## run all tests, the slow ones too
 	$(RUN) python -m pytest $(SIDE_BY_SIDE)
 
 test-slurm: $(STAMP) ## run the smoke study through a real Slurm set up for it: root, Debian, about 10 minutes
