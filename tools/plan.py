@@ -25,7 +25,7 @@ import yaml
 from fcl.config.load import load_config
 from fcl.config.sections import SPLITS, ValidationSettings
 from fcl.config.study import Study
-from fcl.data.manifest import DataManifest, load_data_manifest
+from fcl.data.manifest import DataManifest, SplitFile, load_data_manifest
 from throughput import SYNTHETIC_ATOMS, Throughput, measure
 
 BYTES_OF_A_FRAME = 3200  # of text, if the manifest gives no size
@@ -53,11 +53,11 @@ class Stage:
 
 def frame_counts(study: Study, manifest: DataManifest) -> tuple[dict[str, int], list[str]]:
     """Number of structures of each split used by the study, and the assumptions made."""
-    train = manifest.splits["train"].frames if "train" in manifest.splits else None
+    train = _frames(manifest.splits.get("train"))
     counts, assumed = {}, []
     for split in SPLITS:
         entry = manifest.splits.get(split)
-        frames = entry.frames if entry else None
+        frames = _frames(entry)
         if frames is None:
             frames = max(train // 8, 1) if train and split != "train" else 1000
             assumed.append(f"{split}: {frames} structures (the manifest does not say)")
@@ -65,6 +65,11 @@ def frame_counts(study: Study, manifest: DataManifest) -> tuple[dict[str, int], 
         subsets = entry.subsets if entry and entry.subsets else dict.fromkeys(study.calibration.subsets, frames)
         counts[split] = min(frames, sum(min(n, limit) for n in subsets.values())) if limit else frames
     return counts, assumed
+
+
+def _frames(entry: SplitFile | None) -> int | None:
+    """How many structures a split has, where the manifest says so."""
+    return (entry.frames or entry.count) if entry else None
 
 
 def plan(study: Study, manifest: DataManifest, speed: Throughput) -> list[Stage]:
@@ -126,9 +131,11 @@ def plan(study: Study, manifest: DataManifest, speed: Throughput) -> list[Stage]
         )
         for name in jobs
     ]  # fmt: skip
-    downloads = [entry for entry in manifest.splits.values() if entry.url is not None]
+    downloads = {entry.file: entry for entry in manifest.splits.values() if entry.url is not None}
     if downloads:
-        size = sum(entry.size or counts.get(split, 0) * BYTES_OF_A_FRAME for split, entry in manifest.splits.items())
+        unknown = [split for split, entry in manifest.splits.items() if entry.size is None]
+        size = sum(entry.size or 0 for entry in {entry.file: entry for entry in manifest.splits.values()}.values())
+        size += sum(counts.get(split, 0) * BYTES_OF_A_FRAME for split in unknown)
         hours = (size / DOWNLOAD_BYTES_A_SECOND + len(downloads) * WORKFLOW_SECONDS) / 3600
         stages.insert(0, Stage("download_mad", len(downloads), hours, 0.1, size / 1e9))
     return stages

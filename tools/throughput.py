@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import subprocess
 import sys
 import tempfile
@@ -63,12 +64,15 @@ class Throughput:
 
 def sample_frames(study: Study, manifest: DataManifest, count: int) -> tuple[list, str]:
     """Up to ``count`` representative frames of the study, and their origin."""
+    from fcl.data.download import DATA_DIR, local_file
     from fcl.data.read import read_frames
     from fcl.data.splits import frame_arguments
 
     entry = manifest.splits.get("train")
-    folders = (Path(study.data.manifest).parent, Path(f"data/{manifest.name}/train"), Path(study.data.local_dir or "."))
-    path = next((folder / entry.file for folder in folders if (folder / entry.file).is_file()), None) if entry else None
+    own = study.data.local_dir or os.environ.get(DATA_DIR) or "."
+    folders = (Path(study.data.manifest).parent, Path(f"data/{manifest.name}"), Path(own))
+    found = (local_file(entry, folder) for folder in folders) if entry else ()
+    path = next((path for path in found if path is not None), None)
     if path is None:
         atoms, elements = SYNTHETIC_ATOMS, range(1, 84)
         rng = np.random.default_rng(0)

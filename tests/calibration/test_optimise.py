@@ -1,5 +1,6 @@
 """Cutoff optimisation: the gradient of the whole objective, a known optimum, bounds and frozen weights."""
 
+import copy
 from types import SimpleNamespace
 
 import pytest
@@ -203,6 +204,10 @@ def test_misuse(model, small_settings, graphs):
         calibrate(contract_model(small_settings, "static"), graphs, settings(), LOSS, 1e-3, seed=0)
     with pytest.raises(ValueError, match=r"cutoff 7\.5 A is not within"):
         calibrate(model, graphs, settings(upper_bound=7.5), LOSS, 1e-3, seed=0)
+    lacking = copy.copy(graphs)
+    lacking.energy_mask, lacking.without_energy = torch.arange(len(graphs)) != 1, 1
+    with pytest.raises(ValueError, match=f"calibration: 1 of {len(graphs)} structures have no energy"):
+        calibrate(model, lacking, settings(), LOSS, 1e-3, seed=0)
 
 
 def test_a_model_that_has_diverged_is_named_as_the_fault(model, graphs):

@@ -1,5 +1,6 @@
 """Cutoffs for a tolerance: a problem with a known answer, and a trained model with held-out structures."""
 
+import copy
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -198,6 +199,15 @@ def test_own_labels_are_the_models(model, data):
     assert force_rmse(errors_at(model, own, 6.0)) < 1e-5
     assert force_rmse(errors_at(model, own, 4.5)) > 0.0
     assert force_rmse(errors_at(model, data, 6.0)) > 0.1  # the data are not touched
+
+
+def test_own_labels_stand_in_for_energies_that_are_missing(model, data):
+    lacking = copy.copy(data)
+    lacking.energy_mask, lacking.without_energy = torch.arange(len(data)) != 1, 1
+    own = labelled_by(model, lacking, 6.0, torch.tensor([0, 1, 3]))
+    assert torch.nonzero(own.energy_mask).flatten().tolist() == [0, 1, 3] and own.without_energy == len(data) - 3
+    assert lacking.without_energy == 1 and labelled_by(model, lacking, 6.0).without_energy == 0
+    own.require_energies("calibration", torch.tensor([0, 1, 3]))
 
 
 def test_a_separate_file_of_held_out_structures(model, data):

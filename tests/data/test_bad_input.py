@@ -27,6 +27,9 @@ FRAMES = {
     "one force for all": (("forces:R:3 ", 'x:R:3 forces="1 2 3" '), r"forces: shape \(3,\), expected \(2, 3\)"),
     "two components": ((":forces:R:3", ":forces:R:2:x:R:1"), r"forces: shape \(2, 2\), expected \(2, 3\)"),
     "huge forces": (("0.1 0 0\nO", "300 0 400\nO"), r"forces: 500 eV/A on atom 0 exceeds .* data.max_force = 100 eV/A"),
+    "two numbers of stress": (("energy", 'REF="1 2" energy'), r"REF: expected 9 numbers, or the 6 numbers xx, yy"),
+    "half a stress": (("energy", 'REF="1 nan 3 4 5 6" energy'), "REF: holds values that are not finite"),
+    "stress in words": (("energy", "REF=high energy"), "REF: expected 9 numbers"),
     "infinite position": (("O 1.2", "O inf"), "positions: holds values that are not finite"),
     "far position": (("O 1.2", "O 1.2e9"), "positions: beyond 1e.06 A"),
     "infinite cell": (('"6 0 0', '"inf 0 0'), "Lattice: holds values that are not finite"),
@@ -78,6 +81,7 @@ def test_a_bad_frame_is_an_error_or_left_out_and_listed(tmp_path, kind):
     assert change[0] in GOOD
     text = GOOD + GOOD.replace(*change) + GOOD
     manifest = {"elements": ["H", "C", "O"]} if kind == "beyond the data" else {}
+    manifest |= {"keys": {"stress": "REF"}} if "stress" in kind else {}
     with pytest.raises(FrameError, match=rf"bad\.xyz: frame 1: ({message})") as caught:
         build(tmp_path, text, manifest=manifest)
     assert [path.name for path in tmp_path.iterdir()] == ["bad.xyz"]
@@ -118,6 +122,25 @@ def test_files_of_another_kind(tmp_path, name, content, message):
 def test_a_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.xyz: no such file"):
         build_store(tmp_path / "none.xyz", tmp_path / "out.h5", r_max=5.0)
+
+
+def test_an_energy_is_missing_only_where_the_manifest_allows_it(tmp_path):
+    text = GOOD + GOOD.replace("energy=-1.5 ", "") + GOOD.replace("energy=-1.5", "energy=nan")
+    manifest = {"optional_labels": ["energy"]}
+    assert build(tmp_path, text, manifest=manifest)["structures_without_energy"] == 2
+    assert read_store(tmp_path / "out.h5").energy_mask.tolist() == [True, False, False]
+    for change, message in (("energy=inf", "energy: not finite"), ("energy=low", "energy: is 'low'")):
+        with pytest.raises(FrameError, match=f"frame 1: {message}"):
+            build(tmp_path, GOOD + GOOD.replace("energy=-1.5", change), manifest=manifest)
+
+
+def test_a_stress_without_a_volume_is_none(tmp_path):
+    """A molecule has none, and a stress may be left unread."""
+    stress = 'stress="1 2 3 2 4 5 3 5 6" energy'
+    molecule = GOOD.replace('Lattice="6 0 0 0 6 0 0 0 6" ', "").replace('pbc="T T T"', 'pbc="F F F"')
+    text = molecule.replace("energy", stress) + GOOD.replace("energy", stress)
+    assert build(tmp_path, text)["structures_with_stress"] == 1
+    assert build(tmp_path, text, manifest={"keys": {"stress": None}})["structures_with_stress"] == 0
 
 
 def test_one_file_for_all_splits_needs_to_name_them(tmp_path):

@@ -1,5 +1,7 @@
 """Building stores: the same for any number of processes, in memory or on disk; splits; reference energies."""
 
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -15,11 +17,19 @@ from fcl.data.store import arrays_from_frames, content_hash, read_reference_ener
 from project import ROOT
 
 EMBEDDED = ROOT / "resources/embedded"
-#: Of the embedded stores at 7 A, recorded when stores were still built in memory from what ASE had read.
+#: Of the embedded stores of format 1 at 7 A, recorded when stores were still built in memory from what ASE had read.
 EMBEDDED_HASHES = {
     "val": "42750ab5269f386644551f4e1ec93d717442a8bb8a39934d066f090d5bed50a1",
     "test": "2962981a48b956119a1689393044d142e556bfb14d3e169b1c3cb4760de04062",
 }
+#: Of the same stores in format 2.
+EMBEDDED_HASHES_2 = {
+    "val": "119633a6306c27c7527479dfe18a246f8b4d5c72d3a59a6fb774595132f1f834",
+    "test": "3f5a35061c5543b6d8178aeb3f57438e2c7f9f86f5ea620242683433ae6f9ef9",
+}
+FORMAT_1 = (
+    "ptr pair_ptr numbers positions forces cells pbc energy subset pair_i pair_j pair_shifts pair_distances".split()
+)
 COLUMNS = "Properties=species:S:1:pos:R:3:dft_forces:R:3"
 
 
@@ -48,14 +58,25 @@ def own(folder, split, source, references=None, **manifest):
     return build_store(source, target, r_max=5.0, **arguments), read_store(target)
 
 
+def hash_of_format_1(arrays):
+    """The content hash that a store of format 1 had: of what was in it."""
+    digest = hashlib.sha256(f"fcl-graph-store-1 {arrays.r_max!r} {arrays.subset_names!r}".encode())
+    for name in FORMAT_1:
+        values = getattr(arrays, name).astype(np.int16) if name == "subset" else getattr(arrays, name)
+        digest.update(f"{name} {values.dtype.str} {values.shape}".encode() + np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
+
+
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_the_shipped_stores_are_what_they_were(tmp_path, split):
     source = EMBEDDED / f"{split}.xyz.gz"
     summary = build_store(source, tmp_path / "store.h5", r_max=7.0, split=split)
-    assert summary["content_sha256"] == EMBEDDED_HASHES[split]
+    assert summary["content_sha256"] == EMBEDDED_HASHES_2[split]
     stored = read_store(tmp_path / "store.h5")
-    assert content_hash(stored) == EMBEDDED_HASHES[split]
-    assert content_hash(arrays_from_frames(list(read_frames(source, split)), 7.0)) == EMBEDDED_HASHES[split]
+    in_memory = arrays_from_frames(list(read_frames(source, split)), 7.0)
+    for arrays in (stored, in_memory):
+        assert content_hash(arrays) == EMBEDDED_HASHES_2[split]
+        assert hash_of_format_1(arrays) == EMBEDDED_HASHES[split]
 
 
 @pytest.mark.parametrize("limit", [None, 5])

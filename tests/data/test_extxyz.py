@@ -54,6 +54,8 @@ HARD = {
     "one flag of pbc": (f'Lattice="5 0 0 1 5 0 0 0 6" pbc=T energy=1 {PROPERTIES}', ROW),
     "pbc in words": (f'Lattice="5 0 0 1 5 0 0 0 6" pbc="True False true" energy=1 {PROPERTIES}', ROW),
     "stress": (f'stress="1 2 3 4 5 6 7 8 9" energy=1 {PROPERTIES}', ROW),
+    "stress not a number": (f'stress="nan nan nan nan nan nan nan nan nan" energy=1 {PROPERTIES}', ROW),
+    "stress with commas": (f'stress="1,2,3,4,5,6,7,8,9" energy=1 {PROPERTIES}', ROW),
     "virial and magmom": (f'virial="1 2 3 4 5 6 7 8 9" magmom=0.0 energy=1 {PROPERTIES}', ROW),
     "free energy": (f"free_energy=2 energy=1 {PROPERTIES}", ROW),
     "capitals": (f"energy=1 {PROPERTIES}", "HE 0 0 0 1 2 3"),
@@ -91,9 +93,13 @@ def equal(ours: RawFrame, theirs: RawFrame):
         if other is not None:
             np.testing.assert_array_equal(np.asarray(mine, float), np.asarray(other, float))
             assert np.shape(mine) == np.shape(other)
-    for name in ("subset", "split"):
+    for name in ("subset", "split", "parent", "fidelity", "stress"):
         mine, other = getattr(ours, name), getattr(theirs, name)
-        assert (mine is None) == (other is None) and str(mine) == str(other)
+        assert (mine is None) == (other is None)
+        if name == "stress" and other is not None and np.asarray(other).dtype.kind in "if":
+            np.testing.assert_array_equal(np.asarray(mine, float), np.asarray(other, float))
+        else:
+            assert str(mine) == str(other)
 
 
 def ours(text, rules=RULES):
@@ -169,8 +175,31 @@ def test_own_keys():
     equal(raw, theirs(text, rules))
 
 
+@pytest.mark.parametrize("stress", ["1 2 3 4 5 6", "1 2 3 2 4 5 3 5 6", "1 2", "1.5", "a b c d e f"])
+@pytest.mark.parametrize("words", ["mother=m-1 theory=PBE", "mother=12 theory=T", "mother='a b'"])
+def test_further_keys(stress, words):
+    rules = FrameRules(stress="REF_stress", parent="mother", fidelity_key="theory")
+    text = f'1\nenergy=1 stress="9 8 7 8 5 4 7 4 1" REF_stress="{stress}" {words} {PROPERTIES}\n{ROW}\n'
+    equal(ours(text, rules), theirs(text, rules))
+
+
+@pytest.mark.parametrize("stress", ["1 2 3 4 5 6", "1 2 3 4 5 6 7 8 x"])
+def test_a_stress_that_ase_refuses_is_refused(stress):
+    with pytest.raises(FrameError, match="frame 0: frame: cannot be read.*stress, expecting"):
+        ours(f'1\nstress="{stress}" energy=1 {PROPERTIES}\n{ROW}\n')
+
+
+def test_a_frame_with_stress_needs_no_ase(monkeypatch):
+    text = f'1\nstress="1 2 3 2 4 5 3 5 6" energy=1 {PROPERTIES}\n{ROW}\n'
+    expected = theirs(text)
+    monkeypatch.setattr(io, "StringIO", None)  # what falls back to ASE fails
+    equal(ours(text), expected)
+    assert ours(text).stress.tolist() == [1, 4, 6, 5, 3, 2]
+
+
 WORDS = st.sampled_from(
     'energy=1 energy=nan subset=a subset=\'a split=train Lattice="5 0 0 0 5 0 0 0 5" pbc="T T F" pbc=T = == " \' { '
+    'stress="1 2 3 2 4 5 3 5 6" stress="1 2" '
     "} [ ] \\ , _JSON x=_JSON stress=1 virial=x Properties=species:S:1:pos:R:3 Properties=pos:R:3:forces:R:3 "
     "Properties=species:S:x Properties=: é T".split(" ")
     + [PROPERTIES, PROPERTIES, ""]

@@ -11,9 +11,10 @@ from fcl.cutoffs.assign import uniform_cutoffs
 from fcl.cutoffs.mixing import arithmetic_mean
 from fcl.data.batch import GraphData, ranges
 from fcl.data.build import build_store
-from fcl.data.frames import FrameError
+from fcl.data.frames import FrameError, FrameRules, formula
 from fcl.data.pack import smallest_integer_type
 from fcl.data.read import read_frames
+from fcl.data.reference_energies import reference_energies
 from fcl.data.store import arrays_from_frames, content_hash, read_store
 
 HEADER = 'Lattice="6 0 0 0 6 0 0 0 6" Properties=species:S:1:pos:R:3:forces:R:3 '
@@ -73,6 +74,68 @@ def test_store_round_trip(tmp_path, frames):
     assert not [p for p in tmp_path.iterdir() if p.name not in ("train.xyz", "train.h5")]
 
 
+STRESS = 'stress="1 2 3 2 4 5 3 5 6" '
+
+
+def test_what_a_store_holds_besides_the_old_labels(tmp_path):
+    keys = {"parent": "mother", "fidelity_key": "theory"}
+    bare = GOOD.replace("energy=-1.5 ", "")
+    frames = [
+        GOOD.replace("split=", "mother=m2 theory=r2SCAN " + STRESS + "split="),
+        bare.replace("split=", "mother=m1 split="),
+        GOOD.replace("energy=-1.5", "energy=nan stress=" + '"' + "nan " * 9 + '"').replace(
+            "split=", "mother=m1 split="
+        ),
+        GOOD,
+    ]
+    path = tmp_path / "train.xyz"
+    path.write_text("".join(frames))
+    rules = FrameRules(**keys, fidelity="PBE", energy_optional=True)
+    summary = build_store(path, tmp_path / "s.h5", r_max=4.0, split="train", rules=rules)
+    arrays = read_store(tmp_path / "s.h5")
+    in_memory = arrays_from_frames(list(read_frames(path, rules=rules)), 4.0)
+    assert summary["content_sha256"] == content_hash(arrays) == content_hash(in_memory)
+    assert arrays.energy_mask.tolist() == [True, False, False, True] == (~np.isnan(arrays.energy)).tolist()
+    assert arrays.stress_mask.tolist() == [True, False, False, False]
+    np.testing.assert_array_equal(arrays.stress[0], [[1, 2, 3], [2, 4, 5], [3, 5, 6]])
+    assert np.isnan(arrays.stress[1:]).all()
+    assert arrays.parent_names == ("m1", "m2") and arrays.parent.tolist() == [1, 0, 0, -1]
+    assert arrays.fidelity_names == ("PBE", "r2SCAN") and arrays.fidelity.tolist() == [1, 0, 0, 0]
+    assert arrays.frame.tolist() == [0, 1, 2, 3]
+    counts = ("structures_without_energy", "structures_with_stress", "parents")
+    assert [summary[name] for name in counts] == [2, 1, 3]
+    data = GraphData(arrays)
+    assert data.without_energy == 2 and data.groups().tolist() == [1, 0, 0, 2]
+    assert data.batch(torch.tensor([2, 0])).energy_mask.tolist() == [False, True]
+    with pytest.raises(ValueError, match="pretrain: training data: 2 of 4 structures have no energy.*leave them out"):
+        data.require_energies("pretrain: training data")
+    data.require_energies("calibration", torch.tensor([0, 3]))
+    with pytest.raises(ValueError, match="1 of 2 structures"):
+        data.require_energies("calibration", torch.tensor([0, 1]))
+
+
+def test_whole_energies_cost_no_mask(graphs):
+    assert graphs.energy_mask.all() and graphs.batch(torch.tensor([0, 1])).energy_mask is None
+    graphs.require_energies("training")
+    assert graphs.groups().tolist() == list(range(len(graphs)))  # no parents: each structure by itself
+
+
+def test_a_frame_of_a_file_knows_its_place(tmp_path):
+    path = tmp_path / "train.xyz"
+    path.write_text(GOOD * 2 + GOOD.replace("split=train", "split=val") + GOOD)
+    rules = FrameRules(split="train", splits=("train", "val"), select=True)
+    build_store(path, tmp_path / "s.h5", r_max=4.0, split="train", rules=rules)
+    assert read_store(tmp_path / "s.h5").frame.tolist() == [0, 1, 3]
+
+
+def test_a_fit_of_references_leaves_out_what_has_no_energy():
+    energies = [3.0, float("nan"), 5.0]
+    numbers, ptr = np.array([1, 1, 6, 6, 1, 6]), np.array([0, 2, 3, 6])
+    arrays = {"numbers": numbers, "ptr": ptr, "energy": np.array(energies), "energy_mask": ~np.isnan(energies)}
+    fitted = reference_energies("fit", arrays, None)
+    assert 2 * fitted["H"] == pytest.approx(3.0) and fitted["H"] + 2 * fitted["C"] == pytest.approx(5.0)
+
+
 def test_a_pair_takes_few_bytes(tmp_path):
     """The store of MAD's training split (1.2e8 half pairs at 7 A) must stay below 1 GB: below 8 bytes a pair."""
     from ase.build import bulk
@@ -104,6 +167,10 @@ def test_store_refuses_other_files_and_duplicates(tmp_path):
         file["x"] = 1
     with pytest.raises(ValueError, match="not a graph store"):
         read_store(tmp_path / "other.h5")
+    with h5py.File(tmp_path / "old.h5", "w") as file:
+        file.attrs["format"] = "fcl-graph-store-1"
+    with pytest.raises(ValueError, match=r"old\.h5.*format fcl-graph-store-2; it is fcl-graph-store-1.*build it again"):
+        read_store(tmp_path / "old.h5")
     path = tmp_path / "double.xyz"
     path.write_text(GOOD.replace("O 1.2 0 0", "O 0.02 0 0"))
     with pytest.raises(ValueError, match=r"double\.xyz: frame 0: positions: atoms 0 and 1 are 0\.02 A apart"):
@@ -118,6 +185,11 @@ def test_integer_types_are_checked():
     assert smallest_integer_type(np.array([-3, 200]), "x") == np.int16
     with pytest.raises(OverflowError, match="atom index"):
         smallest_integer_type(np.array([-1, 70_000]), "atom index")
+
+
+def test_formulas_tell_compositions_and_sizes_apart():
+    assert formula(np.array([6, 1, 8, 1, 1, 1])) == formula(np.array([1, 1, 1, 1, 6, 8])) == "H4C1O1"
+    assert formula(np.array([6, 8])) != formula(np.array([6, 6, 8, 8]))
 
 
 def test_ranges():

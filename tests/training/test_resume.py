@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import os
 import signal
 from contextlib import nullcontext
@@ -318,7 +319,7 @@ def test_what_is_not_finite_stops_before_it_changes_a_weight(
 
 
 def test_the_structures_of_a_bad_batch_and_of_a_bad_validation_are_named(small_settings, frames):
-    bad = [replace(frame, energy=float("nan")) if k == 4 else frame for k, frame in enumerate(frames)]
+    bad = [replace(frame, energy=math.inf) if k == 4 else frame for k, frame in enumerate(frames)]  # NaN: it has none
     good, spoilt = (GraphData(arrays_from_frames(some, 7.0), torch.float64) for some in (frames, bad))
     settings = SimpleNamespace(**{**vars(SETTINGS), "batch_size": 1})
     for train_data, val_data, where in ((spoilt, good, "train"), (good, spoilt, "val")):

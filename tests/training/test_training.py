@@ -109,6 +109,16 @@ def test_static_training_learns_and_keeps_the_best_weights(small, data):
     assert [row["learning_rate"] for row in history] == [0.02, 0.02, 0.01, 0.005]
 
 
+def test_training_refuses_structures_without_an_energy(small, frames, data):
+    partly = [replace(frame, energy=float("nan")) if place == 2 else frame for place, frame in enumerate(frames)]
+    lacking = GraphData(arrays_from_frames(partly, 7.0), torch.float64)
+    model = build_model("static", small, 5.0, 20.0, dtype=torch.float64)
+    plan, count = static_plan("pretrain", 5.0, torch.float64), len(frames)
+    for train, val, name in ((lacking, data, "training"), (data, lacking, "validation")):
+        with pytest.raises(ValueError, match=f"pretrain: {name} data: 1 of {count} structures have no energy"):
+            fit(model, train, val, STATIC, LOSS, plan, order_seed=1)
+
+
 def test_divergence_is_an_error(small, data):
     model = build_model("static", small, 5.0, 20.0, dtype=torch.float64)
     with torch.no_grad():

@@ -60,6 +60,13 @@ def test_the_paper_plans_the_whole_protocol(tree):
     assert planned(tree, "--config", "study=paper") == WHOLE | {"download_mad": 3, "calibrate_unlabelled": 12}
 
 
+def test_a_file_of_three_splits_is_downloaded_once(tree):
+    data, subsets = {"manifest": "resources/mad-sample/manifest.yaml"}, {"subsets": ["MC3D", "SHIFTML-molcrys"]}
+    study = {"base": "smoke", "data": data, "calibration": subsets, "validation": subsets}
+    jobs = planned(tree, "--config", "study=sample", f"studies={json.dumps({'sample': study})}")
+    assert (jobs["download_mad"], jobs["build_store"]) == (1, 3)
+
+
 def test_mini_is_the_default_and_needs_no_download(tree):
     shorter = {"train_static": 6, "evaluate_cutoffs": 10, "calibrate_unlabelled": 4}
     assert planned(tree) == WHOLE | shorter

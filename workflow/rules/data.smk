@@ -6,10 +6,10 @@ include: "helpers/data.smk"
 
 rule download_mad:
     output:
-        frames="data/{dataset}/{split}/{file}",
-        record="data/{dataset}/{split}/{file}.verified.json",
+        frames="data/{dataset}/{file}",
+        record="data/{dataset}/{file}.verified.json",
     log:
-        "data/{dataset}/logs/{split}_{file}.log",
+        "data/{dataset}/logs/{file}.log",
     retries: 3
     localrule: True
     conda:
@@ -20,9 +20,10 @@ rule download_mad:
         runtime=minutes("download_mad"),
     params:
         manifest=lambda w: study_of_dataset(w).data.manifest,
+        split=split_of_file,
         local_dir=lambda w: study_of_dataset(w).data.local_dir,
     message:
-        "Downloading the {wildcards.split} split of {wildcards.dataset}"
+        "Downloading {wildcards.file} of {wildcards.dataset}"
     script:
         "../scripts/download_mad.py"
 

@@ -62,8 +62,8 @@ def calibrate(
     ``settings`` is `CalibrationSettings` (epochs, learning_rate, batch_size, initial_cutoff and bounds in A, cost);
     weights are frozen; after each Adam step the cutoffs are clamped to the bounds. ``start`` holds initial cutoffs (A)
     by symbol; other elements start at ``settings.initial_cutoff``. ``lam`` > 0 is in units of the loss per A^3. Raises
-    `ValueError` for a lam that is not positive and finite, no structures, a static model, or an upper bound beyond the
-    range of the model; `FloatingPointError` if the objective is not finite.
+    `ValueError` for a lam that is not positive and finite, no structures, structures without an energy, a static
+    model, or an upper bound beyond the range of the model; `FloatingPointError` if the objective is not finite.
     """
     from ase.data import chemical_symbols
 
@@ -76,6 +76,7 @@ def calibrate(
         indices = torch.arange(len(data))
     if not len(indices):
         raise ValueError("calibration without structures")
+    data.require_energies("calibration", indices)
     elements = torch.unique(data.batch(indices).numbers)
     symbols = [chemical_symbols[z] for z in elements.tolist()]
     frozen = [(parameter, parameter.requires_grad) for parameter in model.parameters()]

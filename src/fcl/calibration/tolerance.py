@@ -75,11 +75,13 @@ def labelled_by(model, data: GraphData, reference_cutoff: float, indices: torch.
     rule = uniform_rule(reference_cutoff, data.dtype)
     own = copy.copy(data)
     own.energy, own.forces = (torch.full_like(labels, float("nan")) for labels in (data.energy, data.forces))
+    own.energy_mask, own.without_energy = torch.zeros_like(data.energy_mask), len(data)
     chosen = torch.arange(len(data)) if indices is None else indices
     for batch, cutoffs in selected_batches(data, torch.split(chosen, EVALUATION_BATCH_SIZE), rule, model.mixing):
         output = model(batch, cutoffs)
-        own.energy[batch.indices] = output["energy"]
+        own.energy[batch.indices], own.energy_mask[batch.indices] = output["energy"], True
         own.forces[ranges(data.ptr[batch.indices], batch.atoms_per_structure, batch.n_atoms)] = output["forces"]
+    own.without_energy = int((~own.energy_mask).sum())
     return own
 
 

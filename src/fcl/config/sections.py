@@ -27,7 +27,9 @@ class DataSettings(Section):
     """Data set and its size limits."""
 
     manifest: str = Field(description="data manifest (YAML) with the splits, their files, checksums and licence")
-    local_dir: str | None = Field(None, description="directory that already holds the downloadable files")
+    local_dir: str | None = Field(
+        None, description="directory that already holds the downloadable files; null: FCL_DATA_DIR, if set"
+    )
     max_frames_per_subset: FrameLimits | None = Field(None, description="maximum structures per subset; null: all")
     max_force: Positive | None = Field(None, description="largest accepted force on an atom (eV/A); null: no limit")
     strict: bool = Field(True, description="true: an invalid frame is an error; false: it is skipped and listed")

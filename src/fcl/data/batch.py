@@ -16,7 +16,8 @@ class Batch:
     """Some structures, their labels and the pairs that are kept; shapes and units as in `fcl.data`.
 
     ``pair_index`` and ``pair_shifts`` are None until `GraphData.select_pairs` has chosen pairs; ``n_candidates`` is the
-    number of pairs in the store from which it chooses.
+    number of pairs in the store from which it chooses. ``energy_mask`` is None where every structure of the *data* has
+    an energy, so that the usual case costs nothing.
     """
 
     indices: torch.Tensor
@@ -30,6 +31,7 @@ class Batch:
     n_candidates: int
     pair_index: torch.Tensor | None = None
     pair_shifts: torch.Tensor | None = None
+    energy_mask: torch.Tensor | None = None
 
     @property
     def n_structures(self) -> int:
@@ -64,7 +66,8 @@ class GraphData:
     """A whole split on one device in one floating-point type, from which batches are gathered.
 
     Nothing is read back from the device on the way to a batch (sizes come from ``atom_counts`` and ``pair_counts`` in
-    host memory), except the number of pairs that `select_pairs` keeps.
+    host memory), except the number of pairs that `select_pairs` keeps. Subsets, fidelities, parents and frames are in
+    host memory. Labels that are missing are NaN, and their masks are false.
     """
 
     def __init__(self, arrays: StoreArrays, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"):
@@ -74,16 +77,25 @@ class GraphData:
         def integer(values: np.ndarray) -> torch.Tensor:
             return torch.as_tensor(values.astype(np.int64)).to(device)
 
-        self.r_max, self.subset_names, self.dtype = arrays.r_max, arrays.subset_names, dtype
+        self.r_max, self.dtype = arrays.r_max, dtype
+        self.subset_names, self.fidelity_names = arrays.subset_names, arrays.fidelity_names
+        self.parent_names = arrays.parent_names
         self.device = torch.device(device)
         self.ptr, self.pair_ptr = integer(arrays.ptr), integer(arrays.pair_ptr)
-        # In host memory: what decides sizes.
-        self.subset = torch.as_tensor(arrays.subset.astype(np.int64))
+        # In host memory: what decides sizes, and what structures are chosen or grouped by.
+        self.subset, self.fidelity, self.parent, self.frame = (
+            torch.as_tensor(values.astype(np.int64))
+            for values in (arrays.subset, arrays.fidelity, arrays.parent, arrays.frame)
+        )
         self.atom_counts = torch.as_tensor(np.diff(arrays.ptr).astype(np.int64))
         self.pair_counts = torch.as_tensor(np.diff(arrays.pair_ptr).astype(np.int64))
         self.numbers = integer(arrays.numbers)
         self.positions, self.forces = real(arrays.positions), real(arrays.forces)
-        self.cells, self.energy = real(arrays.cells), real(arrays.energy)
+        self.cells, self.energy, self.stress = real(arrays.cells), real(arrays.energy), real(arrays.stress)
+        self.energy_mask, self.stress_mask = (
+            torch.as_tensor(mask).to(device) for mask in (arrays.energy_mask, arrays.stress_mask)
+        )
+        self.without_energy = int((~arrays.energy_mask).sum())
         # Pair arrays keep the narrow types of the store: they are widened after pruning.
         narrow = {np.dtype(np.uint16): np.int32}
         self._pair_i, self._pair_j, self._pair_shifts = (
@@ -94,6 +106,25 @@ class GraphData:
 
     def __len__(self) -> int:
         return len(self.energy)
+
+    def require_energies(self, purpose: str, indices: torch.Tensor | None = None) -> None:
+        """`ValueError` when one of the structures (all, or ``indices``) lacks the energy that ``purpose`` needs."""
+        if not self.without_energy:
+            return
+        mask = self.energy_mask if indices is None else self.energy_mask[indices.to(self.device)]
+        if lacking := int((~mask).sum()):
+            raise ValueError(
+                f"{purpose}: {lacking} of {len(mask)} structures have no energy, and the loss needs one of each: "
+                "leave them out of the data"
+            )
+
+    def groups(self) -> torch.Tensor:
+        """[n_structures] int64, in host memory: equal for structures of one parent; one without a parent has its own
+        number. What is resampled in statistics is these groups, as structures of one parent are not independent."""
+        alone = self.parent < 0
+        numbers = self.parent.clone()
+        numbers[alone] = len(self.parent_names) + torch.arange(int(alone.sum()))
+        return numbers
 
     def members(self, subset: str) -> torch.Tensor:
         """Indices [n] of the structures of ``subset``, in host memory.
@@ -126,6 +157,7 @@ class GraphData:
             energy=self.energy.index_select(0, indices),
             forces=self.forces.index_select(0, atoms),
             n_candidates=int(self.pair_counts.index_select(0, host).sum()),
+            energy_mask=self.energy_mask.index_select(0, indices) if self.without_energy else None,
         )
 
     def select_pairs(

@@ -15,12 +15,12 @@ import numpy as np
 
 from fcl.data.extxyz import BrokenFile, parse, sources
 from fcl.data.frames import FrameError, FrameRules, validated
-from fcl.data.pack import NARROWED, PER_ATOM, PER_PAIR, PackedFrames, neighbours, pack
+from fcl.data.pack import LABELS_AND_CELLS, NAMED, NARROWED, PER_ATOM, PER_PAIR, PackedFrames, neighbours, pack
 from fcl.data.parallel import ordered_map
 from fcl.data.reference_energies import energies_of_atoms, reference_energies
 from fcl.data.splits import Portion, chosen_frames
 from fcl.data.spool import SpooledArray
-from fcl.data.store import hash_arrays, pointers, subset_indices, write_arrays
+from fcl.data.store import coded, hash_arrays, pointers, write_arrays
 from fcl.runs.files import write_csv
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ def build_store(
     with tempfile.TemporaryDirectory(prefix=f".{target.stem}.", suffix=".part", dir=target.parent) as folder:
         spool = _Spool(Path(folder))
         work = functools.partial(work_on, path=source, rules=rules, r_max=r_max)
-        done = ordered_map(work, blocks(source, portion, count), workers)
+        done = ordered_map(work, blocks(source, portion, count, rules), workers)
         for outcomes, packed in progress(done, f"{source.name}: blocks of frames"):
             wanted = [_accept(outcome, count, bad, strict) for outcome in outcomes]
             if packed is not None:
@@ -118,6 +118,10 @@ def build_store(
     pairs = int(arrays["pair_ptr"][-1])
     return {
         "structures": len(arrays["energy"]),
+        "structures_without_energy": int((~arrays["energy_mask"]).sum()),
+        "structures_with_stress": int(arrays["stress_mask"].sum()),
+        "parents": parent_count(arrays["parent"]),
+        "fidelities": list(names["fidelity"]),
         "atoms": int(arrays["ptr"][-1]),
         "pairs": pairs,
         "frames_per_subset": dict(count.kept),
@@ -126,6 +130,11 @@ def build_store(
         "reference_energies_ev": subtracted,
         "content_sha256": digest,
     }
+
+
+def parent_count(parent: np.ndarray) -> int:
+    """How many different parents there are; each structure without one (-1) counts as its own."""
+    return len(np.unique(parent[parent >= 0])) + int((parent < 0).sum())
 
 
 class Counter:
@@ -157,14 +166,14 @@ def _accept(outcome: Outcome, count: Counter, bad: list[FrameError], strict: boo
     return True
 
 
-def blocks(source: Path, portion: Portion | None, count: Counter) -> Iterator[Block]:
+def blocks(source: Path, portion: Portion | None, count: Counter, rules: FrameRules) -> Iterator[Block]:
     """Blocks of frames in order; a fault of the file itself stands in the place of the frame where it was met."""
     chosen = None
     group: list[tuple[int, Any]] = []
     size = 0
     try:
         if portion is not None:
-            chosen = chosen_frames(source, portion)
+            chosen = chosen_frames(source, portion, rules)
         for index, item in sources(source):
             if chosen is not None and not chosen[index]:
                 continue
@@ -211,10 +220,10 @@ class _Spool:
 
     def __init__(self, folder: Path):
         self._files = {name: SpooledArray(folder / name, NARROWED.get(name)) for name in (*PER_ATOM, *PER_PAIR)}
-        self._small: dict[str, list[np.ndarray]] = {name: [] for name in ("cells", "pbc", "energy")}
+        self._small: dict[str, list[np.ndarray]] = {name: [] for name in LABELS_AND_CELLS}
         self._atoms: list[np.ndarray] = []
         self._pairs: list[np.ndarray] = []
-        self._subsets: list[str] = []
+        self._names: dict[str, list[str | None]] = {name: [] for name in NAMED}
 
     def append(self, packed: PackedFrames, wanted: np.ndarray) -> None:
         """Add the structures ``wanted`` [n] bool of a block."""
@@ -228,17 +237,19 @@ class _Spool:
             parts.append(packed.arrays[name][wanted])
         self._atoms.append(packed.atoms[wanted])
         self._pairs.append(packed.pairs[wanted])
-        self._subsets += [name for name, keep in zip(packed.subsets, wanted, strict=True) if keep]
+        for name, values in self._names.items():
+            values += [value for value, keep in zip(packed.names[name], wanted, strict=True) if keep]
 
-    def finish(self) -> tuple[tuple[str, ...], dict[str, Any]]:
-        """Names of the subsets, and every array of the store."""
-        names = tuple(sorted(set(self._subsets)))
+    def finish(self) -> tuple[dict[str, tuple[str, ...]], dict[str, Any]]:
+        """The names of `NAMED`, and every array of the store."""
+        names = {}
         arrays: dict[str, Any] = {name: np.concatenate(parts) for name, parts in self._small.items()}
+        for name, values in self._names.items():
+            names[name], arrays[name] = coded(values)
         self._files["pair_i"].widen(self._files["pair_j"].dtype)  # i <= j: what holds j holds i
         return names, {
             **arrays,
             **self._files,
             "ptr": pointers(np.concatenate(self._atoms)),
             "pair_ptr": pointers(np.concatenate(self._pairs)),
-            "subset": subset_indices(self._subsets, names),
         }

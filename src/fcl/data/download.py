@@ -1,7 +1,8 @@
 """Get the files that a data manifest names, and refuse any that is short or altered.
 
 A file comes from ``local_dir`` when one is given, from beside the manifest when the manifest gives no URL,
-and from its URL otherwise. It is written beside its place as ``.<name>.part``, checked, and only then
+from the folder that the environment variable FCL_DATA_DIR names when it is there, and from its URL
+otherwise. It is written beside its place as ``.<name>.part``, checked, and only then
 renamed; a broken transfer goes on where it stopped (HTTP Range), also in a later run. ``requests`` does the
 transport: it honours ``HTTPS_PROXY``, ``NO_PROXY`` and ``REQUESTS_CA_BUNDLE``.
 """
@@ -29,6 +30,7 @@ RECORD_FILE = re.compile(r"(?P<prefix>.*)/records/(?P<record>[^/]+)/files/(?P<fi
 RETRY_STATUS = (408, 429, 500, 502, 503, 504)
 PROGRESS_SECONDS = 5.0
 PIECE_BYTES = 1 << 16  # at most this much is lost when a transfer breaks
+DATA_DIR = "FCL_DATA_DIR"  # environment variable: a folder where files are looked for before they are downloaded
 
 
 class DownloadError(RuntimeError):
@@ -58,7 +60,8 @@ def fetch_split(
         manifest_path: the data manifest (YAML).
         split: a key of its ``splits``.
         output: where the file goes; an existing file that passes the check is kept.
-        local_dir: folder with files got by other means, under the names of the manifest.
+        local_dir: folder with files got by other means, see `local_file`; one that is not there is an error.
+            Without it, FCL_DATA_DIR may name such a folder, and what is not there is downloaded.
         timeout: seconds to wait for a connection and for each piece of an answer.
         retries: further attempts after a server error or a broken transfer.
         progress: write progress lines to stderr.
@@ -80,6 +83,8 @@ def fetch_split(
     expected = {"size": entry.size, "checksum": entry.checksum}
     expected["verified_by"] = "manifest" if entry.checksum else None
     local = _local_source(entry, manifest_path, local_dir)
+    if local is not None:
+        say(f"taken from {local}")
     if entry.checksum is None and entry.url is not None:
         expected = _ask_listing(entry, manifest_path, timeout, retries, backoff, required=local is None)
     if local is None and expected["checksum"] is None:
@@ -94,7 +99,7 @@ def fetch_split(
         with atomic_path(output) as temporary:
             shutil.copyfile(local, temporary)
             if fault := _fault(temporary, expected):
-                raise DownloadError(f"{local}: {fault}. Put the file that {manifest_path} names there")
+                raise DownloadError(f"{local}: {fault}. Put the file that {manifest_path} names there{_origin(entry)}")
         if expected["checksum"] is None:
             say("WARNING: taken as it is: neither the manifest nor the archive's listing gives a checksum")
     else:
@@ -137,10 +142,40 @@ def _local_source(entry: SplitFile, manifest_path: Path, local_dir: str | os.Pat
     elif entry.url is None:
         folder, reason = manifest_path.parent, "the manifest gives no url, so it must lie beside the manifest"
     else:
+        return local_file(entry, os.environ[DATA_DIR]) if os.environ.get(DATA_DIR) else None
+    found = local_file(entry, folder)
+    if found is None:
+        raise DownloadError(f"{folder / entry.file}: no such file: {reason}{_origin(entry)}")
+    return found
+
+
+def local_file(entry: SplitFile, folder: str | os.PathLike[str]) -> Path | None:
+    """The file of ``entry`` in ``folder``: the one of its name, or else one of any name with its size and checksum.
+
+    Only what the manifest pins tells a file of another name: without both, None.
+    """
+    folder = Path(folder)
+    if (folder / entry.file).is_file():
+        return folder / entry.file
+    if entry.size is None or entry.checksum is None or not folder.is_dir():
         return None
-    if not (folder / entry.file).is_file():
-        raise DownloadError(f"{folder / entry.file}: no such file: {reason}")
-    return folder / entry.file
+    alike = (path for path in sorted(folder.iterdir()) if path.is_file() and path.stat().st_size == entry.size)
+    expected = {"size": entry.size, "checksum": entry.checksum}
+    return next((path for path in alike if not _fault(path, expected)), None)
+
+
+def _origin(entry: SplitFile) -> str:
+    """Where a file can be had by hand, for the end of a message."""
+    return f" (it is published at {entry.url})" if entry.url else ""
+
+
+def _how_to_bring(entry: SplitFile) -> str:
+    """What to do where a download does not succeed."""
+    pinned = f" ({entry.checksum})" if entry.checksum else ""
+    return (
+        f"Try again later, or get {entry.file}{pinned} from {entry.url} by other means, put it into a folder, and name "
+        f"that folder as data.local_dir in config.yaml or in the environment variable {DATA_DIR}"
+    )
 
 
 def _ask_listing(
@@ -167,7 +202,7 @@ def _ask_listing(
             return nothing
         raise DownloadError(
             f"{url}: the archive's listing, needed to verify {entry.file}, could not be read ({error}). "
-            f"Try again, or pin size and checksum in {manifest_path}, or set local_dir"
+            f"{_how_to_bring(entry)}; or pin size and checksum in {manifest_path}"
         ) from error
     if not CHECKSUM.fullmatch(checksum):
         raise DownloadError(f"{url}: unknown kind of checksum {checksum!r}: pin one in {manifest_path}")
@@ -215,9 +250,9 @@ def _download(
                 say(f"{fault}; attempt {attempt + 1} of {retries + 1}")
                 time.sleep(min(backoff * 2 ** (attempt - 1), 60.0))
             try:
-                _transfer(session, entry.url or "", part, expected["size"], timeout, say)
+                _transfer(session, entry, part, expected["size"], timeout, say)
             except requests.HTTPError as error:
-                raise DownloadError(f"{entry.file}: {error}") from error
+                raise DownloadError(f"{entry.file}: {error}. {_how_to_bring(entry)}") from error
             except (requests.RequestException, OSError) as error:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT):
                     raise DownloadError(f"{part}: no space left ({error}): make room and try again") from error
@@ -231,11 +266,11 @@ def _download(
                 part.unlink(missing_ok=True)  # altered: nothing of it can be kept
     raise DownloadError(
         f"{entry.file}: {entry.url}: {fault}, after {retries + 1} attempts; {output} was not written. "
-        "Try again later, or get the file by other means and set local_dir"
+        f"{_how_to_bring(entry)}"
     )
 
 
-def _transfer(session: Any, url: str, part: Path, size: int | None, timeout: float, say: _Progress) -> None:
+def _transfer(session: Any, entry: SplitFile, part: Path, size: int | None, timeout: float, say: _Progress) -> None:
     """One request: append to ``part`` what is missing, or write it anew if the server sends it whole."""
     import requests
 
@@ -249,9 +284,9 @@ def _transfer(session: Any, url: str, part: Path, size: int | None, timeout: flo
     if done:
         headers["Range"] = f"bytes={done}-"
     try:
-        answer = session.get(url, headers=headers, stream=True, timeout=timeout)
+        answer = session.get(entry.url, headers=headers, stream=True, timeout=timeout)
     except requests.RequestException as error:  # the session has already repeated the request
-        raise DownloadError(f"{url}: no answer: {error}. Try again later, or set local_dir") from error
+        raise DownloadError(f"{entry.url}: no answer: {error}. {_how_to_bring(entry)}") from error
     with answer:
         if answer.status_code == 416:  # nothing from there on: what we hold is not the beginning of this file
             part.unlink(missing_ok=True)

@@ -150,14 +150,16 @@ def _usual_frame(text: str, rules: FrameRules) -> RawFrame | None:
     if layout is None:
         return None
     width, columns = layout
-    named = {rules.energy, rules.subset, rules.split_key}
-    if named & columns.keys() or rules.forces in values or len({*named, rules.forces}) < 4:
+    keys = (rules.subset, rules.split_key, rules.parent, rules.fidelity_key)
+    named = [key for key in (rules.energy, rules.stress, *keys) if key is not None]
+    if columns.keys() & named or rules.forces in values or len({*named, rules.forces}) <= len(named):
         return None
     cell, pbc = _cell(values)
-    energy = _number(values.get(rules.energy))
-    subset, split = (_name(values.get(key)) for key in (rules.subset, rules.split_key))
-    if cell is None or pbc is None or energy is ... or subset is ... or split is ...:
+    energy, stress = _number(values.get(rules.energy)), _stress(values, rules.stress)
+    words = [_name(values.get(key)) for key in keys]
+    if cell is None or pbc is None or any(value is ... for value in (energy, stress, *words)):
         return None
+    subset, split, parent, fidelity = words
     table = _table(rows, int(first), width)
     if table is None:
         return None
@@ -167,6 +169,7 @@ def _usual_frame(text: str, rules: FrameRules) -> RawFrame | None:
     return RawFrame(
         numbers, _column(reals, columns["pos"]), cell, pbc, energy, _column(reals, forces), subset, split,
         tuple(name for name in names if name not in ("Lattice", "pbc", "Properties", "species", "pos")),
+        stress, parent, fidelity,
     )  # fmt: skip
 
 
@@ -209,7 +212,7 @@ def _header(line: str) -> dict[str, str] | None:
         key, quoted, bare = match.groups()
         values[key] = bare if quoted is None else quoted
         place = match.end()
-        if key in ("stress", "virial") or values[key].startswith("_JSON"):
+        if key == "virial" or values[key].startswith("_JSON"):
             return None
     return values
 
@@ -257,6 +260,28 @@ def _number(text: str | None) -> Any:
         return float(text) if "_" not in text else ...
     except ValueError:
         return ...
+
+
+def _stress(values: dict[str, str], key: str | None) -> Any:
+    """[6] (xx, yy, zz, yz, xz, xy) or [9] as ASE has it; None if there is none, and an ellipsis for what needs ASE."""
+    if "stress" in values:  # ASE refuses one that is not 9 numbers, and keeps 6 of them in the order of Voigt
+        special = _numbers(values["stress"])
+        if special is None or len(special) != 9:
+            return ...
+        if key == "stress":
+            return special[[0, 4, 8, 7, 6, 3]]
+    if key is None or key not in values:
+        return None
+    own = _numbers(values[key])
+    return ... if own is None or len(own) not in (6, 9) else own
+
+
+def _numbers(text: str) -> np.ndarray | None:
+    """Numbers with spaces between; None for anything else."""
+    try:
+        return np.array([float(word) for word in text.split()]) if "_" not in text else None
+    except ValueError:
+        return None
 
 
 def _name(text: str | None) -> Any:

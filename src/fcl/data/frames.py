@@ -17,6 +17,9 @@ LARGEST_COORDINATE = 1e6
 
 ALL_ELEMENTS = frozenset(range(1, 119))
 
+#: The level of theory of frames that name none.
+DEFAULT_FIDELITY = "default"
+
 
 class FrameError(ValueError):
     """A frame that cannot be used; the message names the file, the frame (from 0) and the key."""
@@ -34,7 +37,9 @@ class Frame:
     """One labelled structure.
 
     numbers [n] int; positions [n, 3] A; cell [3, 3] A (rows are lattice vectors); pbc [3] bool;
-    energy eV (isolated-atom energies removed); forces [n, 3] eV/A; subset and split are names.
+    energy eV (isolated-atom energies removed; NaN where there is none); forces [n, 3] eV/A; subset and split are names.
+    stress [3, 3] eV/A^3 (dE/dstrain / V) or None; parent: the name that frames derived from one structure share, or
+    None; fidelity: the name of the level of theory; index: the place in its file (from 0), or None.
     """
 
     numbers: np.ndarray
@@ -45,6 +50,10 @@ class Frame:
     forces: np.ndarray
     subset: str
     split: str
+    stress: np.ndarray | None = None
+    parent: str | None = None
+    fidelity: str = DEFAULT_FIDELITY
+    index: int | None = None
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -54,10 +63,12 @@ class Frame:
 class FrameRules:
     """Under which keys the labels stand, and what a frame has to be.
 
-    Without ``labels``, energy and forces are not looked for and are zero. ``split`` is the split that is read (None:
-    any). Where one file holds several (``select``), a frame of another one of ``splits`` is left out; otherwise it is
-    an error, unless what frames say of it does not count (``any_split``). ``elements`` are the atomic numbers allowed
-    (None: Z = 1-118); ``max_force`` is in eV/A.
+    Without ``labels``, energy and forces are not looked for and are zero. A frame may lack a stress; it may lack an
+    energy (or have NaN) only if ``energy_optional``. ``stress``, ``parent`` and ``fidelity_key`` are keys or None, for
+    what is not read; ``by_formula`` makes the formula the parent. ``fidelity`` is the level of theory of frames that
+    name none. ``split`` is the split that is read (None: any). Where one file holds several (``select``), a frame of
+    another one of ``splits`` is left out; otherwise it is an error, unless what frames say of it does not count
+    (``any_split``). ``elements`` are the atomic numbers allowed (None: Z = 1-118); ``max_force`` is in eV/A.
     """
 
     labels: bool = True
@@ -65,6 +76,12 @@ class FrameRules:
     forces: str = "forces"
     subset: str = "subset"
     split_key: str = "split"
+    stress: str | None = "stress"
+    parent: str | None = None
+    fidelity_key: str | None = None
+    fidelity: str = DEFAULT_FIDELITY
+    by_formula: bool = False
+    energy_optional: bool = False
     split: str | None = None
     splits: tuple[str, ...] = ()
     select: bool = False
@@ -75,7 +92,10 @@ class FrameRules:
 
 @dataclass(frozen=True)
 class RawFrame:
-    """A frame as it was read: structure, the values found under the keys of the rules, and all names that it holds."""
+    """A frame as it was read: structure, the values found under the keys of the rules, and all names that it holds.
+
+    A stress is as it stands in the file, or as ASE gives it: [6] (xx, yy, zz, yz, xz, xy), [9] or [3, 3].
+    """
 
     numbers: np.ndarray
     positions: np.ndarray
@@ -86,19 +106,23 @@ class RawFrame:
     subset: Any
     split: Any
     names: tuple[str, ...]
+    stress: Any = None
+    parent: Any = None
+    fidelity: Any = None
 
 
 def raw_frame(atoms, rules: FrameRules) -> RawFrame:
     """The labels of an ASE ``Atoms``: results of its calculator first, then ``info``, then ``arrays``."""
     results = atoms.calc.results if atoms.calc is not None else {}
     known = {**atoms.arrays, **atoms.info, **results}
-    values = {name: known.get(getattr(rules, name)) for name in ("energy", "forces", "subset")}
+    values = {name: known.get(getattr(rules, name)) for name in ("energy", "forces", "subset", "stress", "parent")}
     return RawFrame(
         numbers=np.asarray(atoms.numbers, dtype=np.int64),
         positions=np.asarray(atoms.positions, dtype=np.float64),
         cell=np.asarray(atoms.cell.array, dtype=np.float64),
         pbc=np.asarray(atoms.pbc, dtype=bool),
         split=known.get(rules.split_key),
+        fidelity=known.get(rules.fidelity_key),
         names=tuple(name for name in known if name not in ("numbers", "positions")),
         **values,
     )
@@ -117,7 +141,9 @@ def validated(path: str | Path, index: int, raw: RawFrame, rules: FrameRules) ->
         raise fault(rules.split_key, reason)
     if split is None:
         return None
-    energy, forces = _labels(raw, rules, fault) if rules.labels else (0.0, np.zeros((len(raw.numbers), 3)))
+    energy, forces, stress = (
+        _labels(raw, rules, fault) if rules.labels else (0.0, np.zeros((len(raw.numbers), 3)), None)
+    )
     for key, values in (("positions", raw.positions), ("Lattice", raw.cell)):
         largest = max(values.max(), -values.min())  # NaN if there is any
         if not np.isfinite(largest):
@@ -137,20 +163,61 @@ def validated(path: str | Path, index: int, raw: RawFrame, rules: FrameRules) ->
         forces=forces,
         subset="default" if raw.subset is None else str(raw.subset),
         split=split,
+        stress=stress,
+        parent=parent_of(raw, rules),
+        fidelity=rules.fidelity if raw.fidelity is None else str(raw.fidelity),
+        index=index,
     )
 
 
-def _labels(raw: RawFrame, rules: FrameRules, fault: Callable[[str, str], FrameError]) -> tuple[float, np.ndarray]:
-    """Energy (eV) and forces [n, 3] (eV/A); raises what ``fault`` makes of a key and a reason."""
-    n = len(raw.numbers)
-    for key, value in ((rules.energy, raw.energy), (rules.forces, raw.forces)):
-        if value is None:
-            raise fault(key, f"missing; the frame holds {', '.join(raw.names) or 'no label'}")
-    energy, forces = _real(raw.energy), _real(raw.forces)
+def parent_of(raw: RawFrame, rules: FrameRules) -> str | None:
+    """The name of a frame's parent: its formula where the rules say so, otherwise what it says itself, or None."""
+    if rules.by_formula:
+        return formula(raw.numbers)
+    return None if raw.parent is None else str(raw.parent)
+
+
+def formula(numbers: np.ndarray) -> str:
+    """All atoms by element in the order of Z, e.g. H4C2O1: equal for equal composition *and* number of atoms."""
+    from ase.data import chemical_symbols
+
+    elements, counts = np.unique(numbers, return_counts=True)
+    return "".join(f"{chemical_symbols[z]}{n}" for z, n in zip(elements.tolist(), counts.tolist(), strict=True))
+
+
+def _labels(
+    raw: RawFrame, rules: FrameRules, fault: Callable[[str, str], FrameError]
+) -> tuple[float, np.ndarray, np.ndarray | None]:
+    """Energy (eV; NaN: none), forces [n, 3] (eV/A), and stress [3, 3] (eV/A^3) or None.
+
+    Raises what ``fault`` makes of a key and a reason.
+    """
+    return _energy(raw, rules, fault), _forces(raw, rules, fault), _stress(raw, rules, fault)
+
+
+def _missing(raw: RawFrame) -> str:
+    return f"missing; the frame holds {', '.join(raw.names) or 'no label'}"
+
+
+def _energy(raw: RawFrame, rules: FrameRules, fault: Callable[[str, str], FrameError]) -> float:
+    if raw.energy is None:
+        if rules.energy_optional:
+            return math.nan
+        raise fault(rules.energy, _missing(raw))
+    energy = _real(raw.energy)
     if energy is None or energy.size != 1:
         raise fault(rules.energy, f"is {raw.energy!r}, expected one number (eV)")
-    if not np.isfinite(energy).all():
-        raise fault(rules.energy, f"not finite ({energy.item()})")
+    value = float(energy.item())
+    if not (math.isfinite(value) or (math.isnan(value) and rules.energy_optional)):
+        raise fault(rules.energy, f"not finite ({value})")
+    return value
+
+
+def _forces(raw: RawFrame, rules: FrameRules, fault: Callable[[str, str], FrameError]) -> np.ndarray:
+    n = len(raw.numbers)
+    if raw.forces is None:
+        raise fault(rules.forces, _missing(raw))
+    forces = _real(raw.forces)
     if forces is None:
         raise fault(rules.forces, "holds values that are not numbers")
     if forces.shape != (n, 3):
@@ -163,7 +230,23 @@ def _labels(raw: RawFrame, rules: FrameRules, fault: Callable[[str, str], FrameE
         if sizes[worst] > rules.max_force:
             limit = f"the limit data.max_force = {rules.max_force:g} eV/A"
             raise fault(rules.forces, f"{sizes[worst]:.4g} eV/A on atom {worst} exceeds {limit}")
-    return float(energy.item()), forces
+    return forces
+
+
+def _stress(raw: RawFrame, rules: FrameRules, fault: Callable[[str, str], FrameError]) -> np.ndarray | None:
+    """None where there is none, all of it is NaN, or the cell has no volume that it could refer to."""
+    if raw.stress is None:
+        return None
+    stress = _real(raw.stress)
+    if stress is None or stress.shape not in ((6,), (9,), (3, 3)):
+        raise fault(rules.stress, "expected 9 numbers, or the 6 numbers xx, yy, zz, yz, xz, xy (eV/A^3)")
+    if np.isnan(stress).all() or not has_volume(raw.cell, np.ones(3, dtype=bool)):
+        return None
+    if not np.isfinite(stress).all():
+        raise fault(rules.stress, "holds values that are not finite")
+    if stress.size == 6:
+        return stress[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
+    return stress.reshape(3, 3)
 
 
 def has_volume(cell: np.ndarray, pbc: np.ndarray) -> bool:

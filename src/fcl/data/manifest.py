@@ -27,27 +27,19 @@ class LabelKeys(BaseModel):
     forces: str = "forces"
     subset: str = "subset"
     split: str = "split"
+    stress: str | None = "stress"  # null: it is not read
+    parent: str | None = None  # null: nothing names the parents
+    fidelity: str | None = None  # null: all frames are of one level of theory
 
 
-class SplitFile(BaseModel):
-    """One file of a data set; ``size`` in bytes, ``checksum`` as ``sha256:<hex>`` or ``md5:<hex>``."""
+class SourceFile(BaseModel):
+    """Where a file is had from; ``size`` in bytes, ``checksum`` as ``sha256:<hex>`` or ``md5:<hex>``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    file: str
     url: str | None = None
-    fraction: float | None = Field(default=None, gt=0, lt=1)  # share of a file that holds several splits
-    frames: int | None = Field(default=None, gt=0)  # of this split
     size: int | None = Field(default=None, gt=0)
     checksum: str | None = None
-    subsets: dict[str, int] | None = None  # frames by subset, where they are known
-
-    @field_validator("file")
-    @classmethod
-    def _bare_name(cls, value: str) -> str:
-        if not value or Path(value).name != value:
-            raise ValueError("must be a bare file name, without a folder")
-        return value
 
     @field_validator("url")
     @classmethod
@@ -62,6 +54,28 @@ class SplitFile(BaseModel):
         if value is not None and not CHECKSUM.fullmatch(value):
             raise ValueError("must be sha256:<hex digits> or md5:<hex digits>, in lower case")
         return value
+
+
+class SplitFile(SourceFile):
+    """A split: its file, or its part of a file."""
+
+    file: str
+    fraction: float | None = Field(default=None, gt=0, lt=1)  # share of a file that holds several splits
+    count: int | None = Field(default=None, gt=0)  # frames to take of such a file
+    frames: int | None = Field(default=None, gt=0)  # of this split; another number is an error
+    subsets: dict[str, int] | None = None  # frames by subset, where they are known
+
+    @field_validator("file")
+    @classmethod
+    def _bare_name(cls, value: str) -> str:
+        if not value or Path(value).name != value:
+            raise ValueError("must be a bare file name, without a folder")
+        return value
+
+    @property
+    def part(self) -> int | float | None:
+        """Its part of a file that is divided: a number of frames, or a share of them; None where none is divided."""
+        return self.fraction if self.count is None else self.count
 
 
 class DataManifest(BaseModel):
@@ -81,8 +95,32 @@ class DataManifest(BaseModel):
     keys: LabelKeys = LabelKeys()
     elements: tuple[str, ...] | None = None  # null allows all elements of the model
     reference_energies: dict[str, FiniteFloat] | Literal["fit"] | None = None  # eV, by symbol
+    fidelity: str = Field("default", min_length=1)  # level of theory of frames that name none
+    optional_labels: tuple[Literal["energy"], ...] = ()  # labels that a frame may lack
+    group: Literal["parent", "formula"] | None = None  # what frames of one group share; parent where keys.parent is set
+    split_by: Literal["frames", "groups"] = "frames"
+    stratify: Literal["subset"] | None = None
     split_seed: int = Field(default=0, ge=0)
+    files: dict[str, SourceFile] = {}  # sources of files, where several splits share one
     splits: dict[str, SplitFile] = Field(min_length=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shared_sources(cls, data: Any) -> Any:
+        """Give each split the source of its file."""
+        files, splits = (data.get(key) if isinstance(data, dict) else None for key in ("files", "splits"))
+        if not isinstance(files, dict) or not isinstance(splits, dict):
+            return data
+        named = {name: entry for name, entry in splits.items() if isinstance(entry, dict)}
+        for file, source in files.items():
+            users = [name for name, entry in named.items() if entry.get("file") == file]
+            if not users:
+                raise ValueError(f"files.{file}: no split names this file")
+            for name in users if isinstance(source, dict) else ():
+                if twice := sorted(source.keys() & named[name].keys()):
+                    raise ValueError(f"splits.{name}.{twice[0]}: is given under files.{file} too")
+                named[name] = {**named[name], **source}
+        return {**data, "splits": {**splits, **named}}
 
     @field_validator("elements")
     @classmethod
@@ -97,30 +135,66 @@ class DataManifest(BaseModel):
         return value
 
     @model_validator(mode="after")
-    def _divided(self) -> DataManifest:
-        shares = {name: entry.fraction for name, entry in self.splits.items() if entry.fraction is not None}
-        if shares:
-            lacking = [name for name in self.splits if name not in shares]
-            if lacking:
-                raise ValueError(f"splits.{lacking[0]}.fraction: is missing, as the other splits have one")
-            if len({entry.file for entry in self.splits.values()}) > 1:
-                raise ValueError("splits: fractions divide one file, but the splits name several")
-            if sum(shares.values()) > 1 + 1e-9:
-                raise ValueError(f"splits: the fractions add up to {sum(shares.values()):g}, which exceeds 1")
+    def _one_source_a_file(self) -> DataManifest:
+        sources: dict[str, tuple] = {}
+        for name, entry in self.splits.items():
+            source = (entry.url, entry.size, entry.checksum)
+            if sources.setdefault(entry.file, source) != source:
+                raise ValueError(f"splits.{name}: {entry.file} has another url, size or checksum in another split")
         return self
+
+    @model_validator(mode="after")
+    def _divided(self) -> DataManifest:
+        for kind in ("fraction", "count"):
+            given = [name for name, entry in self.splits.items() if getattr(entry, kind) is not None]
+            lacking = [name for name in self.splits if name not in given]
+            if given and lacking:
+                raise ValueError(f"splits.{lacking[0]}.{kind}: is missing, as the other splits have one")
+        if not self.divided:
+            return self
+        if any(entry.fraction and entry.count for entry in self.splits.values()):
+            raise ValueError("splits: a split has either a fraction or a count")
+        if len({entry.file for entry in self.splits.values()}) > 1:
+            raise ValueError("splits: fractions or counts divide one file, but the splits name several")
+        total = sum(entry.fraction or 0.0 for entry in self.splits.values())
+        if total > 1 + 1e-9:
+            raise ValueError(f"splits: the fractions add up to {total:g}, which exceeds 1")
+        return self
+
+    @model_validator(mode="after")
+    def _grouped(self) -> DataManifest:
+        if self.group == "parent" and self.keys.parent is None:
+            raise ValueError("group: parent needs keys.parent, the key under which frames name their parents")
+        if self.group == "formula" and self.keys.parent is not None:
+            raise ValueError("group: formula and keys.parent are two ways to name the parents")
+        if self.split_by == "groups" and self.group is None and self.keys.parent is None:
+            raise ValueError("split_by: groups needs keys.parent or group: formula, which say what a group is")
+        for key, value in (("split_by", self.split_by == "groups"), ("stratify", self.stratify is not None)):
+            if value and not self.divided:
+                raise ValueError(f"{key}: divides one file, for which each split needs a fraction or a count")
+        return self
+
+    @property
+    def divided(self) -> bool:
+        """Whether one file is divided by fractions or counts."""
+        return any(entry.part is not None for entry in self.splits.values())
 
     def frame_settings(self, split: str) -> dict[str, Any]:
         """What of this manifest determines the frames of ``split``, as plain JSON for `frame_arguments`."""
         entry = self.splits[split]
         sharing = [name for name, other in self.splits.items() if other.file == entry.file]
-        fractions = {name: self.splits[name].fraction for name in self.splits}
         return {
             "split": split,
             "splits": sharing,
             "keys": self.keys.model_dump(),
             "elements": None if self.elements is None else list(self.elements),
-            "fractions": None if entry.fraction is None else fractions,
-            "split_seed": self.split_seed if entry.fraction is not None else None,
+            "fidelity": self.fidelity,
+            "optional_labels": list(self.optional_labels),
+            "group": self.group,
+            "sizes": {name: other.part for name, other in self.splits.items()} if self.divided else None,
+            "split_by": self.split_by,
+            "stratify": self.stratify,
+            "split_seed": self.split_seed if self.divided else None,
             "frames": entry.frames,
             "reference_energies": self.reference_energies,
         }
@@ -128,7 +202,11 @@ class DataManifest(BaseModel):
     @property
     def as_published(self) -> bool:
         """Whether splits and energies are taken as the files have them."""
-        return self.reference_energies is None and all(entry.fraction is None for entry in self.splits.values())
+        return self.reference_energies is None and not self.divided
+
+    def split_of_file(self, file: str) -> str | None:
+        """The first split that is in ``file``, or None."""
+        return next((name for name, entry in self.splits.items() if entry.file == file), None)
 
     def fits_references(self) -> bool:
         """Whether reference energies come from a fit to the training split."""

@@ -10,9 +10,11 @@ import numpy as np
 from fcl.data.frames import DUPLICATE_DISTANCE, Frame
 from fcl.data.neighbors import half_pairs
 
-#: Arrays by what their first axis counts; ``subset`` is an index into the names of the subsets.
+#: Arrays by what their first axis counts; those of `NAMED` are indices into a list of names.
 PER_ATOM = ("numbers", "positions", "forces")
-PER_STRUCTURE = ("cells", "pbc", "energy", "subset")
+LABELS_AND_CELLS = ("cells", "pbc", "energy", "energy_mask", "stress", "stress_mask", "frame")
+NAMED = ("subset", "fidelity", "parent")
+PER_STRUCTURE = (*LABELS_AND_CELLS, *NAMED)
 PER_PAIR = ("pair_i", "pair_j", "pair_shifts", "pair_distances")
 #: Integer arrays that a store keeps in the narrowest type that holds all of their values.
 NARROWED = {
@@ -25,11 +27,12 @@ INTEGER_TYPES = tuple(map(np.dtype, (np.int8, np.uint8, np.int16, np.uint16)))
 
 @dataclass(frozen=True)
 class PackedFrames:
-    """Some structures: arrays as in `fcl.data.store.StoreArrays`, counts instead of pointers, subsets by name."""
+    """Some structures: arrays as in `fcl.data.store.StoreArrays`, counts instead of pointers, and the names of each
+    structure for `NAMED` (None: it has none)."""
 
     atoms: np.ndarray
     pairs: np.ndarray
-    subsets: tuple[str, ...]
+    names: dict[str, list[str | None]]
     arrays: dict[str, np.ndarray]
 
 
@@ -65,20 +68,30 @@ def neighbours(frame: Frame, r_max: float) -> dict[str, np.ndarray]:
 
 
 def pack(frames: Sequence[Frame], pairs: Sequence[dict[str, np.ndarray]]) -> PackedFrames:
-    """Flat arrays of ``frames`` and of the pair arrays that `neighbours` gave for each."""
+    """Flat arrays of ``frames`` and of the pair arrays that `neighbours` gave for each.
+
+    A frame that does not know its place in a file gets its place among ``frames``.
+    """
+    energy = np.array([frame.energy for frame in frames], dtype=np.float64)
+    unknown = np.full((3, 3), np.nan)
+    places = [place if frame.index is None else frame.index for place, frame in enumerate(frames)]
     arrays = {
         "numbers": np.concatenate([frame.numbers for frame in frames]).astype(np.uint8),
         "positions": np.concatenate([frame.positions for frame in frames]),
         "forces": np.concatenate([frame.forces for frame in frames]),
         "cells": np.stack([frame.cell for frame in frames]),
         "pbc": np.stack([frame.pbc for frame in frames]),
-        "energy": np.array([frame.energy for frame in frames]),
+        "energy": energy,
+        "energy_mask": ~np.isnan(energy),
+        "stress": np.stack([unknown if frame.stress is None else frame.stress for frame in frames]),
+        "stress_mask": np.array([frame.stress is not None for frame in frames]),
+        "frame": np.array(places, dtype=np.int64),
     }
     for name in PER_PAIR:
         arrays[name] = np.concatenate([own[name] for own in pairs])
     return PackedFrames(
         atoms=np.array([len(frame) for frame in frames], dtype=np.int64),
         pairs=np.array([len(own["pair_i"]) for own in pairs], dtype=np.int64),
-        subsets=tuple(frame.subset for frame in frames),
+        names={name: [getattr(frame, name) for frame in frames] for name in NAMED},
         arrays=arrays,
     )

@@ -46,7 +46,7 @@ def frames_of(
 
 
 def _rules(num_elements: int, labels: bool) -> FrameRules:
-    return FrameRules(labels=labels, elements=frozenset(range(1, num_elements + 1)))
+    return FrameRules(labels=labels, stress=None, elements=frozenset(range(1, num_elements + 1)))
 
 
 def read_frames(path: str | Path, split: str | None = None, rules: FrameRules | None = None) -> Iterator[Frame]:

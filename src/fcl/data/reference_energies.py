@@ -13,7 +13,8 @@ def reference_energies(references: Mapping[str, float] | str | None, arrays: Map
     """Energies (eV) by symbol of the elements in ``arrays``, which are those of a store.
 
     "fit" gives the least-squares solution of energy = sum over atoms (of smallest norm where compositions do not
-    determine it); a mapping is checked for the elements that occur. Raises `ValueError` naming those that it lacks.
+    determine it) for the structures that have an energy; a mapping is checked for the elements that
+    occur. Raises `ValueError` naming those that it lacks.
     """
     if not references:
         return {}
@@ -22,7 +23,8 @@ def reference_energies(references: Mapping[str, float] | str | None, arrays: Map
     counts, elements = _compositions(arrays)
     symbols = [chemical_symbols[z] for z in elements]
     if references == "fit":
-        fitted = np.linalg.lstsq(counts, arrays["energy"], rcond=None)[0]
+        known = arrays["energy_mask"]
+        fitted = np.linalg.lstsq(counts[known], arrays["energy"][known], rcond=None)[0]
         return dict(zip(symbols, fitted.tolist(), strict=True))
     lacking = [symbol for symbol in symbols if symbol not in references]
     if lacking:

@@ -10,36 +10,73 @@ from typing import Any
 import numpy as np
 
 from fcl.config.types import SYMBOLS
-from fcl.data.extxyz import BrokenFile, sources
-from fcl.data.frames import FrameRules
+from fcl.data.extxyz import BrokenFile, parse, sources
+from fcl.data.frames import FrameError, FrameRules, parent_of
+from fcl.data.groups import deal_groups
 
 
 @dataclass(frozen=True)
 class Portion:
-    """The part ``split`` of a file that is divided into ``fractions`` (name -> share, in order) by ``seed``."""
+    """The part ``split`` of a file that is divided into ``sizes`` by ``seed``.
+
+    ``sizes`` are numbers of frames (int) or shares of the whole (float) by split, in order. ``by_groups`` keeps the
+    frames of a parent together; ``stratified`` gives each split the same proportions of the subsets.
+    """
 
     split: str
-    fractions: dict[str, float]
+    sizes: dict[str, int | float]
     seed: int = 0
+    by_groups: bool = False
+    stratified: bool = False
 
 
-def chosen_frames(path: Path, portion: Portion) -> np.ndarray:
+def chosen_frames(path: Path, portion: Portion, rules: FrameRules | None = None) -> np.ndarray:
     """[n_frames] bool: the frames of a file that make ``portion.split``. Every frame belongs to at most one split.
 
-    The frames are counted first. Their order is that of SHA-256 over seed and frame: it depends on no library and no
-    version of one. Raises `FrameError` when the fractions leave the split without a frame.
+    Shares of single frames need no more than the number of frames: their order is that of SHA-256 over seed and frame,
+    which depends on no library and no version of one. For all else the frames are read by ``rules`` and dealt by
+    `fcl.data.groups.deal_groups`. Raises `FrameError` when a split is left without a frame, or asks for more frames
+    than there are.
     """
+    if portion.by_groups or portion.stratified or all(isinstance(size, int) for size in portion.sizes.values()):
+        return _dealt(path, portion, rules or FrameRules())
     count = sum(1 for _ in sources(path))
     order = sorted(range(count), key=lambda frame: hashlib.sha256(f"{portion.seed} {frame}".encode()).digest())
-    bounds = np.rint(np.cumsum([0.0, *portion.fractions.values()]) * count).astype(int)
-    place = list(portion.fractions).index(portion.split)
+    bounds = np.rint(np.cumsum([0.0, *portion.sizes.values()]) * count).astype(int)
+    place = list(portion.sizes).index(portion.split)
     chosen = np.zeros(count, dtype=bool)
     chosen[order[bounds[place] : bounds[place + 1]]] = True
     if not chosen.any():
-        share = portion.fractions[portion.split]
+        share = portion.sizes[portion.split]
         reason = f"too few frames: {share:g} of {count} frames leave none for the split {portion.split!r}"
         raise BrokenFile(path, count, "frame", reason)
     return chosen
+
+
+def _dealt(path: Path, portion: Portion, rules: FrameRules) -> np.ndarray:
+    """`chosen_frames` by groups or strata. A frame that cannot be read is a group of its own: where bad frames are left
+    out, it is left out of the split to which it was dealt."""
+    groups, strata = [], []
+    for index, source in sources(path):
+        group, stratum = f"frame {index}", "default"
+        try:
+            raw = parse(path, index, source, rules)
+        except FrameError:
+            pass
+        else:
+            stratum = stratum if raw.subset is None else str(raw.subset)
+            if portion.by_groups:
+                group = parent_of(raw, rules)
+                if group is None:
+                    reason = f"missing; it names the group, and the frame holds {', '.join(raw.names) or 'no label'}"
+                    raise BrokenFile(path, index, rules.parent or "parent", reason)
+        groups.append(group)
+        strata.append(stratum if portion.stratified else "")
+    try:
+        splits = deal_groups(groups, strata, portion.sizes, portion.seed)
+    except ValueError as error:
+        raise BrokenFile(path, len(groups), "frame", str(error)) from error
+    return np.array([split == portion.split for split in splits])
 
 
 def frame_arguments(settings: dict[str, Any], num_elements: int, max_force: float | None) -> dict[str, Any]:
@@ -47,18 +84,25 @@ def frame_arguments(settings: dict[str, Any], num_elements: int, max_force: floa
     keys, split = settings["keys"], settings["split"]
     symbols = settings["elements"] or SYMBOLS
     numbers = {SYMBOLS.index(symbol) + 1 for symbol in symbols}
-    divided = settings["fractions"] is not None
+    divided = settings["sizes"] is not None
     rules = FrameRules(
         energy=keys["energy"],
         forces=keys["forces"],
         subset=keys["subset"],
         split_key=keys["split"],
+        stress=keys["stress"],
+        parent=keys["parent"],
+        fidelity_key=keys["fidelity"],
+        fidelity=settings["fidelity"],
+        by_formula=settings["group"] == "formula",
+        energy_optional="energy" in settings["optional_labels"],
         splits=tuple(settings["splits"]),
         select=len(settings["splits"]) > 1 and not divided,
         any_split=divided,
         elements=frozenset(number for number in numbers if number <= num_elements),
         max_force=max_force,
     )
-    portion = Portion(split, settings["fractions"], settings["split_seed"]) if divided else None
+    by_groups, stratified = settings["split_by"] == "groups", settings["stratify"] is not None
+    portion = Portion(split, settings["sizes"], settings["split_seed"], by_groups, stratified) if divided else None
     references = settings["reference_energies"]
     return {"split": split, "rules": rules, "portion": portion, "frames": settings["frames"], "references": references}

@@ -13,10 +13,10 @@ import h5py
 import numpy as np
 
 from fcl.data.frames import Frame
-from fcl.data.pack import NARROWED, PER_ATOM, PER_PAIR, PER_STRUCTURE, neighbours, pack, smallest_integer_type
+from fcl.data.pack import NAMED, NARROWED, PER_ATOM, PER_PAIR, PER_STRUCTURE, neighbours, pack, smallest_integer_type
 from fcl.runs.files import atomic_path
 
-FORMAT = "fcl-graph-store-1"
+FORMAT = "fcl-graph-store-2"
 ARRAYS = ("ptr", "pair_ptr", *PER_ATOM, *PER_STRUCTURE, *PER_PAIR)
 _PIECE_BYTES = 1 << 24
 
@@ -27,10 +27,16 @@ class StoreArrays:
 
     ``pair_i`` and ``pair_j`` are local to the structure; ``pair_ptr`` [n_structures + 1] is the first pair of each
     structure; ``pair_distances`` is float32 and serves to select pairs before anything else is gathered.
+
+    Where ``energy_mask`` or ``stress_mask`` is false the label is NaN. ``frame`` [n_structures] is the place of each
+    structure in the source file. ``subset``, ``fidelity`` and ``parent`` [n_structures] are indices into their names;
+    a parent of -1 is one without a name, and such a structure shares it with none.
     """
 
     r_max: float
     subset_names: tuple[str, ...]
+    fidelity_names: tuple[str, ...]
+    parent_names: tuple[str, ...]
     ptr: np.ndarray
     pair_ptr: np.ndarray
     numbers: np.ndarray
@@ -39,7 +45,13 @@ class StoreArrays:
     cells: np.ndarray
     pbc: np.ndarray
     energy: np.ndarray
+    energy_mask: np.ndarray
+    stress: np.ndarray
+    stress_mask: np.ndarray
+    frame: np.ndarray
     subset: np.ndarray
+    fidelity: np.ndarray
+    parent: np.ndarray
     pair_i: np.ndarray
     pair_j: np.ndarray
     pair_shifts: np.ndarray
@@ -47,6 +59,11 @@ class StoreArrays:
 
     def __len__(self) -> int:
         return len(self.energy)
+
+    @property
+    def names(self) -> dict[str, tuple[str, ...]]:
+        """The names that ``subset``, ``fidelity`` and ``parent`` point into."""
+        return {name: getattr(self, f"{name}_names") for name in NAMED}
 
 
 def arrays_from_frames(frames: Sequence[Frame], r_max: float) -> StoreArrays:
@@ -61,19 +78,19 @@ def arrays_from_frames(frames: Sequence[Frame], r_max: float) -> StoreArrays:
         except ValueError as error:
             raise ValueError(f"frame {index}: {error}") from error
     packed = pack(frames, pairs)
-    names = tuple(sorted(set(packed.subsets)))
     arrays = dict(packed.arrays)
     for name, what in NARROWED.items():
         arrays[name] = arrays[name].astype(smallest_integer_type(arrays[name], what))
     arrays["pair_i"] = arrays["pair_i"].astype(arrays["pair_j"].dtype)  # i <= j: what holds j holds i
-    return StoreArrays(
-        r_max=float(r_max),
-        subset_names=names,
-        ptr=pointers(packed.atoms),
-        pair_ptr=pointers(packed.pairs),
-        subset=subset_indices(packed.subsets, names),
-        **arrays,
-    )
+    arrays |= {"ptr": pointers(packed.atoms), "pair_ptr": pointers(packed.pairs)}
+    names = {}
+    for name in NAMED:
+        names[name], arrays[name] = coded(packed.names[name])
+    return _store_arrays(float(r_max), names, arrays)
+
+
+def _store_arrays(r_max: float, names: Mapping[str, tuple[str, ...]], arrays: Mapping[str, np.ndarray]) -> StoreArrays:
+    return StoreArrays(r_max=r_max, **{f"{name}_names": names[name] for name in NAMED}, **arrays)
 
 
 def pointers(counts: np.ndarray) -> np.ndarray:
@@ -81,20 +98,22 @@ def pointers(counts: np.ndarray) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
-def subset_indices(subsets: Sequence[str], names: Sequence[str]) -> np.ndarray:
-    """[n] int16: place of each subset among ``names``."""
-    places = {name: place for place, name in enumerate(names)}
-    return np.array([places[name] for name in subsets], dtype=np.int16)
+def coded(values: Sequence[str | None]) -> tuple[tuple[str, ...], np.ndarray]:
+    """The names that occur, sorted, and the place of each value among them, [n] int32; -1 for None."""
+    names = tuple(sorted({value for value in values if value is not None}))
+    places: dict[str | None, int] = {name: place for place, name in enumerate(names)} | {None: -1}
+    return names, np.array([places[value] for value in values], dtype=np.int32)
 
 
 def content_hash(arrays: StoreArrays) -> str:
-    """SHA-256 over r_max, the subset names and every array (values, type and shape)."""
-    return hash_arrays(arrays.r_max, arrays.subset_names, {name: getattr(arrays, name) for name in ARRAYS})
+    """SHA-256 over r_max, the names (of subsets, fidelities and parents) and every array (values, type and shape)."""
+    return hash_arrays(arrays.r_max, arrays.names, {name: getattr(arrays, name) for name in ARRAYS})
 
 
-def hash_arrays(r_max: float, subset_names: tuple[str, ...], arrays: Mapping[str, Any]) -> str:
+def hash_arrays(r_max: float, names: Mapping[str, tuple[str, ...]], arrays: Mapping[str, Any]) -> str:
     """`content_hash` of arrays that need not lie in memory: what is used is dtype, shape and slices of rows."""
-    digest = hashlib.sha256(f"{FORMAT} {r_max!r} {subset_names!r}".encode())
+    known = [list(names[name]) for name in NAMED]
+    digest = hashlib.sha256(f"{FORMAT} {r_max!r} {json.dumps(known)}".encode())
     for name in ARRAYS:
         values = arrays[name]
         digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
@@ -105,14 +124,12 @@ def hash_arrays(r_max: float, subset_names: tuple[str, ...], arrays: Mapping[str
 
 def write_store(arrays: StoreArrays, target: str | Path, attributes: Mapping[str, Any]) -> None:
     """Write the arrays beside ``target`` and rename; shuffled gzip keeps a pair at a few bytes."""
-    write_arrays(
-        arrays.r_max, arrays.subset_names, {name: getattr(arrays, name) for name in ARRAYS}, target, attributes
-    )
+    write_arrays(arrays.r_max, arrays.names, {name: getattr(arrays, name) for name in ARRAYS}, target, attributes)
 
 
 def write_arrays(
     r_max: float,
-    subset_names: tuple[str, ...],
+    names: Mapping[str, tuple[str, ...]],
     arrays: Mapping[str, Any],
     target: str | Path,
     attributes: Mapping[str, Any],
@@ -120,9 +137,10 @@ def write_arrays(
     """`write_store` of arrays that need not lie in memory; see `hash_arrays`."""
     with atomic_path(Path(target)) as temporary, h5py.File(temporary, "w", track_order=True) as file:
         file.attrs.update({"format": FORMAT, "r_max": r_max, **attributes})
-        file.attrs["subset_names"] = list(subset_names)
-        for name in ARRAYS:
-            values = arrays[name]
+        for name in ("subset", "fidelity"):
+            file.attrs[f"{name}_names"] = list(names[name])
+        parents = np.array([name.encode() for name in names["parent"]], dtype=np.bytes_)  # too many for an attribute
+        for name, values in {"parent_names": parents, **{name: arrays[name] for name in ARRAYS}}.items():
             rows = int(values.shape[0])
             packed = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if rows else {}
             dataset = file.create_dataset(name, values.shape, values.dtype, track_times=False, **packed)
@@ -139,17 +157,22 @@ def _pieces(values: Any, multiple: int = 1) -> Iterator[slice]:
 
 
 def read_store(path: str | Path) -> StoreArrays:
-    """Load a store into memory. Raises `FileNotFoundError`, or `ValueError` when the file is not a graph store."""
+    """Load a store into memory.
+
+    Raises `FileNotFoundError`, or `ValueError` when the file is not a graph store, or one of another format.
+    """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such graph store")
     try:
         with h5py.File(path, "r") as file:
-            if file.attrs.get("format") != FORMAT:
-                raise ValueError(f"{path}: not a graph store of format {FORMAT}")
-            arrays = {name: file[name][()] for name in ARRAYS}
-            names = tuple(str(name) for name in file.attrs["subset_names"])
-            return StoreArrays(r_max=float(file.attrs["r_max"]), subset_names=names, **arrays)
+            found = str(file.attrs.get("format", ""))
+            if found != FORMAT:
+                other = f"it is {found}: delete it and build it again" if found.startswith("fcl-graph-store-") else ""
+                raise ValueError(f"{path}: not a graph store of format {FORMAT}" + (other and f"; {other}"))
+            names = {name: tuple(map(str, file.attrs[f"{name}_names"])) for name in ("subset", "fidelity")}
+            names["parent"] = tuple(name.decode() for name in file["parent_names"][()].tolist())
+            return _store_arrays(float(file.attrs["r_max"]), names, {name: file[name][()] for name in ARRAYS})
     except OSError as error:
         raise ValueError(f"{path}: cannot be read as HDF5 ({error})") from error
 

@@ -124,10 +124,13 @@ def fit(
 
     With ``checkpoints`` (entered), a killed training resumes, and gives the same weights and history as an
     uninterrupted run, bit for bit on the CPU; SIGTERM and SIGINT then save the state and end the process. Raises
-    `TrainingDiverged` if a loss or a gradient is not finite; the weights are then unaffected by it.
+    `TrainingDiverged` if a loss or a gradient is not finite; the weights are then unaffected by it. Raises `ValueError`
+    if a structure has no energy.
     """
     if batch_by not in BATCH_BY:
         raise ValueError(f"batch_by {batch_by!r} is unknown; known are {', '.join(BATCH_BY)}")
+    for name, data in (("training", train), ("validation", val)):
+        data.require_energies(f"{plan.name}: {name} data")
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )

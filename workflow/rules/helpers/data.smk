@@ -29,7 +29,16 @@ def source_file(wildcards):
     entry = split_entry(wildcards)
     if entry.url is None:
         return str(Path(study_of(wildcards).data.manifest).parent / entry.file)
-    return f"data/{data_manifest(wildcards).name}/{wildcards.split}/{entry.file}"
+    return f"data/{data_manifest(wildcards).name}/{entry.file}"
+
+
+def split_of_file(wildcards):
+    """A split contained in a downloaded file; a file is downloaded once, however many splits it contains."""
+    study = study_of_dataset(wildcards)
+    split = read_data_manifest(study.data.manifest).split_of_file(wildcards.file)
+    if split is None:
+        raise WorkflowError(f"{study.data.manifest}: no split has the file {wildcards.file}")
+    return split
 
 
 def frame_settings(wildcards):

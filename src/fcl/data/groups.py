@@ -1,0 +1,139 @@
+"""Dealing whole groups of frames to splits: none in two splits, each split like the whole, sizes as near as can be.
+
+What is decided is how many groups of each *kind* (alike in how many frames of each stratum they hold) go to each split.
+Which ones these are follows from SHA-256 over the seed and the name of the group, so the result depends neither on the
+order of the frames nor on a library's random numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+
+def wanted_frames(sizes: Mapping[str, int | float], count: int) -> dict[str, int]:
+    """Frames of each split: an int is a number of frames, a float a share of ``count`` (rounded at its ends).
+
+    Raises `ValueError` where the splits need more frames than there are, or one of them would get none.
+    """
+    wanted: dict[str, int] = {}
+    begin = 0.0
+    for name, size in sizes.items():
+        if isinstance(size, int):
+            wanted[name] = size
+        else:
+            wanted[name] = round((begin + size) * count) - round(begin * count)
+            begin += size
+    if sum(wanted.values()) > count:
+        raise ValueError(f"too few frames: the splits ask for {sum(wanted.values())}, and there are {count}")
+    for name, number in wanted.items():
+        if number < 1:
+            raise ValueError(f"too few frames: {sizes[name]:g} of {count} frames leave none for the split {name!r}")
+    return wanted
+
+
+def deal_groups(
+    groups: Sequence[str], strata: Sequence[str], sizes: Mapping[str, int | float], seed: int
+) -> list[str | None]:
+    """The split of each frame, or None where no split takes it.
+
+    Args:
+        groups: the group of each frame, by name; all frames of a group go to one split.
+        strata: what each split is to hold in the proportions of the whole, e.g. the subset of each frame.
+        sizes: frames of each split, a number (int) or a share of the whole (float), in order.
+        seed: which groups go where.
+
+    Sizes are met exactly where there are enough groups of a single frame, and proportions to a frame or two; otherwise
+    both are as near as moving one group, or exchanging two, can bring them, sizes first. Raises `ValueError` as
+    `wanted_frames`, and where the groups are too few or too large for each split to get one.
+    """
+    wanted = wanted_frames(sizes, len(groups))
+    members: dict[str, Counter[str]] = defaultdict(Counter)
+    for group, stratum in zip(groups, strata, strict=True):
+        members[group][stratum] += 1
+    if len(members) < len(wanted):
+        raise ValueError(f"{len(members)} groups of frames cannot be dealt to {len(wanted)} splits")
+    totals = Counter(strata)
+    kinds: dict[tuple[int, ...], list[str]] = defaultdict(list)
+    for group, held in members.items():
+        kinds[tuple(held[stratum] for stratum in sorted(totals))].append(group)
+    order = sorted(kinds, key=lambda kind: (-sum(kind), kind))  # the largest groups first
+    targets = _targets(totals, list(wanted.values()))
+    held, available = np.array(order), np.array([len(kinds[kind]) for kind in order])
+    shares = _improved(_first_deal(held, available, targets), held, targets)
+    names = (*wanted, None)
+    split_of: dict[str, str | None] = {}
+    for kind, numbers in zip(order, shares.T.tolist(), strict=True):
+        alike = iter(sorted(kinds[kind], key=lambda group: hashlib.sha256(f"{seed} {group}".encode()).digest()))
+        for name, number in zip(names, numbers, strict=False):  # there need not be a rest
+            split_of |= {next(alike): name for _ in range(number)}
+    empty = [name for name, row in zip(wanted, shares, strict=False) if not row.any()]
+    if empty:
+        largest = f"the largest of {len(members)} groups holds {max(map(sum, order))} of {len(groups)} frames"
+        raise ValueError(f"no group is left for the split {empty[0]!r}: {largest}")
+    return [split_of[group] for group in groups]
+
+
+def _targets(totals: Mapping[str, int], wanted: list[int]) -> np.ndarray:
+    """[splits, strata] frames: whole numbers with the right sums, near the proportions of the whole.
+
+    The strata are merged evenly, each frame at its share of its stratum, and the row is cut where the splits end. What
+    is left, if anything, is the last split.
+    """
+    counts = [totals[name] for name in sorted(totals)]
+    row = sorted(((2 * k + 1) / (2 * count), place) for place, count in enumerate(counts) for k in range(count))
+    strata = np.array([place for _, place in row])
+    ends = np.cumsum(wanted)
+    parts = np.split(strata, ends if ends[-1] < len(strata) else ends[:-1])
+    return np.array([np.bincount(part, minlength=len(totals)) for part in parts])
+
+
+def _first_deal(held: np.ndarray, available: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """[splits, kinds] groups: one after the other where it fits, and there where its strata are the least filled.
+
+    ``held`` [kinds, strata] are frames of a group, ``available`` [kinds] groups. How far a stratum is filled is judged
+    as seats are given to parties (Sainte-Lague), which spreads large groups in proportion to the splits.
+    """
+    filled, shares = np.zeros_like(targets), np.zeros((len(targets), len(held)), dtype=int)
+    goals = np.maximum(targets, 0.5)
+    for kind, (frames, number) in enumerate(zip(held, available, strict=True)):
+        own = frames > 0
+        for _ in range(number):
+            over = np.minimum(np.maximum(filled + frames - targets, 0), frames).sum(1)
+            level = ((filled + frames / 2) / goals)[:, own].max(1)
+            split = np.lexsort((level, over))[0]
+            shares[split, kind] += 1
+            filled[split] += frames
+    return shares
+
+
+def _improved(shares: np.ndarray, held: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Move the group, or exchange the two, that gain most, as long as sizes or else proportions come nearer."""
+    moves = np.concatenate([held, np.zeros_like(held[:1])])  # the last one: nothing comes back
+    weight = int(targets.sum()) * 4 + 1  # of a size against any change of proportions
+
+    def cost(excess: np.ndarray) -> np.ndarray:
+        return weight * np.abs(excess.sum(-1)) + np.abs(excess).sum(-1)
+
+    excess = shares @ held - targets
+    while excess.any():
+        best, change = 0, None
+        for a, b in np.ndindex(len(targets), len(targets)):
+            back = np.append(np.flatnonzero(shares[b]), len(held))
+            for kind in np.flatnonzero(shares[a]) if a != b else ():
+                step = held[kind] - moves[back]
+                gain = cost(excess[a] - step) + cost(excess[b] + step) - cost(excess[a]) - cost(excess[b])
+                if gain.min() < best:
+                    best, change = gain.min(), (a, b, kind, back[gain.argmin()])
+        if change is None:
+            break
+        a, b, kind, other = change
+        for one, split in ((kind, a), (other, b)):
+            if one < len(held):
+                shares[split, one] -= 1
+                shares[a + b - split, one] += 1
+        excess = shares @ held - targets
+    return shares
