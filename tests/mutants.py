@@ -38,6 +38,7 @@ MODEL, NEIGHBORS, CUTOFFS = (
 )
 SYMMETRY, SAMPLING = "tests/contract/test_symmetry.py", "tests/cutoffs/test_sampling.py"
 DERIVATIVES, SMOOTHNESS = "tests/contract/test_derivatives.py", "tests/contract/test_smoothness.py"
+FORMAT_1 = "tests/golden/test_format_1.py"
 TRAINING, CALIBRATION, GOLDEN = "tests/training/test_training.py", "tests/calibration/test_optimise.py", "tests/golden"
 
 
@@ -68,7 +69,7 @@ USUAL = (
         "index_add_(0, j, to_j).index_add_(0, i, to_i)", "index_add_(0, i, to_j).index_add_(0, j, to_i)", (MODEL,),
     ),
     Mutation(
-        "sign of the cell shifts", "src/fcl/models/mace/model.py",
+        "sign of the cell shifts", "src/fcl/models/interface.py",
         "positions.index_select(0, i) + shifts", "positions.index_select(0, i) - shifts", (SYMMETRY,),
     ),
     Mutation(
@@ -77,7 +78,7 @@ USUAL = (
         "return loss.force_weight * energy + loss.energy_weight * forces", (TRAINING,),
     ),
     Mutation(
-        "no gradient through m_ij", "src/fcl/models/mace/model.py",
+        "no gradient through m_ij", "src/fcl/models/interface.py",
         "cutoffs.index_select(0, j))[:, None]", "cutoffs.index_select(0, j))[:, None].detach()", (DERIVATIVES,),
     ),
     Mutation(
@@ -106,16 +107,16 @@ FURTHER = (
     ),
     Mutation(
         # (All directed edges backwards would be an inversion of space, which energies rightly do not notice.)
-        "one direction of each pair twice, reference path", "src/fcl/models/mace/model.py",
+        "one direction of each pair twice, reference path", "src/fcl/models/mace/wrapper.py",
         "torch.cat([pair_index, pair_index.flip(0)]", "torch.cat([pair_index, pair_index]", (MODEL,),
     ),
     Mutation(
-        "sign of the forces", "src/fcl/models/mace/model.py",
+        "sign of the forces", "src/fcl/models/interface.py",
         "index_add(0, i, gradient).index_add(0, j, -gradient)", "index_add(0, i, -gradient).index_add(0, j, gradient)",
         (DERIVATIVES,),
     ),
     Mutation(
-        "node features without the cutoff", "src/fcl/models/mace/model.py",
+        "node features without the cutoff", "src/fcl/models/interface.py",
         " + self.cutoff_embedding(cutoffs[:, None])", " + 0.0 * self.cutoff_embedding(cutoffs[:, None])", (GOLDEN,),
     ),
     Mutation(
@@ -152,6 +153,19 @@ FURTHER = (
         "energy, forces = terms(energy.double(), forces.double(), batch.atoms_per_structure)",
         "energy, forces = energy.double().abs() / batch.atoms_per_structure, forces.double().abs()",
         ("tests/training/test_loss.py",),
+    ),
+    Mutation(
+        "released embedding without its last SiLU", "src/fcl/models/conditioning.py",
+        'torch.nn.SiLU() if kind == "released"', 'torch.nn.Identity() if kind == "released"', (MODEL,),
+    ),
+    Mutation(
+        "cards of the old format read as new ones", "src/fcl/models/files.py",
+        'update={"cutoff_embedding": "released_no_silu"}', "update={}", (FORMAT_1,),
+    ),
+    Mutation(
+        "vectors of the two directions alike", "src/fcl/models/mace/fast.py",
+        "sent_j = torch.cat([up.index_select(0, j), -along_j]", "sent_j = torch.cat([up.index_select(0, j), along_j]",
+        (MODEL,),
     ),
 )  # fmt: skip
 

@@ -27,7 +27,7 @@ SAMPLE_BATCHES = 2
 TIMED_STEPS = 10  # of dynamics
 SOURCE = Path(__file__).resolve().parents[1] / "src"  # where a fresh interpreter finds fcl
 #: Code run in a fresh process: imports of a job that runs a model, and a complete drawing job.
-MODEL_IMPORTS = "import fcl.training.fit, fcl.models.mace.backbone"
+MODEL_IMPORTS = "import fcl.training.fit, fcl.models.mace.model"
 DRAWING = """
 import sys, pathlib, fcl.study.figures.schematic as figures
 folder = pathlib.Path(sys.argv[1])

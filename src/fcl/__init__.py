@@ -1,6 +1,7 @@
 """Flexible Cutoff Learning: train a MACE potential with sampled cutoffs, then choose the cutoffs.
 
-Importing this package is light: torch, mace-torch and e3nn are imported by the modules that need them.
+Importing this package is light: torch is imported by the modules that need it; mace-torch and e3nn by
+`fcl.models.mace.wrapper` only, for settings that the package's own blocks do not cover.
 """
 
 from importlib import metadata
@@ -10,7 +11,7 @@ try:
 except metadata.PackageNotFoundError:  # a source tree that is not installed
     __version__ = "0+unknown"
 
-__all__ = ["FCLCalculator", "FlexibleMACE", "StaticMACE", "calibrate", "load"]
+__all__ = ["FCLCalculator", "Potential", "calibrate", "load"]
 
 
 def __getattr__(name: str):
@@ -19,10 +20,10 @@ def __getattr__(name: str):
         from fcl.models.files import load
 
         return load
-    if name in ("FlexibleMACE", "StaticMACE"):
-        from fcl.models.mace import model as mace
+    if name == "Potential":
+        from fcl.models.interface import Potential
 
-        return getattr(mace, name)
+        return Potential
     if name == "calibrate":
         from fcl.calibration.optimise import calibrate
 

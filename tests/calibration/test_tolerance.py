@@ -39,7 +39,7 @@ def model(trained_model):
 class Shrinking(torch.nn.Module):
     """A model whose error in every force component is slope (6 - mean cutoff of the structure)^power, 0 above 6 A."""
 
-    needs_cutoffs, cutoff_limit, card = True, 7.0, {"r_min_angstrom": 3.5}
+    flexible, cutoff_limit, card = True, 7.0, {"r_min_angstrom": 3.5}
 
     def __init__(self, slope, power=1.0):
         super().__init__()

@@ -4,6 +4,8 @@ On molecules, a wire, layers and crystals, random ones and shipped ones, some wi
 every atom with a cutoff of its own. All components are compared, not a choice of them.
 """
 
+import functools
+
 import pytest
 import torch
 
@@ -21,29 +23,40 @@ from examples import contract_model, labelled, random_structures, sampled_cutoff
 from fcl.cutoffs.assign import element_cutoffs
 from fcl.data.batch import GraphData
 from fcl.data.store import arrays_from_frames
+from fcl.models.registry import ARCHITECTURES
 from tolerances import DIFFERENCE
 
-FLEXIBLE = ["fcl arithmetic fast", "fcl geometric fast", "fcl arithmetic reference"]
-ALL = [*FLEXIBLE, "static arithmetic fast", "static arithmetic reference"]
+#: Architecture, kind, mixing rule and backend: every registered architecture is among them.
+OTHERS = [name for name in ARCHITECTURES if name != "mace"]
+FLEXIBLE = ["mace fcl arithmetic fast", "mace fcl geometric fast", "mace fcl arithmetic reference"]
+FLEXIBLE += [f"{name} fcl arithmetic auto" for name in OTHERS]
+ALL = [*FLEXIBLE, "mace static arithmetic fast", "mace static arithmetic reference"]
+ALL += [f"{name} static arithmetic auto" for name in OTHERS]
 
 
 @pytest.fixture(scope="module")
 def models(small_settings):
-    kinds = [("fcl", "arithmetic"), ("fcl", "geometric"), ("static", "arithmetic")]
-    return {(kind, mixing): contract_model(small_settings, kind, mixing) for kind, mixing in kinds}
+    """Models by architecture, kind and mixing rule, made when they are asked for."""
+
+    @functools.cache
+    def model_of(architecture, kind, mixing):
+        return contract_model(small_settings, kind, mixing, architecture=architecture)
+
+    return model_of
 
 
 @pytest.fixture
 def model(request, models):
-    kind, mixing, backend = request.param.split()
-    models[kind, mixing].backend = backend
-    return models[kind, mixing]
+    architecture, kind, mixing, backend = request.param.split()
+    model = models(architecture, kind, mixing)
+    model.backend = backend
+    return model
 
 
 def cutoffs_of(model, graphs, k):
     """A cutoff (A) for every atom of structure ``k``; the only one that a static model has."""
     count = int(graphs.ptr[k + 1] - graphs.ptr[k])
-    return sampled_cutoffs(count, k) if model.needs_cutoffs else torch.full((count,), model.cutoff_limit)
+    return sampled_cutoffs(count, k) if model.flexible else torch.full((count,), model.cutoff_limit)
 
 
 @pytest.mark.parametrize("model", ALL, indirect=True)

@@ -14,14 +14,15 @@ import pytest
 import torch
 
 from differences import copies
-from examples import contract_model, sampled_cutoffs
+from examples import CONTRACTS, contract_model, sampled_cutoffs
 from fcl.models.conditioning import taper
 from tolerances import EQUAL, ORDER, TAPER, TAPER_FLOAT32
 
 
-@pytest.fixture(scope="module", params=["arithmetic", "geometric"])
+@pytest.fixture(scope="module", params=CONTRACTS, ids=" ".join)
 def model(request, small_settings):
-    return contract_model(small_settings, "fcl", request.param)
+    architecture, mixing = request.param
+    return contract_model(small_settings, "fcl", mixing, architecture=architecture)
 
 
 def derivatives(function, x, count):

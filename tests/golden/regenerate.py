@@ -44,7 +44,7 @@ CHANGES = {
         "radial_embedding_hidden": 32, "cutoff_embedding_hidden": 16,
     },
     "pretrain": {"cutoff": 5.0, "epochs": 6, "batch_size": 4, "milestones": (3, 5)},
-    "fcl": {"epochs": 4, "batch_size": 4, "learning_rate": 0.01, "plateau_patience": 1},
+    "fcl": {"epochs": 6, "batch_size": 4, "learning_rate": 0.0075, "plateau_patience": 1},
     "calibration": {"epochs": 4, "batch_size": 2, "learning_rate": 0.3},
     "compute": {"device": "cpu", "dtype": "float64", "threads": 1},
 }  # fmt: skip
@@ -122,7 +122,7 @@ def predict(store: Path, path: Path, backend: str = "auto") -> dict[str, dict]:
     model = load(path, dtype=torch.float64, backend=backend)
     batch = data.batch(torch.arange(len(data)))
     cases = golden_cutoffs(batch)
-    if not model.needs_cutoffs:
+    if not model.flexible:
         own = torch.full((batch.n_atoms,), model.cutoff_limit, dtype=torch.float64)
         cases = {f"{model.cutoff_limit:.1f}": own}
     periodic = data.batch(torch.nonzero(torch.linalg.det(data.cells).abs() > 1e-6).flatten())
@@ -133,7 +133,7 @@ def predict(store: Path, path: Path, backend: str = "auto") -> dict[str, dict]:
         stress = model(data.select_pairs(periodic, own, model.mixing), own, stress=True)["stress"]
         results[name] = {"energy_ev": output["energy"], "forces_ev_per_angstrom": output["forces"]}
         results[name]["stress_ev_per_cubic_angstrom"] = stress
-        if model.needs_cutoffs:
+        if model.flexible:
             leaf = cutoffs.clone().requires_grad_(True)
             selected = data.select_pairs(batch, leaf, model.mixing)
             energy = model(selected, leaf, forces=False, training=True)["energy"].sum()

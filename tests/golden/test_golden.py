@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from fcl.models.mace.model import BACKENDS
+from fcl.models.interface import BACKENDS
 from regenerate import COMMAND, HERE, MODELS, ROOT, build_stores, calibrate, predict, read_rows, train
 from tolerances import GOLDEN_BYTES, GOLDEN_PREDICTION, GOLDEN_TRAINING
 
@@ -86,6 +86,7 @@ def test_the_numbers_mean_something():
     """Training changed the losses, cutoffs matter, and the calibrations do not all end at a bound."""
     for rows in GOLDEN["histories"].values():
         assert len({row["val_loss"] for row in rows}) == len(rows) and any(row["best"] for row in rows[1:])
+    assert not GOLDEN["histories"]["fcl"][-1]["best"]  # the weights are those of the best epoch, not of the last
     fcl = GOLDEN["predictions"]["fcl"]
     for quantity in ("energy_ev", "forces_ev_per_angstrom", "stress_ev_per_cubic_angstrom"):
         assert np.ptp([np.abs(fcl[cutoffs][quantity]).max() for cutoffs in fcl]) > 1e-3

@@ -2,7 +2,11 @@
 
 import numpy as np
 
+from fcl.models.registry import ARCHITECTURES
 from project import ROOT
+
+#: Architecture and mixing rule of the flexible models that the contract is tested on: every registered architecture.
+CONTRACTS = [(name, "arithmetic") for name in ARCHITECTURES] + [("mace", "geometric")]
 
 #: Changes of Table 2 for a model that trains in a moment.
 SMALL_MODEL = {"hidden_irreps": "8x0e + 8x1o", "mlp_irreps": "4x0e", "radial_mlp": (16, 16)}
@@ -102,7 +106,7 @@ def embedded_frames(per_subset=2):
     return [frame for compositions in chosen.values() for frame in compositions.values()]
 
 
-def contract_model(settings, kind="fcl", mixing="arithmetic", backend="auto"):
+def contract_model(settings, kind="fcl", mixing="arithmetic", backend="auto", architecture="mace"):
     """A small model in float64 with forces of order 0.1 to 1 eV/A; always the same weights for the same arguments."""
     import torch
 
@@ -111,7 +115,28 @@ def contract_model(settings, kind="fcl", mixing="arithmetic", backend="auto"):
     torch.manual_seed(17)
     settings = settings.model_copy(update={"mixing_rule": mixing})
     r_max, neighbors = (7.0, 10.0) if kind == "fcl" else (5.5, 10.0)
-    return enlarged(build_model(kind, settings, r_max, neighbors, dtype=torch.float64, backend=backend), factor=60.0)
+    model = build_model(
+        kind, settings, r_max, neighbors, dtype=torch.float64, backend=backend, architecture=architecture
+    )
+    return enlarged(model, factor=60.0)
+
+
+def mace_inputs(batch):
+    """A batch as the dictionary of directed edges that mace-torch takes."""
+    import torch
+
+    cells = batch.cells.index_select(0, batch.pair_structure)
+    shifts = torch.einsum("ps,psd->pd", batch.pair_shifts, cells)
+    return {
+        "positions": batch.positions.clone(),
+        "node_attrs": torch.nn.functional.one_hot(batch.numbers - 1, 100).double(),
+        "edge_index": torch.cat([batch.pair_index, batch.pair_index.flip(0)], dim=1),
+        "shifts": torch.cat([shifts, -shifts]),
+        "unit_shifts": torch.cat([batch.pair_shifts, -batch.pair_shifts]),
+        "cell": batch.cells.reshape(-1, 3),
+        "batch": batch.structure,
+        "ptr": batch.ptr,
+    }
 
 
 def sampled_cutoffs(count, seed):

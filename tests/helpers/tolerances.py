@@ -70,6 +70,9 @@ FLOAT32 = 1e-4
 #: Predictions of the shipped weights, relative to the largest value of an array. In float64 the backends, processors
 #: and numbers of threads differ by the order of sums only: about 1e-14; the rest is margin, far below any real change.
 GOLDEN_PREDICTION = 1e-9
+#: Energies and forces of a model file by this code and by that of before, relative to the largest of an array: the same
+#: operations in another order at most (mace-torch's blocks: directed edges).
+SAME_MODEL = 1e-12
 #: Training and calibration from nothing: weights relative to the largest of a tensor, losses relative, cutoffs in A.
 #: Another order of sums (the other backend, two threads) moves the weights by 1e-15 to 1e-14 here. Adam divides by the
 #: root of squared gradients, so a small gradient lends its rounding to the weights in full, and the CSV files hold ten
@@ -82,3 +85,9 @@ GOLDEN_BYTES = 200_000
 
 #: Central differences of energies of 1 eV with a step of 1e-4 A: error h^2 f''' / 6, about 1e-8.
 DEVIATION_DIFFERENCE = {"rtol": 1e-5, "atol": 1e-7}
+
+# -- own blocks (tests/models/test_blocks.py) ----------------------------------------------------------------------------
+
+#: Means and variances of initial weights, in standard errors: with some 50 comparisons and fixed seeds a right
+#: distribution stays below 4.
+STANDARD_ERRORS = 4.5

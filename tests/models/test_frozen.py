@@ -8,7 +8,7 @@ from export_examples import CUTOFFS, TOLERANCE, all_structures, expected, export
 from fcl.cutoffs.choice import CutoffChoice
 from fcl.data.neighbors import half_pairs
 from fcl.models.files import build_model
-from fcl.models.mace.frozen import FrozenMACE
+from fcl.models.mace.frozen import freeze
 
 KINDS = [("fcl", "arithmetic"), ("fcl", "geometric"), ("static", "arithmetic")]
 
@@ -37,7 +37,7 @@ def evaluated(frozen, atoms, reach=7.0):
 def test_energies_and_forces_are_those_of_the_calculator(small_settings, kind, mixing):
     model = export_model(small_settings, kind=kind, mixing=mixing)
     cutoffs = CUTOFFS if kind == "fcl" else None
-    frozen = torch.jit.script(FrozenMACE(model, CutoffChoice(model, cutoffs)))
+    frozen = torch.jit.script(freeze(model, CutoffChoice(model, cutoffs)))
     largest = 0.0
     for atoms in all_structures():
         energies, forces = evaluated(frozen, atoms)
@@ -51,7 +51,7 @@ def test_energies_and_forces_are_those_of_the_calculator(small_settings, kind, m
 def test_the_model_of_the_paper(model_settings):
     """Other widths and depths than those of the small model; one cutoff for all elements; float32."""
     model = export_model(model_settings)
-    frozen = FrozenMACE(model, CutoffChoice(model, 5.5), torch.float32)
+    frozen = freeze(model, CutoffChoice(model, 5.5), torch.float32)
     assert frozen.elements == list(range(1, 101)) and frozen.largest_cutoff == 5.5
     assert {tensor.dtype for tensor in frozen.state_dict().values()} == {torch.float32, torch.int64}
     atoms = all_structures()[2]
@@ -62,23 +62,23 @@ def test_the_model_of_the_paper(model_settings):
 
 
 def test_range_and_elements(model):
-    frozen = FrozenMACE(model, CutoffChoice(model, {"O": 5.0, "H": 4.0}))
+    frozen = freeze(model, CutoffChoice(model, {"O": 5.0, "H": 4.0}))
     assert frozen.elements == [1, 8] and frozen.cutoffs.tolist() == [4.0, 5.0]
     assert frozen.interaction_range == 2 * frozen.largest_cutoff == 10.0
 
 
 def test_no_device_is_written_into_the_program(model):
     """A program that was made on a CPU has to run on a GPU."""
-    graph = torch.jit.script(FrozenMACE(model, CutoffChoice(model, CUTOFFS))).inlined_graph
+    graph = torch.jit.script(freeze(model, CutoffChoice(model, CUTOFFS))).inlined_graph
     constants = graph.findAllNodes("prim::Constant")
     assert constants and not [node for node in constants if str(node.output().type()) == "Device"]
 
 
 def test_what_is_not_covered_is_refused(model, small_settings):
     with pytest.raises(ValueError, match="atom by atom cannot be exported"):
-        FrozenMACE(model, CutoffChoice(model, np.array([4.0, 5.0])))
+        freeze(model, CutoffChoice(model, np.array([4.0, 5.0])))
     with pytest.raises(ValueError, match="Z = 1-100, not Lr"):
-        FrozenMACE(model, CutoffChoice(model, {"H": 4.0, "Lr": 5.0}))
+        freeze(model, CutoffChoice(model, {"H": 4.0, "Lr": 5.0}))
     other = build_model("fcl", small_settings.model_copy(update={"correlation": 2}), 7.0)
     with pytest.raises(ValueError, match="correlation 1"):
-        FrozenMACE(other, CutoffChoice(other, 5.0))
+        freeze(other, CutoffChoice(other, 5.0))

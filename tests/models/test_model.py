@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from examples import enlarged
+from examples import enlarged, mace_inputs
 from fcl.cutoffs.assign import uniform_cutoffs
 from fcl.cutoffs.mixing import arithmetic_mean
 from fcl.cutoffs.sampling import sample_cutoffs
+from fcl.models.conditioning import CutoffEmbedding
+from fcl.models.interface import count_parameters
 from fcl.models.mace.backbone import ScaleShiftMACE, backbone_arguments
-from fcl.models.mace.model import FlexibleMACE, StaticMACE, count_parameters
+from fcl.models.mace.model import build
 from tolerances import EQUAL, EQUAL_GRADIENTS
 
 
@@ -21,14 +23,14 @@ from tolerances import EQUAL, EQUAL_GRADIENTS
 def flexible(model_settings):
     torch.set_default_dtype(torch.float64)
     torch.manual_seed(1)
-    return enlarged(FlexibleMACE(model_settings, 7.0))
+    return enlarged(build("fcl", model_settings, 7.0))
 
 
 @pytest.fixture(scope="module")
 def static(model_settings):
     torch.set_default_dtype(torch.float64)
     torch.manual_seed(1)
-    return enlarged(StaticMACE(model_settings, 5.5, 31.0))
+    return enlarged(build("static", model_settings, 5.5, 31.0))
 
 
 def everything(graphs):
@@ -44,34 +46,36 @@ def sampled(batch, seed=3):
     return sample_cutoffs(batch.n_atoms, 3.5, 7.0, torch.Generator().manual_seed(seed), torch.float64)
 
 
-def mace_inputs(batch):
-    """A batch as the dictionary of directed edges that mace-torch takes."""
-    cells = batch.cells.index_select(0, batch.pair_structure)
-    shifts = torch.einsum("ps,psd->pd", batch.pair_shifts, cells)
-    return {
-        "positions": batch.positions.clone(),
-        "node_attrs": torch.nn.functional.one_hot(batch.numbers - 1, 100).double(),
-        "edge_index": torch.cat([batch.pair_index, batch.pair_index.flip(0)], dim=1),
-        "shifts": torch.cat([shifts, -shifts]),
-        "unit_shifts": torch.cat([batch.pair_shifts, -batch.pair_shifts]),
-        "cell": batch.cells.reshape(-1, 3),
-        "batch": batch.structure,
-        "ptr": batch.ptr,
-    }
-
-
 def test_parameter_counts(model_settings):
-    static = count_parameters(StaticMACE(model_settings, 6.0, 50.0))
+    static = count_parameters(build("static", model_settings, 6.0, 50.0))
     assert static == 362_800
-    released = count_parameters(FlexibleMACE(model_settings, 7.0))
+    released = count_parameters(build("fcl", model_settings, 7.0))
     assert released == 371_962 and released - static == 9_162
     literal = model_settings.model_copy(update={"cutoff_embedding": "literal"})
-    assert count_parameters(FlexibleMACE(literal, 7.0)) - static == 5_034
+    assert count_parameters(build("fcl", literal, 7.0)) - static == 5_034
+
+
+def test_the_released_embedding_is_that_of_the_authors_code():
+    """Their code calls mace-torch's GenericJointEmbedding: with its weights the values are the same."""
+    from mace.modules.embeddings import GenericJointEmbedding
+
+    spec = {"type": "continuous", "per": "node", "in_dim": 1, "emb_dim": 64}
+    theirs = GenericJointEmbedding(base_dim=32, embedding_specs={"cutoff": spec}, out_dim=32)
+    ours = {kind: CutoffEmbedding(64, 32, kind) for kind in ("released", "released_no_silu")}
+    cutoffs = torch.linspace(0.5, 9.0, 50)[:, None]
+    expected = theirs(torch.zeros(50, dtype=torch.int64), {"cutoff": cutoffs})
+    for embedding in ours.values():
+        embedding.network.load_state_dict(theirs.embedders["cutoff"].state_dict())
+        embedding.projection.load_state_dict({"weight": theirs.project[0].weight})
+    torch.testing.assert_close(ours["released"](cutoffs), expected, rtol=0, atol=1e-14)
+    before = ours["released_no_silu"](cutoffs)
+    torch.testing.assert_close(torch.nn.functional.silu(before), expected, rtol=0, atol=1e-14)
+    assert (before - expected).abs().max() > 0.01
 
 
 @pytest.mark.parametrize("backend", ["fast", "reference"])
 def test_static_equals_mace_torch(static, model_settings, contract_graphs, backend):
-    """Energies, forces and stress of `StaticMACE` are those of mace-torch's own model with the same weights."""
+    """Energies, forces and stress of a static model are those of mace-torch's own model with the same weights."""
     theirs = ScaleShiftMACE(**backbone_arguments(model_settings, 5.5, 31.0))
     theirs.load_state_dict(static.state_dict())
     static.backend = backend
@@ -94,7 +98,7 @@ def test_neutral_flexible_equals_mace_torch(model_settings, graphs, cutoff, back
             return features[:, :-1]
 
     theirs = enlarged(ScaleShiftMACE(**backbone_arguments(model_settings, cutoff, 50.0)))
-    ours = FlexibleMACE(model_settings, cutoff, backend=backend)
+    ours = build("fcl", model_settings, cutoff, backend=backend)
     ours.load_backbone(theirs.state_dict())
     ours.radial_embedding.network = Identity()
     torch.nn.init.zeros_(ours.cutoff_embedding.projection.weight)
@@ -141,7 +145,7 @@ def test_backends_agree_with_sampled_cutoffs(flexible, contract_graphs):
 )
 def test_backends_agree_for_other_settings(small_settings, contract_graphs, changes):
     """Whatever the fast path claims to cover it evaluates as mace-torch's blocks do."""
-    model = FlexibleMACE(small_settings.model_copy(update=changes), 7.0, 10.0)
+    model = build("fcl", small_settings.model_copy(update=changes), 7.0, 10.0)
     model = enlarged(model, factor=60.0)
     assert model.backend == "fast"
     batch = periodic(contract_graphs)
@@ -155,7 +159,7 @@ def test_backends_agree_for_other_settings(small_settings, contract_graphs, chan
 
 
 def test_load_backbone_takes_the_weights_and_refuses_others(model_settings, static):
-    flexible = FlexibleMACE(model_settings, 7.0)
+    flexible = build("fcl", model_settings, 7.0)
     fresh = flexible.radial_embedding.network[0].weight.clone()
     flexible.load_backbone(static.state_dict())
     torch.testing.assert_close(flexible.interactions[1].linear.weight, static.interactions[1].linear.weight)
@@ -164,7 +168,7 @@ def test_load_backbone_takes_the_weights_and_refuses_others(model_settings, stat
     assert float(flexible.r_max) == 7.0
     small = model_settings.model_copy(update={"hidden_irreps": "16x0e + 16x1o"})
     with pytest.raises(ValueError, match="do not fit"):
-        FlexibleMACE(small, 7.0).load_backbone(static.state_dict())
+        build("fcl", small, 7.0).load_backbone(static.state_dict())
 
 
 def test_misuse_is_an_error(flexible, model_settings, graphs):
@@ -177,14 +181,14 @@ def test_misuse_is_an_error(flexible, model_settings, graphs):
     with pytest.raises(ValueError, match="r_max"):
         graphs.select_pairs(batch, cutoffs + 3.5, arithmetic_mean)
     with pytest.raises(ValueError, match="fast path"):
-        StaticMACE(model_settings.model_copy(update={"correlation": 2}), 4.0, 10.0, backend="fast")
-    assert StaticMACE(model_settings.model_copy(update={"correlation": 2}), 4.0, 10.0).backend == "reference"
+        build("static", model_settings.model_copy(update={"correlation": 2}), 4.0, 10.0, backend="fast")
+    assert build("static", model_settings.model_copy(update={"correlation": 2}), 4.0, 10.0).backend == "reference"
     assert np.isfinite(float(flexible.r_max))
 
 
 @pytest.mark.heavy
 def test_safe_loading_stays_on():
     """Importing mace-torch would allow pickles for the whole process; importing ours must not."""
-    program = "import os, fcl.models.mace.model as m; assert 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD' not in os.environ"
+    program = "import os, fcl.models.mace.wrapper as m; assert 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD' not in os.environ"
     environment = {name: value for name, value in os.environ.items() if name != "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"}
     subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, env=environment)

@@ -57,7 +57,7 @@ def test_parameters_that_are_not_the_models(path, fault):
 def test_misuse_of_models(small_settings, graphs):
     with pytest.raises(ValueError, match="backend 'quick' is unknown; known are auto"):
         build_model("static", small_settings, 5.0, 20.0, backend="quick")
-    with pytest.raises(ValueError, match="'linear' is unknown; known are released, literal"):
+    with pytest.raises(ValueError, match="'linear' is unknown; known are released, released_no_silu, literal"):
         CutoffEmbedding(8, 4, "linear")
     model = build_model("static", small_settings, 5.0, 20.0, dtype=torch.float64)
     molecule = graphs.batch(torch.tensor([0]))

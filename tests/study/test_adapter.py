@@ -65,9 +65,10 @@ def test_settings_are_those_of_the_rule_with_compute_from_the_configuration():
 def test_the_package_gives_its_names_on_first_use():
     from fcl.calibration.optimise import calibrate
     from fcl.models.files import load
-    from fcl.models.mace.model import FlexibleMACE, StaticMACE
+    from fcl.models.interface import Potential
 
-    assert (fcl.load, fcl.calibrate, fcl.FlexibleMACE, fcl.StaticMACE) == (load, calibrate, FlexibleMACE, StaticMACE)
+    assert (fcl.load, fcl.calibrate, fcl.Potential) == (load, calibrate, Potential)
+    assert fcl.FCLCalculator.__name__ == "FCLCalculator"
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = fcl.nonsense
 

@@ -7,7 +7,7 @@ import pytest
 
 from fcl.config.load import load_config
 from fcl.models.files import build_model
-from fcl.models.mace.model import count_parameters
+from fcl.models.interface import count_parameters
 from fcl.study.tables.common import Column, TableFiles, latex, markdown, shown, write_table
 from fcl.study.tables.data import average_neighbors_table, element_fractions_table, table_03, table_04
 from fcl.study.tables.hyperparameters import hyperparameters_table, read_hyperparameters, table_02

@@ -37,7 +37,7 @@ def data():
 class Scripted(torch.nn.Module):
     """A model whose validation loss at epoch k is ``curve[k - 1]`` whatever it is trained on; it notes its cutoffs."""
 
-    needs_cutoffs = True
+    flexible = True
     mixing = staticmethod(arithmetic_mean)
 
     def __init__(self, curve, energy_weight):

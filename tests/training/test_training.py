@@ -170,6 +170,6 @@ def test_damaged_model_files_are_refused(tmp_path, small):
     card_path(path).unlink()
     with pytest.raises(FileNotFoundError, match="card is missing"):
         load(path)
-    assert "fcl-model-1" in card
+    assert "fcl-model-2" in card
     with pytest.raises(ValueError, match="'dynamic' is unknown"):
         build_model("dynamic", small, 6.0, 33.0)

@@ -69,7 +69,7 @@ def calibrate(
 
     if not 0.0 < lam < float("inf"):
         raise ValueError(f"lambda must be positive and finite, got {lam}")
-    if not model.needs_cutoffs:
+    if not model.flexible:
         raise ValueError("calibration needs an FCL model: the cutoff of a static model cannot be changed")
     model.check_cutoff(settings.upper_bound)
     if indices is None:

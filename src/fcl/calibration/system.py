@@ -113,7 +113,7 @@ def calibrate_own(
     ``lower_bound`` (None: that of the model's training) and the model's r_max. Raises `ValueError` for a goal that does
     not fit the data, too few structures, or inconsistent bounds.
     """
-    if not model.needs_cutoffs:
+    if not model.flexible:
         raise ValueError(f"a static model has one cutoff, {model.cutoff_limit} A: there is nothing to optimise")
     if labels and goal.max_added is not None:
         raise ValueError("a largest added error is a goal for structures without labels")

@@ -51,6 +51,7 @@ class ModelSettings(Section):
     hidden_irreps: Irreps = Field(description="irreps of the node features")
     mlp_irreps: Irreps = Field(description="irreps of the hidden layer of the last readout")
     num_bessel: Count = Field(description="number of radial Bessel functions")
+    bessel_range: Positive | None = Field(None, description="range of the Bessel functions (angstrom); null: r_max")
     polynomial_order: Count = Field(description="order p of the polynomial cutoff")
     correlation: Count = Field(description="correlation order: body order of a layer minus one")
     max_ell: Count = Field(description="largest l of the spherical harmonics")
@@ -59,8 +60,9 @@ class ModelSettings(Section):
     fcl_avg_num_neighbors: Positive = Field(description="normalisation of messages in FCL models: average neighbours")
     radial_embedding_hidden: Count = Field(description="hidden width of the radial network u, Eq. 15")
     cutoff_embedding_hidden: Count = Field(description="hidden width of the node embedding e, Eq. 16")
-    cutoff_embedding: Literal["released", "literal"] = Field(
-        description="released: 1-64-64-32, 9 162 new parameters; literal: the two layers of the text, 5 034"
+    cutoff_embedding: Literal["released", "released_no_silu", "literal"] = Field(
+        description="released: 1-64-64-32 and SiLU, 9 162 new parameters; released_no_silu: without the last SiLU; "
+        "literal: the two layers of the text, 5 034"
     )
     mixing_rule: Literal["arithmetic", "geometric"] = Field(description="pair cutoff from the two atomic cutoffs")
 

@@ -24,7 +24,7 @@ class CutoffWarning(UserWarning):
 class CutoffChoice:
     """Cutoffs that have been checked against a model, and their assignment to atoms.
 
-    ``model`` is a `StaticMACE` or `FlexibleMACE`. ``cutoffs`` (A): a number for all atoms, a mapping by chemical
+    ``model`` is a `fcl.Potential`. ``cutoffs`` (A): a number for all atoms, a mapping by chemical
     symbol, an array with one value per atom, the path of a cutoffs file, or None for 6.0 A (a static model: its own).
     Raises `ValueError` for cutoffs that are not positive and finite, that exceed the model's r_max, or that differ from
     the fixed cutoff of a static model. Cutoffs below the interval of the training, and a file made for another model,
@@ -34,7 +34,7 @@ class CutoffChoice:
     def __init__(self, model, cutoffs: Cutoffs | None = None):
         card = getattr(model, "card", {})
         if cutoffs is None:
-            cutoffs = DEFAULT_CUTOFF if model.needs_cutoffs else model.cutoff_limit
+            cutoffs = DEFAULT_CUTOFF if model.flexible else model.cutoff_limit
         self.source: str | None = None
         if isinstance(cutoffs, str | os.PathLike):
             self.source = os.fspath(cutoffs)

@@ -24,7 +24,7 @@ from metatomic.torch import (
 import fcl
 from fcl.cutoffs.choice import CutoffChoice
 from fcl.cutoffs.file import read_cutoffs
-from fcl.models.mace.frozen import FrozenMACE
+from fcl.models.mace.frozen import FrozenMACE, freeze
 from fcl.runs.files import atomic_path
 
 DESCRIPTION = (
@@ -94,14 +94,14 @@ def save_metatomic(model, choice: CutoffChoice, path: str | Path, dtype: torch.d
     """Write ``model`` with the cutoffs of ``choice`` as a metatomic file; returns the metadata stored in it.
 
     Raises `FileExistsError` if ``path`` exists, `ValueError` for a name that does not end in ``.pt`` and for models
-    that `FrozenMACE` does not cover.
+    that `fcl.models.mace.frozen.freeze` does not cover.
     """
     path = Path(path)
     if path.suffix != ".pt":
         raise ValueError(f"{path}: the name of a metatomic file ends in .pt")
     if path.exists():
         raise FileExistsError(f"{path}: exists already; it is not overwritten")
-    frozen = FrozenMACE(model, choice, dtype)
+    frozen = freeze(model, choice, dtype)
     facts = export_facts(model, choice, frozen)
     capabilities = ModelCapabilities(
         outputs={"energy": ModelOutput(unit="eV", sample_kind="atom", description="relative to isolated atoms")},

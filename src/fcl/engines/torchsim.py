@@ -34,7 +34,7 @@ class _Candidates:
 
 
 class FCLTorchSimModel(ModelInterface):
-    """A `FlexibleMACE` or `StaticMACE` as a TorchSim model: energies, forces and stresses of a batch of systems.
+    """A `fcl.Potential` as a TorchSim model: energies, forces and stresses of a batch of systems.
 
     Args:
         model: a model, or the path of a model file.

@@ -23,7 +23,7 @@ SMALLEST_SIZE = 2
 
 
 class _SiteEnergies(torch.nn.Module):
-    """`StaticMACE.site_energies` as a module's forward, for `torch.func.functional_call`."""
+    """`Potential.site_energies` as a module's forward, for `torch.func.functional_call`."""
 
     def __init__(self, model):
         super().__init__()
@@ -36,7 +36,7 @@ class _SiteEnergies(torch.nn.Module):
 class CompiledEnergies:
     """Compiled ``(site energies, d sum(site energies) / d vectors)`` of a model on its fast path.
 
-    Called as `StaticMACE.site_energies`. Parameters and buffers are inputs of the program, never constants in it: they
+    Called as `Potential.site_energies`. Parameters and buffers are inputs of the program, never constants in it: they
     may change between calls, and gradients reach them and the cutoffs. ``backend`` is torch.compile's.
     """
 

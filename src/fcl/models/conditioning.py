@@ -1,8 +1,13 @@
-"""What FCL adds to MACE: the taper with a cutoff of its own for each pair, Eq. 14 and Eq. 16."""
+"""How a model is conditioned on cutoffs: the parts that are composed into a backbone (`fcl.models.interface`).
+
+A static model has the radial features of Eq. 13 with one cutoff. FCL replaces them by those of Eq. 14, with a taper
+that ends at the cutoff of each pair, and adds an embedding of the cutoff to the features of each atom, Eq. 16.
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 
@@ -57,18 +62,56 @@ class PaddedLinear(torch.nn.Linear):
         return torch.nn.functional.linear(values, weight, bias)[:, : self.out_features]
 
 
+class FixedBessel(torch.nn.Module):
+    """`BesselBasis` under mace-torch's names: buffers ``bessel_weights``, ``r_max`` (range, A) and ``prefactor``."""
+
+    def __init__(self, bessel_range: float, num_bessel: int):
+        super().__init__()
+        self.register_buffer("bessel_weights", math.pi / bessel_range * torch.arange(1.0, num_bessel + 1.0))
+        self.register_buffer("r_max", torch.tensor(float(bessel_range)))
+        self.register_buffer("prefactor", torch.tensor(math.sqrt(2.0 / bessel_range)))
+
+    def forward(self, distances: torch.Tensor) -> torch.Tensor:
+        return self.prefactor * torch.sin(self.bessel_weights * distances) / distances
+
+
+class FixedTaper(torch.nn.Module):
+    """`taper` with one cutoff under mace-torch's names: buffers ``p`` and ``r_max`` (A)."""
+
+    def __init__(self, cutoff: float, p: int):
+        super().__init__()
+        self.order = int(p)
+        self.register_buffer("p", torch.tensor(p, dtype=torch.int32))
+        self.register_buffer("r_max", torch.tensor(float(cutoff)))
+
+    def forward(self, distances: torch.Tensor) -> torch.Tensor:
+        return taper(distances, self.r_max, self.order)
+
+
+class FixedRadialEmbedding(torch.nn.Module):
+    """Edge features b(r) s(r, r_max) of a static model, Eq. 13; names of mace-torch's RadialEmbeddingBlock."""
+
+    def __init__(self, cutoff: float, bessel_range: float, num_bessel: int, polynomial_order: int):
+        super().__init__()
+        self.bessel_fn = FixedBessel(bessel_range, num_bessel)
+        self.cutoff_fn = FixedTaper(cutoff, polynomial_order)
+
+    def forward(self, distances: torch.Tensor, pair_cutoffs: torch.Tensor | None = None) -> torch.Tensor:
+        """distances [n, 1] A -> edge features [n, num_bessel]; there is only one cutoff."""
+        return self.bessel_fn(distances) * self.cutoff_fn(distances)
+
+
 class FlexibleRadialEmbedding(torch.nn.Module):
     """Edge features of Eq. 14: u([b(r), m]) s(r, m), with u of Eq. 15 (num_bessel + 1 -> hidden -> num_bessel).
 
-    The Bessel functions have the fixed range ``r_max`` (the largest cutoff that is sampled); only the taper,
-    outside the network, knows that a pair ends at its own m.
+    The Bessel functions have the fixed range ``bessel_range`` (A; in the paper the largest cutoff that is sampled). A
+    pair ends at its own m by the taper alone, outside the network.
     """
 
-    def __init__(self, r_max: float, num_bessel: int, polynomial_order: int, hidden: int):
+    def __init__(self, bessel_range: float, num_bessel: int, polynomial_order: int, hidden: int):
         super().__init__()
         self.polynomial_order = polynomial_order
-        self.out_dim = num_bessel
-        self.bessel = BesselBasis(r_max, num_bessel)
+        self.bessel = BesselBasis(bessel_range, num_bessel)
         self.network = torch.nn.Sequential(
             PaddedLinear(num_bessel + 1, hidden), torch.nn.SiLU(), PaddedLinear(hidden, num_bessel)
         )
@@ -79,20 +122,59 @@ class FlexibleRadialEmbedding(torch.nn.Module):
         return features * taper(distances, pair_cutoffs, self.polynomial_order)
 
 
+#: Forms of the embedding of the cutoff, see `CutoffEmbedding`.
+CUTOFF_EMBEDDINGS = ("released", "released_no_silu", "literal")
+
+
 class CutoffEmbedding(torch.nn.Module):
     """q(a) of Eq. 16: [n, 1] A -> [n, channels], added to the initial node features.
 
-    ``released``: e of Eq. 15 with 64 outputs, then a linear map 64 -> channels without bias (6 336 parameters; with u
-    9 162, the "approximately 9 000" of the text). ``literal``: 1 -> hidden -> channels as Eq. 15 alone reads (5 034).
+    ``released``, as in the authors' code: Linear(1, hidden), SiLU, Linear(hidden, hidden), Linear(hidden, channels)
+    without bias, SiLU; 6 336 parameters for 64 and 32, with u 9 162, the "approximately 9 000" of the text.
+    ``released_no_silu``: the same without the last SiLU, as models of the card format fcl-model-1 have it. ``literal``:
+    1 -> hidden -> channels with one SiLU, as Eq. 15 alone reads (5 034). Raises `ValueError` for another ``kind``.
     """
 
     def __init__(self, hidden: int, channels: int, kind: str = "released"):
         super().__init__()
-        if kind not in ("released", "literal"):
-            raise ValueError(f"cutoff embedding {kind!r} is unknown; known are released, literal")
-        width = hidden if kind == "released" else channels
+        if kind not in CUTOFF_EMBEDDINGS:
+            raise ValueError(f"cutoff embedding {kind!r} is unknown; known are {', '.join(CUTOFF_EMBEDDINGS)}")
+        literal = kind == "literal"
+        width = channels if literal else hidden
         self.network = torch.nn.Sequential(torch.nn.Linear(1, hidden), torch.nn.SiLU(), torch.nn.Linear(hidden, width))
-        self.projection = torch.nn.Linear(hidden, channels, bias=False) if kind == "released" else torch.nn.Identity()
+        self.projection = torch.nn.Identity() if literal else torch.nn.Linear(hidden, channels, bias=False)
+        self.activation = torch.nn.SiLU() if kind == "released" else torch.nn.Identity()
 
     def forward(self, cutoffs: torch.Tensor) -> torch.Tensor:
-        return self.projection(self.network(cutoffs))
+        return self.activation(self.projection(self.network(cutoffs)))
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What makes a backbone a static or a flexible model: its two parts, to be composed into it.
+
+    ``radial_embedding`` maps distances [n_pairs, 1] and pair cutoffs [n_pairs, 1] (A; None without cutoffs) to edge
+    features [n_pairs, num_bessel]. ``cutoff_embedding`` maps cutoffs [n_atoms, 1] (A) to what is added to the initial
+    node features [n_atoms, channels]; a static model has none. ``bessel_range`` in A.
+    """
+
+    radial_embedding: torch.nn.Module
+    cutoff_embedding: torch.nn.Module | None
+    bessel_range: float
+
+
+def conditioning(kind: str, settings, r_max: float, channels: int) -> Conditioning:
+    """The parts of a model of ``kind`` "static" (its cutoff is ``r_max``, A) or "fcl" (cutoffs up to ``r_max``).
+
+    ``settings`` is a `fcl.config.sections.ModelSettings`; its ``bessel_range`` is ``r_max`` where it is None. Weights
+    are drawn from torch's global generator. Raises `ValueError` for another kind.
+    """
+    bessel_range = float(r_max if settings.bessel_range is None else settings.bessel_range)
+    basis = settings.num_bessel, settings.polynomial_order
+    if kind == "static":
+        return Conditioning(FixedRadialEmbedding(r_max, bessel_range, *basis), None, bessel_range)
+    if kind == "fcl":
+        radial = FlexibleRadialEmbedding(bessel_range, *basis, settings.radial_embedding_hidden)
+        embedding = CutoffEmbedding(settings.cutoff_embedding_hidden, channels, settings.cutoff_embedding)
+        return Conditioning(radial, embedding, bessel_range)
+    raise ValueError(f"model kind {kind!r} is unknown; known are static, fcl")

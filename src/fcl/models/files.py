@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,11 +16,15 @@ from safetensors.torch import load_file, save_file
 
 from fcl.config.errors import explain
 from fcl.config.sections import ModelSettings
+from fcl.models.interface import Potential
 from fcl.models.pretrained import model_file
+from fcl.models.registry import DEFAULT_ARCHITECTURE, builder
 from fcl.runs.device import torch_device
 from fcl.runs.files import atomic_path, sha256_file, write_json
 
-CARD_FORMAT = "fcl-model-1"
+CARD_FORMAT = "fcl-model-2"
+#: Formats that can be read. In fcl-model-1 ``cutoff_embedding: released`` had no SiLU at its end.
+CARD_FORMATS = ("fcl-model-1", CARD_FORMAT)
 
 
 class _Card(BaseModel):
@@ -29,6 +32,7 @@ class _Card(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
+    architecture: str = DEFAULT_ARCHITECTURE
     kind: Literal["static", "fcl"]
     r_max_angstrom: Annotated[float, Field(gt=0, strict=True)]
     r_min_angstrom: Annotated[float, Field(gt=0, strict=True)] | None = None
@@ -49,22 +53,6 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-@contextmanager
-def scripted(wanted: bool) -> Iterator[None]:
-    """Whether e3nn's blocks are compiled by TorchScript when they are built: two thirds of the time of building.
-
-    The numbers are the same bits. Only the reference path runs these blocks: there they stay as mace-torch makes them.
-    """
-    import e3nn
-
-    before = e3nn.get_optimization_defaults()
-    e3nn.set_optimization_defaults(jit_script_fx=wanted)
-    try:
-        yield
-    finally:
-        e3nn.set_optimization_defaults(**before)
-
-
 def build_model(
     kind: str,
     settings,
@@ -74,16 +62,16 @@ def build_model(
     dtype: torch.dtype = torch.float32,
     device: str | torch.device = "cpu",
     backend: str = "auto",
-):
-    """A fresh `StaticMACE` (``kind`` "static") or `FlexibleMACE` ("fcl"); initialised from torch's global generator."""
-    from fcl.models.mace.model import FlexibleMACE, StaticMACE
+    architecture: str = DEFAULT_ARCHITECTURE,
+) -> Potential:
+    """A fresh model of ``kind`` "static" or "fcl"; initialised from torch's global generator.
 
-    classes = {"static": StaticMACE, "fcl": FlexibleMACE}
-    if kind not in classes:
-        raise ValueError(f"model kind {kind!r} is unknown; known are {', '.join(classes)}")
-    with default_dtype(dtype), scripted(backend == "reference"), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The TorchScript type system")  # once for each block of mace-torch
-        return classes[kind](settings, r_max, avg_num_neighbors, backend).to(device)
+    ``architecture`` is a name of `fcl.models.registry`; the other arguments as of `fcl.models.mace.model.build`. Raises
+    `ValueError` for an unknown kind, architecture or backend.
+    """
+    build = builder(architecture)
+    with default_dtype(dtype):
+        return build(kind, settings, r_max, avg_num_neighbors, backend).to(device)
 
 
 def card_path(path: str | Path) -> Path:
@@ -91,17 +79,21 @@ def card_path(path: str | Path) -> Path:
     return Path(path).with_suffix(".json")
 
 
-def save_model(model, path: str | Path, extra: dict | None = None) -> dict:
+def save_model(model: Potential, path: str | Path, extra: dict | None = None) -> dict:
     """Write weights (safetensors) and card; the card holds all that is needed to build the model again.
 
-    ``extra`` joins the card (stage, seed, elements, hashes). Returns the card.
+    ``extra`` joins the card (stage, seed, elements, hashes). Returns the card. Raises `ValueError` for a wrapped model
+    without settings, which could not be built again.
     """
+    if model.settings is None:
+        raise ValueError("a wrapped model without settings cannot be saved")
     path = Path(path)
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     with atomic_path(path) as temporary:
         save_file({name: value for name, value in tensors.items() if value.numel()}, temporary)
     card = {
         "format": CARD_FORMAT,
+        "architecture": model.architecture,
         "kind": model.kind,
         "r_max_angstrom": model.cutoff_limit,
         "avg_num_neighbors": model.avg_num_neighbors,
@@ -123,13 +115,21 @@ def read_card(path: str | Path) -> dict:
         card = json.loads(card_file.read_text(encoding="utf-8"))
     except ValueError as error:  # JSON or its encoding
         raise ValueError(f"{card_file}: not JSON ({error})") from error
-    if not isinstance(card, dict) or card.get("format") != CARD_FORMAT:
-        raise ValueError(f"{card_file}: format: not {CARD_FORMAT}")
+    if not isinstance(card, dict) or card.get("format") not in CARD_FORMATS:
+        raise ValueError(f"{card_file}: format: not {' or '.join(CARD_FORMATS)}")
     try:
         _Card.model_validate(card)
     except ValidationError as error:
         raise ValueError(f"{card_file}: not a card: {explain(error, _Card)}".replace("\n", "; ")) from None
     return card
+
+
+def card_settings(card: dict) -> ModelSettings:
+    """The settings of the model of a card, in the words of today whatever the format of the card."""
+    settings = ModelSettings.model_validate(card["model"])
+    if card["format"] == "fcl-model-1" and settings.cutoff_embedding == "released":
+        return settings.model_copy(update={"cutoff_embedding": "released_no_silu"})
+    return settings
 
 
 def verified_card(model: str | Path) -> tuple[Path, dict]:
@@ -150,21 +150,22 @@ def load(
     dtype: torch.dtype = torch.float32,
     device: str | torch.device = "cpu",
     backend: str = "auto",
-):
+) -> Potential:
     """Load a model file, or a shipped model by its name (`fcl.models.pretrained.MODELS`), in evaluation mode.
 
     Raises `FileNotFoundError` for a missing file, `ValueError` for a damaged one: weights that are not the card's, or
-    parameters that are missing or of another shape. Loading runs no code from the file.
+    parameters that are missing or of another shape, an unknown architecture. Loading runs no code from the file.
     """
     path, card = verified_card(path)
     try:
         state = load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{path}: not a safetensors file ({error})") from error
-    settings = ModelSettings.model_validate(card["model"])
+    settings = card_settings(card)
+    architecture = card.get("architecture", DEFAULT_ARCHITECTURE)
     model = build_model(
         card["kind"], settings, card["r_max_angstrom"], card["avg_num_neighbors"], dtype=dtype, device=device,
-        backend=backend,
+        backend=backend, architecture=architecture,
     )  # fmt: skip
     own = model.state_dict()
     wrong = [name for name, value in own.items() if value.numel() and name not in state]
@@ -186,9 +187,12 @@ def prepared(model, dtype: torch.dtype, device, backend: str | None):
     path = backend or model.backend
     if (parameter.dtype, parameter.device, model.backend) == (dtype, place, path) and not model.training:
         return model
+    if model.settings is None:
+        raise ValueError("a wrapped model without settings runs in its own precision, device and backend only")
     copy = build_model(
-        model.kind, model.settings, model.cutoff_limit, model.avg_num_neighbors, dtype=dtype, device=place, backend=path
-    )
+        model.kind, model.settings, model.cutoff_limit, model.avg_num_neighbors, dtype=dtype, device=place,
+        backend=path, architecture=model.architecture,
+    )  # fmt: skip
     copy.load_state_dict(model.state_dict())
     copy.card = getattr(model, "card", {})
     return copy.requires_grad_(False).eval()

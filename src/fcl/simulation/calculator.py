@@ -14,7 +14,7 @@ from fcl.runs.device import torch_dtype
 
 
 class FCLCalculator(Calculator):
-    """Energy, forces and stress of a `FlexibleMACE` or `StaticMACE` for ASE.
+    """Energy, forces and stress of a `fcl.Potential` for ASE.
 
     Args:
         model: a model, the path of a model file, or the name of a shipped model (``"embedded"``, ``"mini"``).
@@ -24,7 +24,7 @@ class FCLCalculator(Calculator):
         dtype: ``"float64"`` (default) or ``"float32"``, name or torch dtype; a model in another precision is copied.
         skin: thickness (A) of the shell beyond the cutoffs included in the neighbour list. It only affects how often
             the list is rebuilt; energies and forces do not depend on it. 0 rebuilds it at every step.
-        backend: evaluation path, see `StaticMACE`; None keeps that of the model.
+        backend: evaluation path, see `fcl.models.mace.model.MACE`; None keeps that of the model.
 
     Results: ``energy`` and ``free_energy`` (eV, identical; relative to isolated atoms, as in the training data),
     ``energies`` [n] per atom (eV), ``forces`` [n, 3] (eV/A) and, where the cell has a volume, ``stress`` [6]

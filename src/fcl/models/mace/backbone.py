@@ -1,4 +1,4 @@
-"""The unmodified MACE of Table 2, exactly as mace-torch builds it."""
+"""The unmodified MACE of Table 2, exactly as mace-torch builds it; only `fcl.models.mace.wrapper` imports this."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ _before = os.environ.get(_SAFE_LOADING)
 with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
     warnings.simplefilter("ignore")  # deprecations inside mace-torch's imports
     from mace.modules.blocks import RealAgnosticInteractionBlock, RealAgnosticResidualInteractionBlock
+    from mace.modules.irreps_tools import mask_head
     from mace.modules.models import ScaleShiftMACE
 
 # Importing mace switches safe loading off for the whole process by this variable: put it back as it was.
@@ -29,7 +30,7 @@ if _before is None:
 else:
     os.environ[_SAFE_LOADING] = _before
 
-__all__ = ["ScaleShiftMACE", "backbone_arguments"]
+__all__ = ["ScaleShiftMACE", "backbone_arguments", "mask_head"]
 
 
 def backbone_arguments(settings, r_max: float, avg_num_neighbors: float) -> dict:

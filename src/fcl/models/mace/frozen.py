@@ -1,14 +1,15 @@
 """A model whose cutoffs are chosen: tables and matrices for TorchScript, without mace-torch or e3nn.
 
 With the cutoffs of the elements fixed, what acts on single atoms is linear and depends on the element only. So the
-chain of mace-torch's blocks behind each sum of messages becomes one matrix an element, found by sending unit vectors
-through the blocks themselves. What is left is what depends on distances: radial features, messages and their sums.
+chain of blocks behind each sum of messages becomes one matrix per element, the product of theirs. What is left is what
+depends on distances: radial features, messages and their sums.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -16,33 +17,44 @@ import torch
 from fcl.cutoffs.choice import CutoffChoice
 from fcl.cutoffs.mixing import MixingRule
 from fcl.models.files import prepared
-from fcl.models.mace.fast import supports_fast
+from fcl.models.mace.blocks import SILU_SCALE
+
+
+def freeze(model, choice: CutoffChoice, dtype: torch.dtype = torch.float64) -> torch.nn.Module:
+    """`Potential.freeze` at the cutoffs of ``choice``, given by element (or one number, for all elements of the model).
+
+    Raises `ValueError` for cutoffs given atom by atom and for models that cannot be exported.
+    """
+    elements = exported_elements(model, choice)
+    return model.freeze(elements, choice.of(np.array(elements)), dtype)
 
 
 class FrozenMACE(torch.nn.Module):
-    """Site energies of a `StaticMACE` or `FlexibleMACE` at fixed cutoffs; scriptable, on any device.
+    """Site energies of a `fcl.models.mace.model.MACE` at fixed cutoffs; scriptable, on any device.
 
-    ``choice`` gives the cutoffs by element (or one number, for all elements of the model). Matrices are computed in
-    float64 and kept in ``dtype``; ``model`` is left as it is. Pairs are cut off by the model's own mixing rule. Raises
-    `ValueError` for cutoffs given atom by atom, for models that the fast path does not cover and for a mixing rule that
-    TorchScript does not take.
+    ``cutoffs`` (A) are those of ``elements`` (atomic numbers, ascending). Matrices are computed in float64 and kept in
+    ``dtype``; ``model`` is left as it is. Pairs are cut off by the model's own mixing rule. Raises `ValueError` for
+    elements and cutoffs that ``model`` does not allow, and for a mixing rule that TorchScript does not take.
 
     Attributes: ``elements``, atomic numbers in ascending order; ``largest_cutoff`` (A), which no pair exceeds;
     ``interaction_range`` (A), beyond which no atom matters to the energy of another: as many times the largest cutoff
     as there are layers of messages.
     """
 
-    def __init__(self, model, choice: CutoffChoice, dtype: torch.dtype = torch.float64):
+    def __init__(self, model, elements: Sequence[int], cutoffs: Sequence[float], dtype: torch.dtype = torch.float64):
         super().__init__()
-        if not supports_fast(model):
-            raise ValueError("export covers max_ell = 1, correlation 1, two layers of scalars and vectors only")
-        elements = torch.tensor(exported_elements(model, choice))
-        cutoffs = torch.as_tensor(np.array(choice.of(elements.numpy())))
+        elements = torch.tensor([int(element) for element in elements])
+        cutoffs = torch.tensor([float(cutoff) for cutoff in cutoffs], dtype=torch.float64)
+        if len(elements) != len(cutoffs) or not bool((elements.diff() > 0).all()):
+            raise ValueError("freeze takes elements in ascending order and one cutoff for each")
+        model.check_elements(elements)
+        for cutoff in cutoffs.tolist():
+            model.check_cutoff(cutoff)
         self.elements: list[int] = elements.tolist()
         self.largest_cutoff = float(cutoffs.max())
         self.interaction_range = len(model.interactions) * self.largest_cutoff
         self.mixing = _scriptable_rule(model)
-        self.flexible = bool(model.needs_cutoffs)
+        self.flexible = bool(model.flexible)
         self.polynomial_order = int(model.settings.polynomial_order)
         exact = prepared(model, torch.float64, "cpu", None)
         row = torch.full((int(elements.max()) + 1,), -1, dtype=torch.int64)
@@ -50,7 +62,7 @@ class FrozenMACE(torch.nn.Module):
         self.register_buffer("row", row)  # of an atomic number in the tables
         with torch.no_grad():
             first, second = (interaction.conv_tp_weights for interaction in exact.interactions)
-            width = 2 * exact.node_embedding.linear.irreps_out.dim  # the messages that reach the energy
+            width = first.matrices()[-1].shape[1]  # the messages that reach the energy
             self.first, self.second = _radial_network(first, width), _radial_network(second, width)
             self.embedding = _embedding(exact)
             for name, value in {"cutoffs": cutoffs, **_radial(exact), **_on_atoms(exact, elements, cutoffs)}.items():
@@ -118,11 +130,10 @@ class FrozenMACE(torch.nn.Module):
 
 def exported_elements(model, choice: CutoffChoice) -> list[int]:
     """Atomic numbers that have a cutoff, ascending; `ValueError` where there is none or cutoffs belong to atoms."""
-    known = len(model.atomic_numbers)
     if choice.by_element is None:
         if choice.per_atom.ndim:
             raise ValueError("cutoffs given atom by atom cannot be exported: give them by element")
-        return list(range(1, known + 1))
+        return list(model.elements)
     elements = np.flatnonzero(~np.isnan(choice.by_element))
     model.check_elements(torch.as_tensor(elements))
     return elements.tolist()
@@ -150,21 +161,14 @@ def _linear(weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.nn.
 
 
 def _radial_network(network, width: int) -> torch.nn.Sequential:
-    """mace-torch's radial MLP, its first ``width`` outputs; the factors of its normalisation join the weights."""
-    layers, factor = [], 1.0
-    for layer in network:
-        scale = factor / (layer.h_in * layer.var_in) ** 0.5
-        if layer.act is None:
-            layers.append(_linear(layer.weight[:, :width] * (scale * layer.var_out**0.5)))
-        else:
-            layers += [_linear(layer.weight * scale), torch.nn.SiLU()]
-            factor = layer.act.cst * layer.var_out**0.5
-    return torch.nn.Sequential(*layers)
+    """A `fcl.models.mace.blocks.RadialNetwork`, its first ``width`` outputs; its constant factors join the weights."""
+    first, *others = (_linear(matrix) for matrix in network.matrices(width))
+    return torch.nn.Sequential(first, *(module for layer in others for module in (torch.nn.SiLU(), layer)))
 
 
 def _embedding(model) -> torch.nn.Module:
     """u of Eq. 15 without the padding of its matrices; a static model has none."""
-    if not model.needs_cutoffs:
+    if not model.flexible:
         return torch.nn.Identity()
     first, _, second = model.radial_embedding.network
     return torch.nn.Sequential(
@@ -174,7 +178,7 @@ def _embedding(model) -> torch.nn.Module:
 
 def _radial(model) -> dict[str, torch.Tensor]:
     """The Bessel functions."""
-    if model.needs_cutoffs:
+    if model.flexible:
         basis = model.radial_embedding.bessel
         return {
             "bessel_frequencies": basis.frequencies,
@@ -187,48 +191,34 @@ def _radial(model) -> dict[str, torch.Tensor]:
 def _on_atoms(model, elements: torch.Tensor, cutoffs: torch.Tensor) -> dict[str, torch.Tensor]:
     """All that acts on single atoms: rows of ``sent`` and matrices [in, out] for each element, and for all of them.
 
-    Features of an atom are ``channels`` scalars, then as many vectors of three components each. Vectors turn alike in
-    all components, so that the first one stands for all three.
+    The chain of blocks is that of `fcl.models.mace.fast`. Vectors turn alike in all components: one matrix serves all
+    three.
     """
-    (first, second), (product_1, product_2) = model.interactions, model.products
-    n, channels = len(elements), model.node_embedding.linear.irreps_out.dim
-    scalars, vectors = slice(0, channels), slice(channels, 4 * channels, 3)
+    (first, second), (product_1, product_2), element = model.interactions, model.products, elements - 1
 
-    def rows(at: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Unit vectors [n * len(at), width] with a one at each of ``at``, for each element, and its one-hot vector."""
-        units = torch.eye(width, dtype=torch.float64)[at].repeat(n, 1)
-        one_hot = torch.nn.functional.one_hot(elements - 1, len(model.atomic_numbers)).double()
-        return units, one_hot.repeat_interleave(len(at), 0)
+    def after(message: torch.Tensor, product, path: int) -> torch.Tensor:
+        """[n, in, channels] with the product basis of the ``path``-th degree behind it."""
+        return (message * product.factors(path, element)[:, None]) @ product.linear.matrix(path)
 
-    def by_element(values: torch.Tensor) -> torch.Tensor:
-        return values.reshape(n, -1, channels)
+    def first_layer(path: int) -> torch.Tensor:
+        """Sum of messages to features, for scalars (path 0) and vectors (1): [n, channels, channels]."""
+        message = first.linear.matrix(path) / first.avg_num_neighbors
+        return after(message @ first.skip_tp.matrices(path, element), product_1, path)
 
-    def layer(interaction, product, at: torch.Tensor) -> torch.Tensor:
-        """Features of atoms whose sum of messages is one at each of ``at``; as the forward pass of mace-torch."""
-        units, one_hot = rows(at, interaction.linear.irreps_in.dim)
-        message = interaction.linear(units) / interaction.avg_num_neighbors
-        if interaction is first:
-            message = interaction.skip_tp(message, one_hot)
-        return product(node_feats=interaction.reshape(message), sc=None, node_attrs=one_hot)
-
-    everything = torch.arange(4 * channels)
-    units, one_hot = rows(everything[scalars], 4 * channels)
-    skip = by_element(second.skip_tp(units, one_hot))
-    last = by_element(layer(second, product_2, torch.arange(2 * channels)))
-    up = second.linear_up(torch.eye(4 * channels, dtype=torch.float64))
+    mix = torch.cat([second.linear.matrix(0), second.linear.matrix(1)]) / second.avg_num_neighbors
+    last = after(mix.expand(len(elements), -1, -1), product_2, 0)
     readout, last_readout = model.readouts
     return {
-        "sent": first.linear_up(model.initial_node_features(elements, cutoffs)),
-        "scalar_map": by_element(layer(first, product_1, everything[scalars])[:, scalars]),
+        "sent": model.initial_node_features(elements, cutoffs) @ first.linear_up.matrix(0),
+        "scalar_map": first_layer(0),
         # the first spherical harmonic is sqrt(3) times the direction
-        "vector_map": by_element(layer(first, product_1, everything[vectors])[:, vectors]) * math.sqrt(3.0),
-        "last_map": torch.cat([last, skip], dim=1),
-        "up": up[scalars, scalars],
-        "up_vectors": up[vectors, vectors],
-        "readout": readout.linear(torch.eye(4 * channels, dtype=torch.float64))[scalars],
-        "readout_hidden": last_readout.linear_1(torch.eye(channels, dtype=torch.float64)),
-        "readout_last": last_readout.linear_2(torch.eye(last_readout.linear_2.irreps_in.dim, dtype=torch.float64))
-        * last_readout.non_linearity.acts[0].cst,
+        "vector_map": first_layer(1) * math.sqrt(3.0),
+        "last_map": torch.cat([last, second.skip_tp.matrices(0, element)], dim=1),
+        "up": second.linear_up.matrix(0),
+        "up_vectors": second.linear_up.matrix(1),
+        "readout": readout.linear.matrix(0),
+        "readout_hidden": last_readout.linear_1.matrix(0),
+        "readout_last": last_readout.linear_2.matrix(0) * SILU_SCALE,
         "scale": model.scale_shift.scale,
         "shift": model.scale_shift.shift,
     }

@@ -21,7 +21,7 @@ COLUMNS = {
 
 
 def read_hyperparameters(model) -> dict[str, str | int | float]:
-    """The values of Table 2, read from the modules of ``model`` (`StaticMACE` or `FlexibleMACE`)."""
+    """The values of Table 2, read from the modules of ``model`` (a `fcl.Potential` of MACE)."""
     radial, readout = model.radial_embedding, model.readouts[-1]
     if model.kind == "static":
         num_bessel, order = radial.bessel_fn.bessel_weights.numel(), int(radial.cutoff_fn.p)
@@ -36,13 +36,13 @@ def read_hyperparameters(model) -> dict[str, str | int | float]:
         "num_bessel": num_bessel,
         "polynomial_order": order,
         "correlation": max(contraction.correlation for contraction in contractions),
-        "max_ell": model.spherical_harmonics.irreps_out.lmax,
+        "max_ell": model.max_ell,
         "num_interactions": len(blocks),
         "first_interaction": blocks[0],
         "residual_interaction": ", ".join(sorted(set(blocks[1:]))),
         "hidden_irreps": str(model.products[0].linear.irreps_out),
         "mlp_irreps": str(readout.linear_1.irreps_out),
-        "gate": _activation(readout.non_linearity),
+        "gate": model.gate,
         "pair_repulsion": str(hasattr(model, "pair_repulsion_fn")),
         "apply_cutoff": str(bool(model.apply_cutoff)),
         "scale_shift": f"{scale:.1f} / {shift:.1f}",
@@ -50,13 +50,6 @@ def read_hyperparameters(model) -> dict[str, str | int | float]:
         "atomic_energies": f"{energies[0]:.1f} for all" if len(energies) == 1 else "different",
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }
-
-
-def _activation(activation) -> str:
-    """Name of the function inside e3nn's `Activation`, which normalises it: silu is called SiLU, as in the paper."""
-    functions = (getattr(act, "f", act) for act in activation.acts)
-    names = {getattr(function, "__name__", type(function).__name__) for function in functions}
-    return ", ".join(sorted("SiLU" if name.lower() == "silu" else name for name in names))
 
 
 def hyperparameters_table(study, source: PathLike) -> pd.DataFrame:
