@@ -29,7 +29,7 @@ from fcl.data.verlet import VerletList
 from fcl.engines.lammps import LammpsForces
 from fcl.evaluation.errors import evaluate
 from fcl.models.files import build_model, load, save_model
-from fcl.models.mace.frozen import FrozenMACE
+from fcl.models.mace.frozen import freeze
 from fcl.study.figures.environment import MIXING_RULES as DRAWN_RULES
 from fcl.study.figures.environment import pair_table
 from fcl.training.fit import Plan, train_epoch
@@ -149,7 +149,7 @@ def test_verlet_list_and_calculator(model, third, crystal):
 
 def test_frozen_program(model, crystal, tmp_path):
     """As TorchScript, from a file; it is given pairs beyond the cutoffs too."""
-    torch.jit.script(FrozenMACE(model, CutoffChoice(model, CUTOFFS))).save(tmp_path / "frozen.pt")
+    torch.jit.script(freeze(model, CutoffChoice(model, CUTOFFS))).save(tmp_path / "frozen.pt")
     frozen = torch.jit.load(tmp_path / "frozen.pt")
     (i, j), shifts, _ = half_pairs(crystal.positions, crystal.cell.array, np.asarray(crystal.pbc), 7.0)
     x = torch.tensor(crystal.positions, requires_grad=True)
@@ -292,4 +292,4 @@ def test_a_rule_that_torchscript_does_not_take_is_not_exported(monkeypatch, smal
     atoms.calc = FCLCalculator(model, CUTOFFS)
     assert_as_by_hand(model, atoms, atoms.get_potential_energy(), atoms.get_forces())
     with pytest.raises(ValueError, match="mixing rule 'by numpy' cannot be exported: TorchScript does not take it"):
-        FrozenMACE(model, CutoffChoice(model, CUTOFFS))
+        freeze(model, CutoffChoice(model, CUTOFFS))

@@ -51,7 +51,7 @@ def test_saved_again_it_is_of_the_new_format(structures, tmp_path):
     assert card["format"] == "fcl-model-2" and card["model"]["cutoff_embedding"] == "released_no_silu"
     batch = structures.batch(torch.arange(len(structures)))
     cutoffs = golden_cutoffs(batch)["per_atom"]
-    batch = structures.select_pairs(batch, cutoffs)
+    batch = structures.select_pairs(batch, cutoffs, model.mixing)
     assert load(path, dtype=torch.float64)(batch, cutoffs)["energy"].equal(model(batch, cutoffs)["energy"])
     # the same weights with the SiLU at the end are another model
     text = path.with_suffix(".json").read_text(encoding="utf-8")

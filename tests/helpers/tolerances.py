@@ -86,7 +86,7 @@ GOLDEN_BYTES = 200_000
 #: Central differences of energies of 1 eV with a step of 1e-4 A: error h^2 f''' / 6, about 1e-8.
 DEVIATION_DIFFERENCE = {"rtol": 1e-5, "atol": 1e-7}
 
-# -- own blocks (tests/models/test_blocks.py) ----------------------------------------------------------------------------
+# -- own blocks (tests/models/test_blocks.py) ----------------------------------------------------------------------
 
 #: Means and variances of initial weights, in standard errors: with some 50 comparisons and fixed seeds a right
 #: distribution stays below 4.

@@ -17,7 +17,7 @@ def _mace_torch() -> Callable:
     return build
 
 
-#: For each architecture what imports its builder, on first use (statements, not names: `fcl.runs.code_digest` follows them).
+#: Imports of the builders by architecture, on first use (statements, not names: `fcl.runs.code_digest` follows them).
 #: A builder takes (kind, settings, r_max, avg_num_neighbors, backend) and returns a `fcl.models.interface.Potential`.
 ARCHITECTURES: dict[str, Callable[[], Callable]] = {"mace": _mace, "mace-torch": _mace_torch}
 #: What cards without an architecture mean.
