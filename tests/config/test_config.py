@@ -15,7 +15,7 @@ from fcl.config.sections import UniformCutoffs
 from fcl.config.study import SECTION_MODELS, SECTIONS, Protocol, Study
 from project import ROOT
 
-STUDIES = ("smoke", "mini", "embedded", "paper")
+STUDIES = ("smoke", "mini", "embedded", "mad-sample", "paper")
 
 
 @pytest.fixture(scope="module")

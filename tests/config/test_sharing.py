@@ -55,7 +55,7 @@ def test_a_wrong_base_is_an_error_that_names_its_key(studies, words):
         ({"data": {"max_force": 10.0}}, False, False, False),
         ({"loss": {"energy_weight": 1.0}}, True, False, False),
         ({"model": {"num_bessel": 8}}, True, False, False),
-        ({"pretrain": {"seed": 5}}, True, False, True),
+        ({"pretrain": {"seeds": [5]}}, True, False, True),
         ({"static": {"epochs": 400}}, True, True, False),
         ({"static": {"cutoffs": [6.0], "seeds": [1, 9]}}, True, True, True),
         ({"compute": {"dtype": "float64"}}, True, False, False),
@@ -66,16 +66,16 @@ def test_results_are_shared_where_their_settings_are_the_same(change, store, pre
     config = config_with(child=child(**change))
     owners = {True: "parent", False: "child"}
     assert bases.owner_of_store(config, "child") == owners[store]
-    assert bases.owner_of_pretrained(config, "child") == owners[pretrained]
+    assert bases.owner_of_pretrained(config, "child", "pretrain") == owners[pretrained]
     assert bases.owner_of_static(config, "child", 6.0, 1) == owners[static]
     assert bases.owner_of_store(config, "parent") == "parent"
 
 
 def test_nothing_is_shared_across_a_study_that_differs():
     """a -> b -> a again: the result of the middle study is another one, and its base is not looked through it."""
-    middle, last = child(pretrain={"seed": 5}), {"base": "child", "pretrain": {"seed": 0}}
+    middle, last = child(pretrain={"seeds": [5]}), {"base": "child", "pretrain": {"seeds": [0]}}
     config = config_with(child=middle, last=last)
-    assert bases.owner_of_pretrained(config, "last") == "last"
+    assert bases.owner_of_pretrained(config, "last", "pretrain") == "last"
     assert bases.owner_of_static(config, "last", 6.0, 1) == "parent"
 
 
@@ -96,7 +96,7 @@ def test_ablations_of_the_shipped_study_share_all_but_fcl():
     assert len(ablations) == 4
     for name in ablations:
         assert bases.changes(config, name)
-        assert bases.owner_of_pretrained(config, name) == "embedded"
+        assert bases.owner_of_pretrained(config, name, "pretrain") == "embedded"
         assert {bases.owner_of_static(config, name, cutoff, 1) for cutoff in (4.0, 7.0)} == {"embedded"}
     for name in derived(config.studies, "embedded", "learning_curve"):
         study, whole = config.resolve(name), config.resolve("embedded")
@@ -104,3 +104,20 @@ def test_ablations_of_the_shipped_study_share_all_but_fcl():
         assert study.static.epochs * share == whole.static.epochs  # as many steps
         assert [milestone * share for milestone in study.static.milestones] == list(whole.static.milestones)
         assert study.data.frame_limit("val") is study.data.frame_limit("test") is None
+
+
+def test_fcl_seeds_are_divided_among_the_pretrained_models():
+    config = config_with(
+        child=child(pretrain={"seeds": [0, 7]}, fcl={"seeds": [1, 2, 3, 4]}),
+        other={"base": "child", "pretrain": {"seeds": [7]}},
+    )
+    study = config.resolve("child")
+    assert [study.pretrain_seed(seed) for seed in study.fcl.seeds] == [0, 0, 7, 7]
+    assert study.pretrained_models() == {"pretrain": 0, "pretrain_seed7": 7}
+    assert bases.owner_of_pretrained(config, "child", "pretrain") == "parent"
+    assert bases.owner_of_pretrained(config, "child", "pretrain_seed7") == "child"
+    assert bases.owner_of_pretrained(config, "other", "pretrain") == "other"  # of seed 7, which has another name there
+    with pytest.raises(
+        ConfigError, match="fcl.seeds: 3 seeds cannot be divided in equal parts among the 2 pretrain.seeds"
+    ):
+        config_with(child=child(pretrain={"seeds": [0, 7]}))

@@ -229,10 +229,11 @@ def test_no_gradient_clipping(small_settings, graphs):
     assert weights[None].equal(weights[1e9]) and not weights[None].equal(weights[1e-6])
 
 
-@pytest.mark.parametrize("key", ["pretrain.seed", "fcl.seeds", "static.seeds", "compute.dtype", "diatomics.points"])
+@pytest.mark.parametrize("key", ["pretrain.seeds", "fcl.seeds", "static.seeds", "compute.dtype", "diatomics.points"])
 def test_the_stages_read_the_settings_that_stand_in_no_other_test_here(key):
     """Seeds, precision and grids: used where their stage is run (tests of the stages and of the workflow)."""
     sources = [*(ROOT / "src/fcl/study/stages").glob("*.py"), *(ROOT / "workflow").rglob("*.smk")]
+    sources.append(ROOT / "src/fcl/config/study.py")  # which pre-trained model has which seed
     used = "".join(path.read_text(encoding="utf-8") for path in sources)
     section, name = key.split(".")
     assert re.search(rf"\b(?:{section}|settings)\.{name}\b", used)

@@ -30,7 +30,7 @@ def build_store(study, source, frames, num_elements, workers, references, store,
     study.data.frame_limit(frames["split"]), study.data.max_force, study.data.strict, study.cutoffs.r_max
     _write(store, rejected, manifest)
 
-def pretrain(study, train, val, model, history, manifest, checkpoints):
+def pretrain(study, train, val, seed, model, history, manifest, checkpoints):
     _train(study, "pretrain", model, history, manifest)
 
 def train_fcl(study, train, val, pretrained, seed, model, history, manifest, checkpoints):

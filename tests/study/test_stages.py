@@ -68,7 +68,7 @@ def done(study, tmp_path_factory):
             folder / f"{name}.manifest.json",
         )
 
-    stages.pretrain(study, train, val, *training("pretrain"))
+    stages.pretrain(study, train, val, 0, *training("pretrain"))
     kept = folder / "checkpoints"
     stages.train_fcl(study, train, val, folder / "pretrain.safetensors", 1, *training("fcl"), kept)
     stages.train_static(study, train, val, 4.0, 2, *training("static"), kept)

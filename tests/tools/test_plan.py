@@ -131,5 +131,7 @@ def test_the_page_has_each_study_the_chosen_one_first(monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr("plan.measure", lambda study, manifest: UNIT)
     page = describe("config.yaml")
-    assert [line[3:] for line in page.splitlines() if line.startswith("## ")] == ["mini", "smoke", "embedded", "paper"]
+    assert [line[3:] for line in page.splitlines() if line.startswith("## ")] == [
+        *("mini", "smoke", "embedded", "mad-sample", "paper")
+    ]
     assert "assumed: val: 9559 structures" in page

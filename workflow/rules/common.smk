@@ -30,7 +30,8 @@ wildcard_constraints:
     cutoff=r"\d+\.\d",
     subset=r"[A-Za-z0-9_-]+",
     lam=r"\de[+-]\d\d",
-    model=r"pretrain|fcl_seed\d+|static_r\d+\.\d_seed\d+",
+    pretrained=r"pretrain(_seed\d+)?",
+    model=r"pretrain(_seed\d+)?|fcl_seed\d+|static_r\d+\.\d_seed\d+",
     dataset=r"[^/]+",
     file=r"[^/]+",
 
@@ -116,8 +117,8 @@ def stored(split):
 @functools.cache
 def owner_of_model(study, model):
     """The study that trains (and evaluates) a model of ``study``: its base if the training is identical."""
-    if model == "pretrain":
-        return owner_of_pretrained(CONFIG, study)
+    if model.startswith("pretrain"):
+        return owner_of_pretrained(CONFIG, study, model)
     if not model.startswith("static_r"):
         return study
     cutoff, seed = model.removeprefix("static_r").split("_seed")
@@ -153,7 +154,7 @@ def static_models(study):
 
 def models(study):
     """All models trained for a study."""
-    return ["pretrain", *fcl_models(study), *static_models(study)]
+    return [*study.pretrained_models(), *fcl_models(study), *static_models(study)]
 
 
 def results(study, pattern, **values):

@@ -1,19 +1,22 @@
 # Pre-training at one cutoff -> FCL from that checkpoint, one job per seed; static baselines, one job per (cutoff, seed).
 
 
+include: "helpers/train.smk"
+
+
 rule pretrain:
     input:
         train=stored("train"),
         val=stored("val"),
     output:
-        model="results/{study}/models/pretrain.safetensors",
-        card="results/{study}/models/pretrain.json",
-        manifest="results/{study}/models/pretrain.manifest.json",
-        history="results/{study}/metrics/history/pretrain.csv",
+        model="results/{study}/models/{pretrained}.safetensors",
+        card="results/{study}/models/{pretrained}.json",
+        manifest="results/{study}/models/{pretrained}.manifest.json",
+        history="results/{study}/metrics/history/{pretrained}.csv",
     log:
-        "results/{study}/logs/pretrain.log",
+        "results/{study}/logs/{pretrained}.log",
     benchmark:
-        "results/{study}/benchmarks/pretrain.tsv"
+        "results/{study}/benchmarks/{pretrained}.tsv"
     priority: 2  # all FCL trainings depend on it
     conda:
         "../../envs/fcl.yaml"
@@ -23,11 +26,12 @@ rule pretrain:
         mem_mb=memory("pretrain"),
         runtime=minutes("pretrain"),
     params:
-        settings=lambda w: settings(w, "model", "loss", "pretrain"),
+        settings=lambda w: settings(w, "model", "loss", pretrain={"seeds": [seed_of_pretrained(w)]}),
+        seed=seed_of_pretrained,
         dtype=dtype_of,
         code=source_digest("fcl.study.stages.training:pretrain"),
     message:
-        "Pre-training a static model [gpu={resources.gpu}]"
+        "Pre-training a static model, seed {params.seed} [gpu={resources.gpu}]"
     script:
         "../scripts/pretrain.py"
 
@@ -36,8 +40,8 @@ rule train_fcl:
     input:
         train=stored("train"),
         val=stored("val"),
-        pretrained=model_file("safetensors", "pretrain"),
-        card=model_file("json", "pretrain"),
+        pretrained=pretrained_file("safetensors"),
+        card=pretrained_file("json"),
     output:
         model="results/{study}/models/fcl_seed{seed}.safetensors",
         card="results/{study}/models/fcl_seed{seed}.json",

@@ -9,6 +9,7 @@ pretrain(
     settings_of(snakemake),
     train=Path(snakemake.input.train),
     val=Path(snakemake.input.val),
+    seed=snakemake.params.seed,
     model=Path(snakemake.output.model),
     history=Path(snakemake.output.history),
     manifest=Path(snakemake.output.manifest),

@@ -76,7 +76,13 @@ def _check_schedules(study: Sections) -> None:
 
 
 def _check_names(study: Sections) -> None:
+    if len(study.fcl.seeds) % len(study.pretrain.seeds):
+        raise ValueError(
+            f"fcl.seeds: {len(study.fcl.seeds)} seeds cannot be divided in equal parts among the "
+            f"{len(study.pretrain.seeds)} pretrain.seeds"
+        )
     for key, values in {
+        "pretrain.seeds": study.pretrain.seeds,
         "fcl.seeds": study.fcl.seeds,
         "fcl.validation_cutoffs": study.fcl.validation_cutoffs,
         "static.seeds": study.static.seeds,

@@ -97,7 +97,10 @@ class PretrainSettings(_Optimiser):
     """Pre-training of a static model, the starting point of every FCL training."""
 
     cutoff: Positive = Field(description="fixed cutoff of the pre-training")
-    seed: Seed = Field(description="seed of the initial weights and of the order of structures")
+    seeds: tuple[Seed, ...] = Field(
+        min_length=1,
+        description="one pre-trained model per seed; fcl.seeds are divided among them in order, in equal parts",
+    )
     milestones: tuple[Count, ...] = Field(description="epochs after which the learning rate is multiplied by gamma")
     gamma: Fraction = Field(description="factor at each milestone")
 

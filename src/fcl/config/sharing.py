@@ -31,9 +31,17 @@ def owner_of_store(config: Config, name: str) -> str:
     return _owner(config, name, _data_digest, lambda study: study.cutoffs.r_max)
 
 
-def owner_of_pretrained(config: Config, name: str) -> str:
-    """The study whose pre-trained model ``name`` starts from; r_max of the store, beyond its cutoff, is irrelevant."""
-    return _owner(config, name, _data_digest, _static_digest, lambda study: study.digest("pretrain"))
+def owner_of_pretrained(config: Config, name: str, model: str) -> str:
+    """The study whose pre-trained ``model`` (`Study.pretrained_models`) is that of ``name`` too.
+
+    r_max of the store, beyond the cutoff of the pre-training, is irrelevant.
+    """
+
+    def training(study: Study) -> str | None:
+        seed = study.pretrained_models().get(model)
+        return None if seed is None else study.narrowed(pretrain={"seeds": [seed]}).digest("pretrain")
+
+    return _owner(config, name, _data_digest, _static_digest, training)
 
 
 def owner_of_static(config: Config, name: str, cutoff: float, seed: int) -> str:

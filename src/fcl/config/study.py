@@ -68,6 +68,19 @@ class Study(Protocol):
         text = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def pretrain_seed(self, fcl_seed: int) -> int:
+        """The seed of the pre-trained model from which the FCL training with ``fcl_seed`` starts.
+
+        ``fcl.seeds`` are divided in order, in equal parts, among ``pretrain.seeds``.
+        """
+        parts = len(self.fcl.seeds) // len(self.pretrain.seeds)
+        return self.pretrain.seeds[self.fcl.seeds.index(fcl_seed) // parts]
+
+    def pretrained_models(self) -> dict[str, int]:
+        """Names of the pre-trained models with their seeds; the name of the first one holds no seed."""
+        first, *others = self.pretrain.seeds
+        return {"pretrain": first, **{f"pretrain_seed{seed}": seed for seed in others}}
+
     def narrowed(self, **changes: Mapping[str, Any]) -> Study:
         """The study of one job of a sweep, e.g. ``narrowed(fcl={"seeds": [2]})``.
 

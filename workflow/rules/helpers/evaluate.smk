@@ -2,7 +2,7 @@
 def evaluated_cutoffs(wildcards):
     """Uniform cutoffs at which a model is evaluated: all for FCL, its own for a static model."""
     study = study_of(wildcards)
-    if wildcards.model == "pretrain":
+    if wildcards.model.startswith("pretrain"):
         return [study.pretrain.cutoff]
     if wildcards.model.startswith("static_r"):
         return [float(wildcards.model.removeprefix("static_r").split("_")[0])]

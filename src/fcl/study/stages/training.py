@@ -99,15 +99,16 @@ def _finish_training(
 
 
 def pretrain(
-    study, train: Path, val: Path, model: Path, history: Path, manifest: Path, checkpoints: Path | None = None
-) -> None:
+    study, train: Path, val: Path, seed: int, model: Path, history: Path, manifest: Path,
+    checkpoints: Path | None = None,
+) -> None:  # fmt: skip
     """Stage 1: the unmodified MACE at 6 A.
 
     ``checkpoints`` (in all trainings) is a folder for checkpoints from which a killed training resumes; None: no
     checkpoints.
     """
-    settings, outputs = study.pretrain, (model, history, manifest)
-    _train_static(study, "pretrain", "pretrain", train, val, settings.cutoff, settings.seed, outputs, checkpoints)
+    study, outputs = study.narrowed(pretrain={"seeds": [seed]}), (model, history, manifest)
+    _train_static(study, "pretrain", "pretrain", train, val, study.pretrain.cutoff, seed, outputs, checkpoints)
 
 
 def train_static(
@@ -138,13 +139,15 @@ def train_fcl(
         torch.manual_seed(weights_seed)  # of the two new parts; the rest is loaded
         backend = study.compute.backend_of_training
         flexible = build_model("fcl", study.model, study.cutoffs.r_max, dtype=dtype, device=device, backend=backend)
-        flexible.load_backbone(load(pretrained, dtype=dtype, device=device).state_dict())
+        start = load(pretrained, dtype=dtype, device=device)
+        flexible.load_backbone(start.state_dict())
         generator = torch.Generator(device=device).manual_seed(cutoff_seed)
         rows = fit(
             flexible, graph_data(study, train), graph_data(study, val), study.fcl, study.loss,
             fcl_plan("train_fcl", study.fcl, study.cutoffs, generator, dtype),
             order_seed=order_seed, batch_by=study.fcl.batch_by, checkpoints=kept,
         )  # fmt: skip
-        facts = {"stage": "train_fcl", "seed": seed, "r_min_angstrom": study.cutoffs.r_min}
+        facts = {"stage": "train_fcl", "seed": seed, "pretrain_seed": start.card.get("seed")}
+        facts["r_min_angstrom"] = study.cutoffs.r_min
         outputs = (model, history, manifest)
         _finish_training(study, sections, flexible, rows, inputs, outputs, started, facts, kept)
