@@ -95,6 +95,7 @@ def plan(study: Study, manifest: DataManifest, speed: Throughput) -> list[Stage]
         "train_fcl": fcl_jobs,
         "train_static": static_jobs,
         "evaluate_cutoffs": fcl_jobs + static_jobs + len(study.pretrain.seeds),
+        "evaluate_trivial": 1,
         "diatomic_curves": fcl_jobs,
         "calibrate_cutoffs": calibrations,
         **dict.fromkeys(calls, len(study.validation.subsets)),
@@ -109,6 +110,7 @@ def plan(study: Study, manifest: DataManifest, speed: Throughput) -> list[Stage]
         "train_fcl": fcl_jobs * study.fcl.epochs * (train * speed.fcl + validated * speed.evaluate),
         "train_static": static_jobs * study.static.epochs * (train * speed.static + val * speed.evaluate),
         "evaluate_cutoffs": (fcl_jobs * grid + static_jobs + len(study.pretrain.seeds)) * test * speed.evaluate,
+        "evaluate_trivial": 0.0,
         "diatomic_curves": fcl_jobs * len(study.diatomics.pairs) * len(study.diatomics.cutoffs) * speed.curve,
         "calibrate_cutoffs": calibrations * one_calibration,
         "calibrate_unlabelled": unlabelled * one_calibration,
@@ -118,7 +120,8 @@ def plan(study: Study, manifest: DataManifest, speed: Throughput) -> list[Stage]
     }
     training, starting = ("pretrain", "train_fcl", "train_static"), speed.start + speed.first_call
     begin = dict.fromkeys(jobs, starting) | dict.fromkeys(training, starting + speed.first_epoch)
-    begin |= {"build_store": speed.start, "describe_data": speed.start, "figures, tables, report": speed.drawing}
+    begin |= dict.fromkeys(("build_store", "describe_data", "evaluate_trivial"), speed.start)
+    begin |= {"figures, tables, report": speed.drawing}
     held = {"evaluate_cutoffs": test, "measure_wall_clock": test, "describe_data": sum(counts.values())}
     held |= dict.fromkeys(("calibrate_cutoffs", "calibrate_unlabelled"), train + test)
     held |= dict.fromkeys(("build_store", "diatomic_curves", "figures, tables, report", *calls), 0)

@@ -4,6 +4,7 @@ import csv
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -16,7 +17,7 @@ from fcl.data.store import read_store
 from fcl.study.stages import training as stages
 from fcl.study.stages.calibration import calibrate_cutoffs
 from fcl.study.stages.data import build_store
-from fcl.study.stages.evaluation import METRIC_COLUMNS, diatomic_curves, evaluate_uniform
+from fcl.study.stages.evaluation import METRIC_COLUMNS, diatomic_curves, evaluate_trivial, evaluate_uniform
 from fcl.training.checkpoints import remove_finished
 from project import ROOT
 
@@ -73,7 +74,7 @@ def done(study, tmp_path_factory):
     stages.train_fcl(study, train, val, folder / "pretrain.safetensors", 1, *training("fcl"), kept)
     stages.train_static(study, train, val, 4.0, 2, *training("static"), kept)
     for name, cutoffs in (("fcl", [4.0, 5.5]), ("static", [4.0]), ("pretrain", [6.0])):
-        outputs = folder / f"{name}.csv", folder / f"{name}_metrics.manifest.json"
+        outputs = folder / f"{name}.csv", folder / f"{name}_errors.csv.gz", folder / f"{name}_metrics.manifest.json"
         evaluate_uniform(study, test, folder / f"{name}.safetensors", cutoffs, *outputs)
     model = folder / "fcl.safetensors"
     diatomic_curves(study, model, folder / "diatomics.csv", folder / "diatomics.manifest.json")
@@ -105,6 +106,33 @@ def test_metrics_name_model_cutoff_and_subset(done):
     assert {r["model_kind"] for r in fcl + static + pretrain} == {"fcl", "static", "pretrain"}
     assert static[0]["training_cutoff_angstrom"] == "4" and fcl[0]["training_cutoff_angstrom"] == ""
     assert float(fcl[3]["pairs_per_atom"]) > float(fcl[0]["pairs_per_atom"]) == float(static[0]["pairs_per_atom"])
+
+
+def test_errors_per_structure_give_those_per_subset(done):
+    """All metrics follow from the table of single structures, so that statistics need no model."""
+    single, metrics = pd.read_csv(done / "fcl_errors.csv.gz"), pd.read_csv(done / "fcl.csv")
+    assert (done / "fcl_errors.csv.gz").read_bytes()[4:8] == bytes(4)  # no time stamp: same table, same bytes
+    for row in metrics.itertuples():
+        own = single[single["cutoff_angstrom"] == row.cutoff_angstrom]
+        own = own if row.subset == "all" else own[own["subset"] == row.subset]
+        components = 3 * own["atoms"].sum()
+        assert (len(own), own["atoms"].sum()) == (row.structures, row.atoms)
+        assert (own["force_square_sum"].sum() / components) ** 0.5 == pytest.approx(
+            row.force_rmse_ev_per_angstrom, rel=1e-5
+        )
+        assert own["force_absolute_sum"].sum() / components == pytest.approx(row.force_mae_ev_per_angstrom, rel=1e-5)
+        assert own["energy_error_ev_per_atom"].abs().mean() == pytest.approx(row.energy_mae_ev_per_atom, rel=1e-5)
+        assert own["pairs_per_atom"].mean() == pytest.approx(row.pairs_per_atom, rel=1e-5)
+
+
+def test_trivial_predictions(done, tmp_path):
+    outputs = tmp_path / "trivial.csv", tmp_path / "trivial.csv.gz"
+    evaluate_trivial(done / "train.h5", done / "test.h5", *outputs)
+    table, single = (pd.read_csv(path) for path in outputs)
+    assert list(table) == list(METRIC_COLUMNS) and set(table["model_kind"]) == {"trivial"}
+    forces = read_store(done / "test.h5").forces
+    assert table["force_rmse_ev_per_angstrom"][0] == pytest.approx(np.sqrt(np.mean(forces.astype(float) ** 2)))
+    assert single["structure"].tolist() == list(range(len(single)))
 
 
 def test_history_and_diatomics(done, study):
@@ -170,7 +198,7 @@ def test_a_subset_that_is_not_there(done, study, tmp_path):
 
 @pytest.mark.parametrize(("name", "cutoff"), [("static", 4.5), ("fcl", 7.5), ("fcl", 0.0)])
 def test_a_cutoff_that_the_model_does_not_have(done, study, tmp_path, name, cutoff):
-    outputs = tmp_path / "a.csv", tmp_path / "a.json"
+    outputs = tmp_path / "a.csv", tmp_path / "a.csv.gz", tmp_path / "a.json"
     with pytest.raises(ValueError, match=f"{cutoff} A"):
         evaluate_uniform(study, done / "test.h5", done / f"{name}.safetensors", [cutoff], *outputs)
     assert not list(tmp_path.iterdir())

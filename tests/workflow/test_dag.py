@@ -22,6 +22,7 @@ SMALL = {
     "train_fcl": 3,
     "train_static": 2,
     "evaluate_cutoffs": 6,
+    "evaluate_trivial": 1,
     "diatomic_curves": 3,
     "calibrate_cutoffs": 4,
     "calibrate_unlabelled": 2,

@@ -117,6 +117,8 @@ def stored(split):
 @functools.cache
 def owner_of_model(study, model):
     """The study that trains (and evaluates) a model of ``study``: its base if the training is identical."""
+    if model == "trivial":
+        return owner_of_store(CONFIG, study)
     if model.startswith("pretrain"):
         return owner_of_pretrained(CONFIG, study, model)
     if not model.startswith("static_r"):

@@ -11,6 +11,7 @@ rule evaluate_cutoffs:
         card=model_file("json"),
     output:
         metrics="results/{study}/metrics/{model}.csv",
+        errors="results/{study}/errors/{model}.csv.gz",
         manifest="results/{study}/metrics/{model}.manifest.json",
     log:
         "results/{study}/logs/evaluate_cutoffs/{model}.log",
@@ -34,6 +35,30 @@ rule evaluate_cutoffs:
         "../scripts/evaluate_cutoffs.py"
 
 
+rule evaluate_trivial:
+    input:
+        train=stored("train"),
+        store=stored("test"),
+    output:
+        metrics="results/{study}/metrics/trivial.csv",
+        errors="results/{study}/errors/trivial.csv.gz",
+        manifest="results/{study}/metrics/trivial.manifest.json",
+    log:
+        "results/{study}/logs/evaluate_trivial.log",
+    conda:
+        "../../envs/fcl.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("evaluate_cutoffs"),
+        runtime=minutes("evaluate_cutoffs"),
+    params:
+        code=source_digest("fcl.study.stages.evaluation:evaluate_trivial"),
+    message:
+        "Evaluating trivial predictions on the test split"
+    script:
+        "../scripts/evaluate_trivial.py"
+
+
 rule evaluate_all:
     input:
-        metrics_files(STUDY, models(STUDY)),
+        metrics_files(STUDY, ["trivial", *models(STUDY)]),

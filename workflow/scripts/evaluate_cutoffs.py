@@ -11,5 +11,6 @@ evaluate_uniform(
     model=Path(snakemake.input.model),
     cutoffs=list(snakemake.params.cutoffs),
     output=Path(snakemake.output.metrics),
+    errors=Path(snakemake.output.errors),
     manifest=Path(snakemake.output.manifest),
 )

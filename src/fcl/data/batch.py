@@ -87,6 +87,7 @@ class GraphData:
             torch.as_tensor(values.astype(np.int64))
             for values in (arrays.subset, arrays.fidelity, arrays.parent, arrays.frame)
         )
+        self._groups = torch.as_tensor(arrays.groups())
         self.atom_counts = torch.as_tensor(np.diff(arrays.ptr).astype(np.int64))
         self.pair_counts = torch.as_tensor(np.diff(arrays.pair_ptr).astype(np.int64))
         self.numbers = integer(arrays.numbers)
@@ -119,12 +120,8 @@ class GraphData:
             )
 
     def groups(self) -> torch.Tensor:
-        """[n_structures] int64, in host memory: equal for structures of one parent; one without a parent has its own
-        number. What is resampled in statistics is these groups, as structures of one parent are not independent."""
-        alone = self.parent < 0
-        numbers = self.parent.clone()
-        numbers[alone] = len(self.parent_names) + torch.arange(int(alone.sum()))
-        return numbers
+        """`StoreArrays.groups`, as a tensor in host memory."""
+        return self._groups
 
     def members(self, subset: str) -> torch.Tensor:
         """Indices [n] of the structures of ``subset``, in host memory.

@@ -20,7 +20,7 @@ def reference_energies(references: Mapping[str, float] | str | None, arrays: Map
         return {}
     from ase.data import chemical_symbols
 
-    counts, elements = _compositions(arrays)
+    counts, elements = compositions(arrays["numbers"][:], arrays["ptr"])
     symbols = [chemical_symbols[z] for z in elements]
     if references == "fit":
         known = arrays["energy_mask"]
@@ -36,13 +36,15 @@ def energies_of_atoms(references: Mapping[str, float], arrays: Mapping[str, Any]
     """[n_structures] eV: sum of the references over the atoms of each structure."""
     from ase.data import chemical_symbols
 
-    counts, elements = _compositions(arrays)
+    counts, elements = compositions(arrays["numbers"][:], arrays["ptr"])
     return counts @ np.array([references[chemical_symbols[z]] for z in elements])
 
 
-def _compositions(arrays: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Atoms of each element in each structure, [n_structures, n_elements], and the atomic numbers [n_elements]."""
-    numbers, ptr = arrays["numbers"][:], arrays["ptr"]
+def compositions(numbers: np.ndarray, ptr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Atoms of each element in each structure, [n_structures, n_elements], and the atomic numbers [n_elements].
+
+    ``numbers`` [n_atoms] are atomic numbers, ``ptr`` [n_structures + 1] the first atom of each structure.
+    """
     elements, columns = np.unique(numbers, return_inverse=True)
     structures = np.repeat(np.arange(len(ptr) - 1), np.diff(ptr))
     cells = np.bincount(structures * len(elements) + columns, minlength=(len(ptr) - 1) * len(elements))

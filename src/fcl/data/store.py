@@ -65,6 +65,14 @@ class StoreArrays:
         """The names that ``subset``, ``fidelity`` and ``parent`` point into."""
         return {name: getattr(self, f"{name}_names") for name in NAMED}
 
+    def groups(self) -> np.ndarray:
+        """[n_structures] int64: equal for structures of one parent; a structure without a parent has its own number.
+
+        Statistics resample these groups, since structures of one parent are not independent.
+        """
+        alone = np.cumsum(self.parent < 0) - 1
+        return np.where(self.parent < 0, len(self.parent_names) + alone, self.parent).astype(np.int64)
+
 
 def arrays_from_frames(frames: Sequence[Frame], r_max: float) -> StoreArrays:
     """Pack frames into flat arrays and compute every neighbour list at ``r_max`` (A), in memory.

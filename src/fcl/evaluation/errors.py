@@ -12,6 +12,7 @@ from fcl.cutoffs.cost import pairs_per_atom
 from fcl.cutoffs.rules import CutoffRule
 from fcl.data.batch import Batch, GraphData
 from fcl.data.loader import selected_batches, split_order
+from fcl.data.store import StoreArrays
 
 #: Batch size where no setting gives one (validation, calibrated cutoffs); results do not depend on it.
 EVALUATION_BATCH_SIZE = 50
@@ -78,15 +79,38 @@ def evaluate(
     return Errors(indices.cpu().numpy(), *(torch.cat(column).cpu().numpy() for column in columns))
 
 
-def rows_by_subset(errors: Errors, data: GraphData, **labels) -> list[dict]:
+def rows_by_subset(errors: Errors, data: GraphData | StoreArrays, **labels) -> list[dict]:
     """One row for "all" and one per subset present in the data, each starting with ``labels``."""
-    subset = data.subset.cpu().numpy()[errors.indices]
+    subset = np.asarray(data.subset)[errors.indices]
     rows = [{**labels, "subset": "all", **errors.metrics()}]
     for code, name in enumerate(data.subset_names):
         members = np.flatnonzero(subset == code)
         if len(members):
             rows.append({**labels, "subset": name, **errors.metrics(members)})
     return rows
+
+
+#: Columns of `rows_by_structure`, after the labels. ``group`` is equal for structures that are not independent.
+STRUCTURE_COLUMNS = (
+    "structure", "frame", "group", "subset", "atoms", "energy_error_ev_per_atom", "force_square_sum",
+    "force_absolute_sum", "pairs_per_atom",
+)  # fmt: skip
+
+
+def rows_by_structure(errors: Errors, data: GraphData | StoreArrays, **labels) -> list[dict]:
+    """One row per structure, each starting with ``labels``, from which all errors of `rows_by_subset` follow.
+
+    ``structure`` is the index in the store, ``frame`` that in the file; ``force_square_sum`` ((eV/A)^2) and
+    ``force_absolute_sum`` (eV/A) are sums over the 3 ``atoms`` force components.
+    """
+    indices = errors.indices
+    columns = (
+        indices, np.asarray(data.frame)[indices], np.asarray(data.groups())[indices],
+        [data.subset_names[code] for code in np.asarray(data.subset)[indices]],
+        errors.atoms, errors.energy, errors.force_square, errors.force_absolute, errors.pairs,
+    )  # fmt: skip
+    rows = zip(*(np.asarray(column).tolist() for column in columns), strict=True)
+    return [{**labels, **dict(zip(STRUCTURE_COLUMNS, row, strict=True))} for row in rows]
 
 
 _RESAMPLES = 1000

@@ -109,7 +109,7 @@ def write_csv(
     """Write a table as CSV, atomically: a data frame, or one mapping per row.
 
     Args:
-        path: the file.
+        path: the file; compressed if its name ends in ``.gz``, with the same bytes for the same table.
         rows: a ``pandas.DataFrame`` or an iterable of mappings column -> value.
         columns: order of the columns; required if ``rows`` may be empty, so that the header is still written.
         float_format: format of floats; ``None`` for all digits.
@@ -128,7 +128,8 @@ def write_csv(
     if not len(table.columns):
         raise ValueError(f"{path}: no rows and no columns were given")
     with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, float_format=float_format, lineterminator="\n")
+        packed = {"method": "gzip", "compresslevel": 9, "mtime": 0} if str(path).endswith(".gz") else None
+        table.to_csv(temporary, index=False, float_format=float_format, lineterminator="\n", compression=packed)
 
 
 def file_digest(path: str | os.PathLike[str], algorithm: str = "sha256") -> str:

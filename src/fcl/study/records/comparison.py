@@ -233,7 +233,11 @@ def _compared(path: Path, folder: Path) -> bool:
     parts = path.relative_to(folder).parts
     if path.name.endswith(".manifest.json") or parts == (RECORD_MANIFEST,) or parts[0] == "models":
         return False
-    return path.suffix in (".csv", ".json") and path.is_file() and not any(part.startswith(".") for part in parts)
+    return (
+        path.name.endswith((".csv", ".csv.gz", ".json"))
+        and path.is_file()
+        and not any(part.startswith(".") for part in parts)
+    )
 
 
 def _other_platform(here: Mapping[str, dict], there: Mapping[str, dict]) -> list[str]:

@@ -20,7 +20,8 @@ from fcl.study.records.manifests import RECORD_MANIFEST, read_manifests
 PathLike = str | os.PathLike[str]
 RUNS, RECORDS = "results", "record"
 NUMBERS = (
-    "metrics/*.csv", "metrics/history/*.csv", "diatomics/*.csv", "calibration/*.json", "calibration/*_metrics.csv",
+    "metrics/*.csv", "metrics/history/*.csv", "errors/*.csv.gz", "diatomics/*.csv", "calibration/*.json",
+    "calibration/*_metrics.csv",
     "unlabelled/*.json", "unlabelled/*_metrics.csv", "validation/*.json", "cost/*.csv", "data/*.csv", "data/*.json",
     "figures/*.csv", "tables/*.csv", "claims.csv", "ablations.csv",
 )  # fmt: skip

@@ -7,6 +7,7 @@ objects and lists, named by their path (``provenance``, ``structures[0].uniform`
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import math
 import re
@@ -22,7 +23,7 @@ MEASURED_ROW = re.compile(r"\bunit=µs/atom\b")
 #: Columns that identify a row and are not results, besides text columns; these two do so alone.
 KEYS = frozenset(
     "seed seeds lambda cutoff_angstrom training_cutoff_angstrom distance_angstrom structure structures atoms atom_i "
-    "atom_j shift_1 shift_2 shift_3 epoch step repeats atomic_number timestep_fs".split()
+    "atom_j frame group shift_1 shift_2 shift_3 epoch step repeats atomic_number timestep_fs".split()
 )
 NAMES = ("id", "key")
 #: Text columns derived from numbers.
@@ -34,7 +35,8 @@ SHORTEST = 1.0
 
 HISTORY = re.compile(r"(?:.*/)?history/|.*_history\.csv$")
 CURVES = re.compile(r"diatomics/")
-CHAOTIC = re.compile(r"validation/|figures/(?:validation|fig04|fig10)\.csv$")
+#: Per-structure errors are summed up in ``metrics/``.
+CHAOTIC = re.compile(r"errors/|validation/|figures/(?:validation|fig04|fig10)\.csv$")
 
 Cell = float | str | None
 #: Row (its keys, or a JSON path) -> column or JSON key -> cell.
@@ -49,12 +51,19 @@ def read_rows(path: Path) -> Rows:
     """
     rows: Rows = {}
     try:
-        text = path.read_text(encoding="utf-8")
+        data = path.read_bytes()
+        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
         if path.suffix == ".json":
             flatten(json.loads(text), "", "", rows)
             return rows
         table = [{name: _cell(cell) for name, cell in row.items()} for row in csv.DictReader(text.splitlines())]
-    except (ValueError, AttributeError, TypeError) as error:  # also for a row longer or shorter than the header
+    except (
+        ValueError,
+        AttributeError,
+        TypeError,
+        OSError,
+        EOFError,
+    ) as error:  # also for a row longer or shorter than the header
         raise ValueError(f"{path}: cannot be read ({error})") from None
     texts = {name for row in table for name, cell in row.items() if isinstance(cell, str)}
     keys = KEYS | {name for name in texts if name not in VERDICTS and not MEASURED.search(name)}

@@ -36,19 +36,23 @@ def model_labels(model) -> dict:
     }
 
 
-def evaluate_uniform(study, store: Path, model: Path, cutoffs: list[float], output: Path, manifest: Path) -> None:
-    """Errors and pairs per atom at each uniform cutoff (A), over all structures and per subset."""
+def evaluate_uniform(
+    study, store: Path, model: Path, cutoffs: list[float], output: Path, errors: Path, manifest: Path
+) -> None:
+    """Errors and pairs per atom at each uniform cutoff (A): over all structures and per subset, and per structure."""
     from fcl.cutoffs.rules import uniform_rule
-    from fcl.evaluation.errors import evaluate, rows_by_subset
+    from fcl.evaluation.errors import STRUCTURE_COLUMNS, evaluate, rows_by_structure, rows_by_subset
 
     started = time.time()
     data, potential = graph_data(study, store), loaded_model(study, model)
     for cutoff in cutoffs:
         potential.check_cutoff(cutoff)
-    rows = []
+    rows, by_structure = [], []
     for cutoff in cutoffs:
-        errors = evaluate(potential, data, uniform_rule(cutoff, data.dtype), study.evaluation.batch_size)
-        rows += rows_by_subset(errors, data, **model_labels(potential), cutoff_angstrom=cutoff)
+        found = evaluate(potential, data, uniform_rule(cutoff, data.dtype), study.evaluation.batch_size)
+        rows += rows_by_subset(found, data, **model_labels(potential), cutoff_angstrom=cutoff)
+        by_structure += rows_by_structure(found, data, cutoff_angstrom=cutoff)
+    write_csv(errors, by_structure, ("cutoff_angstrom", *STRUCTURE_COLUMNS), float_format="%.6g")
     write_csv(output, rows, METRIC_COLUMNS)
     inputs = {"store": store, "model": model}
     record(
@@ -62,6 +66,20 @@ def evaluate_uniform(study, store: Path, model: Path, cutoffs: list[float], outp
         extra={"cutoffs_angstrom": list(cutoffs)},
     )
     logger.info(f"{output}: {len(cutoffs)} cutoffs on {len(data)} structures, {time.time() - started:.0f} s")
+
+
+def evaluate_trivial(train: Path, store: Path, output: Path, errors: Path) -> None:
+    """Errors of trivial predictions: zero forces, and energies linear in the composition (fitted on ``train``)."""
+    from fcl.data.store import read_store
+    from fcl.evaluation.baselines import trivial_errors
+    from fcl.evaluation.errors import STRUCTURE_COLUMNS, rows_by_structure, rows_by_subset
+
+    test = read_store(store)
+    found = trivial_errors(read_store(train), test)
+    labels = {"model_kind": "trivial", "training_cutoff_angstrom": "", "seed": "", "cutoff_angstrom": ""}
+    write_csv(errors, rows_by_structure(found, test), STRUCTURE_COLUMNS, float_format="%.6g")
+    write_csv(output, rows_by_subset(found, test, **labels), METRIC_COLUMNS)
+    logger.info(f"{output}: trivial predictions on {len(test)} structures")
 
 
 def diatomic_curves(study, model: Path, output: Path, manifest: Path) -> None:
