@@ -1,20 +1,194 @@
-"""Differences between a few seeds with Student's t confidence intervals (three seeds are too few for a normal one)."""
+"""Who judges: comparisons of models from errors of single structures, with intervals, votes and three verdicts.
+
+Structures are resampled by groups (a structure and its variants are one group); models are nested: those that start
+from one pre-trained model are not independent. Nothing here needs a model: the tables in ``errors/`` suffice.
+
+- An interval (95%) combines the scatter between pre-trained models (Student's t) with that of the resampled groups,
+  with degrees of freedom by Welch and Satterthwaite.
+- A verdict is a vote: each model (each pair of models, if they are independent) in each resample of the groups says
+  whether the condition holds. It holds at 97.5% of the votes, does not hold at 2.5%, and is undecided in between.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+
+HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
+VERDICTS = (HOLDS, FAILS, UNDECIDED)
+#: Confidence level of the intervals, and of verdicts (two-sided).
+CONFIDENCE = 0.95
+RESAMPLES = 2000
 
 
 class NotEvaluated(Exception):
     """A claim cannot be evaluated from the study's results; the message gives the reason."""
 
 
-#: Confidence level of the intervals.
-CONFIDENCE = 0.95
+@dataclass(frozen=True)
+class Family:
+    """Errors of models that differ in their seeds only, on the same structures.
+
+    sums [n_models, n_structures]: what is added up (squares or absolute values); counts [n_structures]: by what it is
+    divided (force components, or 1 per structure); groups [n_structures]: equal for structures that are not
+    independent; nests [n_models]: equal for models that share a pre-trained model; root: whether the mean is a mean
+    square. Raises `ValueError` for shapes that differ.
+    """
+
+    sums: np.ndarray
+    counts: np.ndarray
+    groups: np.ndarray
+    nests: np.ndarray
+    root: bool = True
+
+    def __post_init__(self):
+        n_models, n_structures = self.sums.shape
+        if self.counts.shape != (n_structures,) or self.groups.shape != (n_structures,):
+            raise ValueError(f"{n_structures} structures, {self.counts.shape} counts and {self.groups.shape} groups")
+        if self.nests.shape != (n_models,):
+            raise ValueError(f"{n_models} models and {self.nests.shape} nests")
+
+    def levels(self, drawn: np.ndarray) -> np.ndarray:
+        """[n_models, n_draws] error of each model when each group occurs ``drawn`` [n_draws, n_groups] times."""
+        _, group = np.unique(self.groups, return_inverse=True)
+        sums = np.zeros((drawn.shape[1], len(self.sums)))
+        counts = np.zeros(drawn.shape[1])
+        np.add.at(sums, group, self.sums.T)
+        np.add.at(counts, group, self.counts)
+        means = (drawn @ sums) / (drawn @ counts)[:, None]
+        return (np.sqrt(means) if self.root else means).T
+
+    def of(self, members: np.ndarray) -> Family:
+        """The family on some of the structures (mask or indices)."""
+        return replace(self, sums=self.sums[:, members], counts=self.counts[members], groups=self.groups[members])
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A quantity with its 95% interval, and the votes on whether it is below a bound.
+
+    ``share`` is the share of the votes that say so; ``models`` and ``groups`` are numbers, those of `nests` included.
+    """
+
+    value: float
+    low: float
+    high: float
+    share: float
+    models: int
+    nests: int
+    groups: int
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided: twice the smaller share of the votes."""
+        return min(1.0, 2.0 * min(self.share, 1.0 - self.share) + 1.0 / RESAMPLES)
+
+    @property
+    def verdict(self) -> str:
+        return verdict(self.share)
+
+
+def verdict(share: float, adjusted_p: float | None = None) -> str:
+    """The verdict for a ``share`` of votes; with `holm`'s ``adjusted_p``, also undecided where that exceeds 5%."""
+    margin = (1.0 - CONFIDENCE) / 2.0
+    if adjusted_p is not None and adjusted_p > 1.0 - CONFIDENCE:
+        return UNDECIDED
+    return HOLDS if share >= 1.0 - margin else FAILS if share <= margin else UNDECIDED
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values adjusted for several comparisons (Holm): in ascending order times n, n - 1, ..., never decreasing."""
+    order = np.argsort(p_values)
+    adjusted, largest = np.empty(len(p_values)), 0.0
+    for rank, place in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = largest
+    return adjusted.tolist()
+
+
+def resampled(groups: np.ndarray, seed: int = 0) -> np.ndarray:
+    """[RESAMPLES, n_groups]: how often each group is drawn, with replacement; the same for the same seed."""
+    count = len(np.unique(groups))
+    return np.random.default_rng(seed).multinomial(count, np.full(count, 1.0 / count), size=RESAMPLES).astype(float)
+
+
+def level(family: Family, bound: float = math.inf, seed: int = 0) -> Judgement:
+    """The error of a family, and the votes on whether it is below ``bound``."""
+    draws, whole = _draws(family, seed)
+    return _judged(family.levels(whole)[:, 0], family.levels(draws), family.nests, family, bound)
+
+
+def relative(first: Family, second: Family, bound: float = 0.0, *, paired: bool, seed: int = 0) -> Judgement:
+    """Relative difference first / second - 1 of the errors, and the votes on whether it is below ``bound``.
+
+    ``paired``: both hold the same models in the same order (at two cutoffs, say). Otherwise they are independent, and
+    each pair of models votes. Raises `ValueError` for families on different structures, and for paired families of
+    different models.
+    """
+    if not np.array_equal(first.groups, second.groups) or not np.array_equal(first.counts, second.counts):
+        raise ValueError("errors on different structures cannot be compared")
+    draws, whole = _draws(first, seed)
+    (a, all_a), (b, all_b) = ((np.log(one.levels(whole)[:, 0]), np.log(one.levels(draws))) for one in (first, second))
+    limit = math.log1p(bound)
+    if paired:
+        if not np.array_equal(first.nests, second.nests):
+            raise ValueError("paired families hold the same models in the same order")
+        found = _judged(a - b, all_a - all_b, first.nests, first, limit)
+    else:
+        over_b, over_all_b = _nested_mean(b, second.nests), _nested_mean(all_b, second.nests)
+        found = _judged(a - over_b, all_a - over_all_b, first.nests, first, limit, (_between(b, second.nests),))
+        votes = all_a[:, None] - all_b[None, :] < limit
+        found = replace(found, share=float(votes.mean()), models=min(found.models, len(b)))
+    return replace(found, value=math.expm1(found.value), low=math.expm1(found.low), high=math.expm1(found.high))
+
+
+def _draws(family: Family, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    draws = resampled(family.groups, seed)
+    return draws, np.ones((1, draws.shape[1]))
+
+
+def _judged(
+    values: np.ndarray, draws: np.ndarray, nests: np.ndarray, family: Family, bound: float,
+    others: tuple[tuple[float, int], ...] = (),
+) -> Judgement:  # fmt: skip
+    """Interval and votes from ``values`` [n_models] on all groups and ``draws`` [n_models, n_resamples].
+
+    ``others``: further variances of the mean with their degrees of freedom.
+    """
+    from scipy.stats import t
+
+    n_groups = len(np.unique(family.groups))
+    parts = [_between(values, nests), (float(_nested_mean(draws, nests).var()), n_groups - 1), *others]
+    variance = sum(part for part, _ in parts)
+    freedom = sum(part**2 / max(dof, 1) for part, dof in parts if part > 0.0)
+    half = float(t.ppf(0.5 + CONFIDENCE / 2.0, variance**2 / freedom)) * math.sqrt(variance) if freedom > 0.0 else 0.0
+    mean = float(_nested_mean(values, nests))
+    share = float((draws < bound).mean())
+    return Judgement(mean, mean - half, mean + half, share, len(values), len(np.unique(nests)), n_groups)
+
+
+def _nested_mean(values: np.ndarray, nests: np.ndarray) -> np.ndarray:
+    """Mean over nests of the means over their models, along the first axis."""
+    return np.mean([values[nests == nest].mean(0) for nest in np.unique(nests)], axis=0)
+
+
+def _between(values: np.ndarray, nests: np.ndarray) -> tuple[float, int]:
+    """Variance of the mean over nests, and its degrees of freedom.
+
+    With a single nest that of the mean over its models, which is too small if they share what they start from: nothing
+    is known of the scatter between nests.
+    """
+    names = np.unique(nests)
+    means = np.array([values[nests == nest].mean() for nest in names]) if len(names) > 1 else values
+    if len(means) < 2:
+        return 0.0, 1
+    return float(means.var(ddof=1) / len(means)), len(means) - 1
+
+
+# -- differences between a few seeds, from their means only ------------------------------------------------------------
 
 
 @dataclass(frozen=True)
