@@ -133,6 +133,7 @@ def package(work: Path, output: Path, count: int, settings: Mapping, *, allow_pa
         "licence": "MIT",
         "citation": "This repository; computed with CP2K (T. D. Kuehne et al., J. Chem. Phys. 152, 194103 (2020)).",
         "complete": len(records) == 4 * count,
+        "keys": {"parent": "parent"},
         "splits": splits,
     }
     _write(output / "atoms.json", (json.dumps(atom_energies, indent=2) + "\n").encode())
