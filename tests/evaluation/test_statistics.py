@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fcl.evaluation import statistics
-from fcl.evaluation.statistics import FAILS, HOLDS, UNDECIDED, Family, holm, level, relative, verdict
+from fcl.evaluation.statistics import FAILS, HOLDS, UNDECIDED, Family, Judgement, holm, level, relative, verdicts
 
 
 @pytest.fixture(autouse=True)
@@ -82,8 +82,9 @@ def test_few_seeds_give_a_wide_interval():
     groups = np.arange(500)
     sums = np.array([1.0, 1.3])[:, None] ** 2 * np.ones((2, 500))
     two = level(Family(sums, np.ones(500), groups, np.arange(2)))
-    assert two.value == pytest.approx(1.15)
-    assert two.high - two.value == pytest.approx(12.706 * 0.15, rel=1e-3)
+    assert two.value == pytest.approx(1.3**0.5)
+    assert np.log(two.high / two.value) == pytest.approx(12.706 * np.log(1.3) / 2, rel=1e-3)
+    assert level(Family(sums, np.ones(500), groups, np.arange(2)), 1.5).verdict == UNDECIDED  # though all votes hold
     one = level(Family(sums[:1], np.ones(500), groups, np.arange(1)))
     assert one.low == one.high == pytest.approx(1.0)  # all groups alike, and nothing is known of other seeds
 
@@ -115,9 +116,11 @@ def test_bounds():
 def test_holm():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0]) and holm([]) == []
-    assert (
-        verdict(1.0) == HOLDS and verdict(1.0, adjusted_p=0.2) == UNDECIDED and verdict(0.0, adjusted_p=0.01) == FAILS
-    )
+    clear = Judgement(-0.2, -0.3, -0.1, 0.0, 1.0, 3, 3, 30)
+    weak = Judgement(-0.2, -0.3, -0.01, 0.0, 0.98, 3, 3, 30)
+    assert verdicts([clear, weak]) == [HOLDS, HOLDS] and weak.verdict == HOLDS
+    assert verdicts([clear, weak, weak, weak]) == [HOLDS, UNDECIDED, UNDECIDED, UNDECIDED]
+    assert verdicts([]) == []
 
 
 def test_what_cannot_be_compared():

@@ -23,6 +23,7 @@ SMALL = {
     "train_static": 2,
     "evaluate_cutoffs": 6,
     "evaluate_trivial": 1,
+    "table_uniform": 1,
     "diatomic_curves": 3,
     "calibrate_cutoffs": 4,
     "calibrate_unlabelled": 2,

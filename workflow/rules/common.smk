@@ -3,6 +3,7 @@
 # `results(...)` are files written by a run; `numbers(...)` are the inputs of figures, tables, claims and the report,
 # which are read from record/ with --config from_record=true.
 import functools
+from types import SimpleNamespace
 
 from fcl.config.sharing import owner_of_pretrained, owner_of_static, owner_of_store
 from fcl.config.types import cutoff_label, lambda_label
@@ -139,7 +140,8 @@ def model_file(suffix, model=None):
 
 def metrics_files(study, models, folder="metrics"):
     """Errors of models at uniform cutoffs (or another table); for models shared with the base, those of the base."""
-    return [f"{NUMBERS}/{owner_of_model(study.name, model)}/{folder}/{model}.csv" for model in models]
+    suffix = "csv.gz" if folder == "errors" else "csv"
+    return [f"{NUMBERS}/{owner_of_model(study.name, model)}/{folder}/{model}.{suffix}" for model in models]
 
 
 def fcl_models(study):

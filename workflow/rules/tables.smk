@@ -1,6 +1,9 @@
 # Tables as CSV, Markdown, LaTeX and (for the report) HTML, from small files; Table 2 from the models as built.
 
 
+include: "helpers/tables.smk"
+
+
 rule table_01:
     input:
         source="resources/published_models.csv",
@@ -90,11 +93,41 @@ rule table_04:
         "../scripts/table_04.py"
 
 
+rule table_uniform:
+    input:
+        errors=structure_errors,
+    output:
+        **named_table_files("uniform", "errors at uniform cutoffs", "../report/uniform.rst"),
+    log:
+        "results/{study}/logs/tables/uniform.log",
+    conda:
+        "../../envs/plot.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("tables"),
+        runtime=minutes("tables"),
+    params:
+        title=lambda w: data_manifest(w).title,
+        nests=nests,
+        cutoffs=common_cutoffs,
+        code=source_digest("fcl.study.tables.uniform:table_uniform"),
+    message:
+        "Writing the table of errors at uniform cutoffs"
+    script:
+        "../scripts/table_uniform.py"
+
+
 rule tables:
     input:
         results(
             STUDY,
             "tables/{table}.{suffix}",
-            table=["table01", "table02", "table03", "table04"],
+            table=[
+                "table01",
+                "table02",
+                "table03",
+                "table04",
+                *(["uniform"] if has_structure_errors() else []),
+            ],
             suffix=["csv", "md", "tex", "html", "manifest.json"],
         ),

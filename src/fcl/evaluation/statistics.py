@@ -6,7 +6,8 @@ from one pre-trained model are not independent. Nothing here needs a model: the 
 - An interval (95%) combines the scatter between pre-trained models (Student's t) with that of the resampled groups,
   with degrees of freedom by Welch and Satterthwaite.
 - A verdict is a vote: each model (each pair of models, if they are independent) in each resample of the groups says
-  whether the condition holds. It holds at 97.5% of the votes, does not hold at 2.5%, and is undecided in between.
+  whether the condition holds. It holds at 97.5% of the votes and does not hold at 2.5%. It is undecided in between, and
+  if the interval contains the bound: votes know nothing of seeds that were not trained, nor of groups beyond the few.
 """
 
 from __future__ import annotations
@@ -68,14 +69,15 @@ class Family:
 
 @dataclass(frozen=True)
 class Judgement:
-    """A quantity with its 95% interval, and the votes on whether it is below a bound.
+    """A quantity with its 95% interval, and the ``share`` of the votes that say that it is below ``bound``.
 
-    ``share`` is the share of the votes that say so; ``models`` and ``groups`` are numbers, those of `nests` included.
+    ``models``, ``nests`` and ``groups`` are their numbers.
     """
 
     value: float
     low: float
     high: float
+    bound: float
     share: float
     models: int
     nests: int
@@ -88,15 +90,17 @@ class Judgement:
 
     @property
     def verdict(self) -> str:
-        return verdict(self.share)
+        """Whether the quantity is below the bound; one of `VERDICTS`."""
+        margin = (1.0 - CONFIDENCE) / 2.0
+        if self.low <= self.bound <= self.high:
+            return UNDECIDED
+        return HOLDS if self.share >= 1.0 - margin else FAILS if self.share <= margin else UNDECIDED
 
 
-def verdict(share: float, adjusted_p: float | None = None) -> str:
-    """The verdict for a ``share`` of votes; with `holm`'s ``adjusted_p``, also undecided where that exceeds 5%."""
-    margin = (1.0 - CONFIDENCE) / 2.0
-    if adjusted_p is not None and adjusted_p > 1.0 - CONFIDENCE:
-        return UNDECIDED
-    return HOLDS if share >= 1.0 - margin else FAILS if share <= margin else UNDECIDED
+def verdicts(judgements: Sequence[Judgement]) -> list[str]:
+    """The verdicts of a table of comparisons: those that do not survive `holm` are undecided."""
+    adjusted = holm([one.p_value for one in judgements])
+    return [UNDECIDED if p > 1.0 - CONFIDENCE else one.verdict for one, p in zip(judgements, adjusted, strict=True)]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -116,9 +120,11 @@ def resampled(groups: np.ndarray, seed: int = 0) -> np.ndarray:
 
 
 def level(family: Family, bound: float = math.inf, seed: int = 0) -> Judgement:
-    """The error of a family, and the votes on whether it is below ``bound``."""
-    draws, whole = _draws(family, seed)
-    return _judged(family.levels(whole)[:, 0], family.levels(draws), family.nests, family, bound)
+    """The error of a family (geometric mean over its models), and the votes on whether it is below ``bound``."""
+    (values, draws), limit = _logarithms(family, seed), math.log(bound)
+    found = _judged(values, draws, family.nests, family, limit)
+    low, value, high = (math.exp(one) for one in (found.low, found.value, found.high))
+    return replace(found, value=value, low=low, high=high, bound=bound)
 
 
 def relative(first: Family, second: Family, bound: float = 0.0, *, paired: bool, seed: int = 0) -> Judgement:
@@ -130,8 +136,7 @@ def relative(first: Family, second: Family, bound: float = 0.0, *, paired: bool,
     """
     if not np.array_equal(first.groups, second.groups) or not np.array_equal(first.counts, second.counts):
         raise ValueError("errors on different structures cannot be compared")
-    draws, whole = _draws(first, seed)
-    (a, all_a), (b, all_b) = ((np.log(one.levels(whole)[:, 0]), np.log(one.levels(draws))) for one in (first, second))
+    (a, all_a), (b, all_b) = (_logarithms(one, seed) for one in (first, second))
     limit = math.log1p(bound)
     if paired:
         if not np.array_equal(first.nests, second.nests):
@@ -141,13 +146,15 @@ def relative(first: Family, second: Family, bound: float = 0.0, *, paired: bool,
         over_b, over_all_b = _nested_mean(b, second.nests), _nested_mean(all_b, second.nests)
         found = _judged(a - over_b, all_a - over_all_b, first.nests, first, limit, (_between(b, second.nests),))
         votes = all_a[:, None] - all_b[None, :] < limit
-        found = replace(found, share=float(votes.mean()), models=min(found.models, len(b)))
-    return replace(found, value=math.expm1(found.value), low=math.expm1(found.low), high=math.expm1(found.high))
+        found = replace(found, share=float(votes.mean()))
+    low, value, high = (math.expm1(one) for one in (found.low, found.value, found.high))
+    return replace(found, value=value, low=low, high=high, bound=bound)
 
 
-def _draws(family: Family, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _logarithms(family: Family, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Logarithms of the errors of each model: [n_models] on all groups and [n_models, n_resamples]."""
     draws = resampled(family.groups, seed)
-    return draws, np.ones((1, draws.shape[1]))
+    return np.log(family.levels(np.ones((1, draws.shape[1])))[:, 0]), np.log(family.levels(draws))
 
 
 def _judged(
@@ -167,7 +174,7 @@ def _judged(
     half = float(t.ppf(0.5 + CONFIDENCE / 2.0, variance**2 / freedom)) * math.sqrt(variance) if freedom > 0.0 else 0.0
     mean = float(_nested_mean(values, nests))
     share = float((draws < bound).mean())
-    return Judgement(mean, mean - half, mean + half, share, len(values), len(np.unique(nests)), n_groups)
+    return Judgement(mean, mean - half, mean + half, bound, share, len(values), len(np.unique(nests)), n_groups)
 
 
 def _nested_mean(values: np.ndarray, nests: np.ndarray) -> np.ndarray:

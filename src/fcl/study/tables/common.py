@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -97,13 +97,15 @@ def html(table: pd.DataFrame, caption: str, classes: Mapping[str, str] | None = 
 
 
 def write_table(
-    table: pd.DataFrame, columns: Mapping[str, Column], files: TableFiles, *, caption: str, label: str
-) -> None:
+    table: pd.DataFrame, columns: Mapping[str, Column], files: TableFiles, *, caption: str, label: str,
+    texts: Mapping[str, Sequence[str]] | None = None,
+) -> None:  # fmt: skip
     """Write ``table`` in the four formats, with atomic writes.
 
-    ``columns`` are the columns shown, in order; the CSV has all columns. ``label`` is the LaTeX label.
+    ``columns`` are the columns shown, in order, also of further ``texts``; the CSV has all columns of ``table``.
+    ``label`` is the LaTeX label.
     """
-    cells = shown(table, columns)
+    cells = shown(table.assign(**(texts or {})), columns)
     write_csv(files.csv, table)
     write_text(files.markdown, f"{caption}\n\n{markdown(cells)}\n")
     write_text(files.latex, latex(cells, caption, label))

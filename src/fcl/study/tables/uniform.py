@@ -1,0 +1,87 @@
+"""Errors at uniform cutoffs: FCL, static models and trivial predictions, per subset, with intervals and verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from fcl.evaluation.statistics import level, relative, verdicts
+from fcl.study.errors import QUANTITIES, UniformErrors
+from fcl.study.tables.common import Column, PathLike, TableFiles, write_table
+
+SHOWN = {
+    "quantity": Column("error"),
+    "subset": Column("subset"),
+    "cutoff_angstrom": Column("cutoff (Å)", "{:.1f}"),
+    "pairs_per_atom": Column("pairs per atom", "{:.1f}"),
+    "trivial_text": Column("trivial"),
+    "fcl_text": Column("FCL"),
+    "static_text": Column("static"),
+    "fcl_to_trivial_text": Column("FCL to trivial"),
+    "skill": Column("FCL better than trivial"),
+    "static_to_fcl_text": Column("static to FCL"),
+    "static_below_fcl": Column("static better than FCL"),
+}
+
+
+def uniform_errors_table(errors: UniformErrors, cutoffs: Sequence[float]) -> pd.DataFrame:
+    """One row per (error, subset, cutoff).
+
+    Verdicts on "FCL better than trivial" and "static better than FCL" are adjusted for the number of rows (Holm), each
+    kind by itself. Force errors are relative to zero forces, energies to the fit on composition.
+    """
+    rows, skills, comparisons = [], [], []
+    for quantity in QUANTITIES:
+        for subset in errors.subsets():
+            trivial = errors.trivial(quantity, subset)
+            for cutoff in cutoffs:
+                fcl, static = (of(quantity, cutoff, subset) for of in (errors.fcl, errors.static))
+                # a trivial prediction is not a model: each FCL model is compared with the same one
+                skill = relative(fcl, trivial, paired=False)
+                comparison = relative(static, fcl, paired=False)
+                row = {"quantity": quantity, "subset": subset, "cutoff_angstrom": cutoff}
+                row |= {"unit": QUANTITIES[quantity].unit, "pairs_per_atom": errors.pairs_per_atom(cutoff, subset)}
+                row |= {"structures": fcl.sums.shape[1], "groups": skill.groups, "trivial": level(trivial).value}
+                row |= {"fcl_models": skill.models, "fcl_nests": skill.nests, "static_models": len(static.sums)}
+                named = {
+                    "fcl": level(fcl),
+                    "static": level(static),
+                    "fcl_to_trivial": skill,
+                    "static_to_fcl": comparison,
+                }
+                for name, one in named.items():
+                    row |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
+                row |= {"votes_fcl_below_trivial": skill.share, "votes_static_below_fcl": comparison.share}
+                rows.append(row)
+                skills.append(skill)
+                comparisons.append(comparison)
+    table = pd.DataFrame(rows)
+    return table.assign(skill=verdicts(skills), static_below_fcl=verdicts(comparisons))
+
+
+def table_uniform(
+    files: Sequence[PathLike], csv: PathLike, markdown: PathLike, latex: PathLike, html: PathLike, *, title: str,
+    nests: Mapping[str, int], cutoffs: Sequence[float],
+) -> None:  # fmt: skip
+    """Write the table of errors at uniform ``cutoffs`` (A); ``files`` and ``nests`` as for `UniformErrors`."""
+    table = uniform_errors_table(UniformErrors(files, nests), cutoffs)
+
+    def interval(name: str, scale: float, pattern: str) -> list[str]:
+        parts = (table[f"{name}{end}"] * scale for end in ("", "_low", "_high"))
+        return [f"{v:{pattern}} [{low:{pattern}}, {high:{pattern}}]" for v, low, high in zip(*parts, strict=True)]
+
+    cells = {f"{name}_text": interval(name, 1000.0, ".0f") for name in ("fcl", "static")}
+    cells |= {f"{name}_text": interval(name, 100.0, "+.1f") for name in ("fcl_to_trivial", "static_to_fcl")}
+    cells["trivial_text"] = [f"{1000.0 * value:.0f}" for value in table["trivial"]]
+    first = table.iloc[0]
+    caption = (
+        "Errors on the test structures at uniform cutoffs, in meV/Å and meV/atom, with 95% intervals: groups of "
+        f"structures are resampled ({first['groups']} groups in all), models are nested in their pre-trained models "
+        f"({first['fcl_models']} FCL models from {first['fcl_nests']} pre-trained, {first['static_models']} static "
+        "models per cutoff). Trivial: zero forces; energies linear in the composition, fitted on the training split. "
+        "Ratios are given as differences in percent. Verdicts: votes of all (pairs of) models in all resamples, "
+        f"adjusted for the number of rows (Holm). Data of this study: {title}."
+    )
+    outputs = TableFiles(csv, markdown, latex, html)
+    write_table(table, SHOWN, outputs, caption=caption, label="tab:uniform", texts=cells)
