@@ -13,7 +13,7 @@ import torch
 from measure import EMBEDDED, LABEL, begin, embedded_arrays, finish, interleaved, parser, study
 from vesin import NeighborList
 
-from fcl.cutoffs.mixing import arithmetic_mean
+from fcl.cutoffs.edges import RadialSelector
 from fcl.cutoffs.sampling import sample_cutoffs
 from fcl.data.batch import GraphData
 from fcl.data.read import read_frames
@@ -90,7 +90,7 @@ if __name__ == "__main__":
 
     def store():
         batch = data.batch(order)
-        return data.select_pairs(batch, draw(batch.n_atoms), arithmetic_mean)
+        return data.select_pairs(batch, draw(batch.n_atoms), RadialSelector("arithmetic"))
 
     seconds = interleaved(
         {

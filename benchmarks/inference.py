@@ -11,7 +11,7 @@ from ase import Atoms
 from measure import EMBEDDED, LABEL, begin, finish, interleaved, parser, study
 
 from fcl.cutoffs.assign import uniform_cutoffs
-from fcl.cutoffs.mixing import arithmetic_mean
+from fcl.cutoffs.edges import RadialSelector
 from fcl.data.batch import GraphData
 from fcl.data.frames import Frame
 from fcl.data.read import read_frames
@@ -49,7 +49,7 @@ if __name__ == "__main__":
         for cutoff in (SMALL, LARGE):
             whole = data.batch(torch.tensor([0]))
             radii = uniform_cutoffs(whole.numbers, cutoff, data.dtype)
-            batch = data.select_pairs(whole, radii, arithmetic_mean)
+            batch = data.select_pairs(whole, radii, RadialSelector("arithmetic"))
             pairs[cutoff] = batch.pair_index.shape[1]
             programs[f"{backend} {cutoff}"] = lambda model=model, batch=batch, radii=radii: model(batch, radii)
     seconds = interleaved(programs, options.repeats)

@@ -10,7 +10,7 @@ import torch
 from measure import LABEL, begin, embedded_arrays, finish, interleaved, parser, peak_memory_mb, study
 
 from fcl.cutoffs.assign import uniform_cutoffs
-from fcl.cutoffs.mixing import arithmetic_mean
+from fcl.cutoffs.edges import RadialSelector
 from fcl.cutoffs.sampling import sample_cutoffs
 from fcl.data.batch import GraphData
 from fcl.models.files import build_model, default_dtype
@@ -64,7 +64,7 @@ def measure(kind: str, data: GraphData, protocol, batch_size: int, repeats: int)
     def make():
         batch = data.batch(order)
         cutoffs = draw(batch)
-        return data.select_pairs(batch, cutoffs, arithmetic_mean), cutoffs
+        return data.select_pairs(batch, cutoffs, RadialSelector("arithmetic")), cutoffs
 
     batch, cutoffs = make()
     neighbors = 2 * batch.pair_index.shape[1] / batch.n_atoms

@@ -38,6 +38,7 @@ MODEL, NEIGHBORS, CUTOFFS = (
 )
 SYMMETRY, SAMPLING = "tests/contract/test_symmetry.py", "tests/cutoffs/test_sampling.py"
 DERIVATIVES, SMOOTHNESS = "tests/contract/test_derivatives.py", "tests/contract/test_smoothness.py"
+EDGES = "tests/cutoffs/test_edges.py"
 FORMAT_1 = "tests/golden/test_format_1.py"
 TRAINING, CALIBRATION, GOLDEN = "tests/training/test_training.py", "tests/calibration/test_optimise.py", "tests/golden"
 
@@ -57,8 +58,9 @@ class Mutation:
 USUAL = (
     Mutation("power of the taper", "src/fcl/models/conditioning.py", "(1.0 - x) ** 3", "(1.0 - x) ** 2", (SMOOTHNESS,)),
     Mutation(
-        "pairs selected by the cutoff of one atom", "src/fcl/data/batch.py",
-        "<= pair_cutoffs)", "<= cutoffs.index_select(0, i))", (NEIGHBORS,),
+        "pairs selected by the cutoff of one atom", "src/fcl/cutoffs/edges.py",
+        "m = self.pair_cutoffs(candidates.i, candidates.j, cutoffs)", "m = cutoffs.index_select(0, candidates.i)",
+        (NEIGHBORS,),
     ),
     Mutation(
         "another mixing rule", "src/fcl/cutoffs/mixing.py",
@@ -79,7 +81,8 @@ USUAL = (
     ),
     Mutation(
         "no gradient through m_ij", "src/fcl/models/interface.py",
-        "cutoffs.index_select(0, j))[:, None]", "cutoffs.index_select(0, j))[:, None].detach()", (DERIVATIVES,),
+        "pair_cutoffs(*pair_index, cutoffs)[:, None]", "pair_cutoffs(*pair_index, cutoffs)[:, None].detach()",
+        (DERIVATIVES,),
     ),
     Mutation(
         "normalised by the root of the neighbours", "src/fcl/models/mace/fast.py",
@@ -139,6 +142,10 @@ FURTHER = (
     Mutation(
         "no gradient of the objective", "src/fcl/calibration/optimise.py",
         "index_put((elements,), values)", "index_put((elements,), values.detach() + 0 * values)", (CALIBRATION,),
+    ),
+    Mutation(
+        "a pair beyond m kept by the selector", "src/fcl/cutoffs/edges.py",
+        "return distances <= pair_cutoffs", "return distances <= pair_cutoffs + 0.01", (EDGES,),
     ),
     Mutation(
         "one mixing rule in all exported models", "src/fcl/models/mace/frozen.py",

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from differences import STEP
-from examples import contract_model, sampled_cutoffs
+from examples import ARITHMETIC, contract_model, sampled_cutoffs
 from fcl.calibration.optimise import calibrate, objective
-from fcl.cutoffs.mixing import arithmetic_mean
 from tolerances import DIFFERENCE, EQUAL, EQUAL_GRADIENTS, OPTIMUM
 
 pytestmark = pytest.mark.heavy
@@ -107,7 +106,7 @@ class Separable(torch.nn.Module):
     """A model of known error: the energy per atom is wrong by sum_Z w_Z (a_Z - t_Z)^2 over a structure's elements."""
 
     flexible = True
-    mixing = staticmethod(arithmetic_mean)
+    selector = ARITHMETIC
 
     def __init__(self, targets, weights):
         super().__init__()

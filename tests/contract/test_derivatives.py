@@ -65,7 +65,7 @@ def test_forces(model, contract_graphs):
     largest = 0.0
     for k in range(len(contract_graphs)):
         cutoffs = cutoffs_of(model, contract_graphs, k)
-        batch = copies(contract_graphs, k, cutoffs[None], model.mixing)
+        batch = copies(contract_graphs, k, cutoffs[None], model.selector)
         forces = model(batch, cutoffs)["forces"]
         torch.testing.assert_close(forces, force_differences(model, contract_graphs, k, cutoffs), **DIFFERENCE)
         largest = max(largest, float(forces.abs().max()))
@@ -79,7 +79,7 @@ def test_stress(model, contract_graphs):
     assert len(periodic) >= 12
     for k in periodic:
         cutoffs = cutoffs_of(model, contract_graphs, k)
-        batch = copies(contract_graphs, k, cutoffs[None], model.mixing)
+        batch = copies(contract_graphs, k, cutoffs[None], model.selector)
         stress = model(batch, cutoffs, stress=True)["stress"][0]
         assert stress.abs().max() > 1e-4
         torch.testing.assert_close(stress, stress_differences(model, contract_graphs, k, cutoffs), **DIFFERENCE)
@@ -107,19 +107,19 @@ def test_cutoff_of_each_element(model, contract_graphs):
         values = sampled_cutoffs(len(elements), 50 + k)
         leaf = values.clone().requires_grad_(True)
         cutoffs = element_cutoffs(numbers, torch.full((119,), float("nan")).index_put((elements,), leaf))
-        batch = copies(contract_graphs, k, cutoffs[None], model.mixing)
+        batch = copies(contract_graphs, k, cutoffs[None], model.selector)
         energy = model(batch, cutoffs, forces=False, training=True)["energy"].sum()
         (gradient,) = torch.autograd.grad(energy, leaf, materialize_grads=True)
         many = both_sides(values)[:, column]
-        batch = copies(contract_graphs, k, many, model.mixing)
+        batch = copies(contract_graphs, k, many, model.selector)
         numeric = quotient(model(batch, many.reshape(-1), forces=False)["energy"])
         torch.testing.assert_close(gradient, numeric, **DIFFERENCE)
 
 
-def pairs_at_their_cutoff(graphs, k, mixing, count=3):
+def pairs_at_their_cutoff(graphs, k, selector, count=3):
     """Cutoffs (A) of structure ``k`` such that one pair lies exactly at its own m_ij: [n_choices, n_atoms]."""
     batch = graphs.batch(torch.tensor([k]))
-    batch = graphs.select_pairs(batch, torch.full((batch.n_atoms,), 6.8), mixing)
+    batch = graphs.select_pairs(batch, torch.full((batch.n_atoms,), 6.8), selector)
     i, j = batch.pair_index
     vectors = batch.positions[j] - batch.positions[i] + batch.pair_shifts @ batch.cells[0]
     distances = torch.linalg.vector_norm(vectors, dim=1)
@@ -130,7 +130,7 @@ def pairs_at_their_cutoff(graphs, k, mixing, count=3):
         cutoffs[first] = cutoffs[second] = r
         if first != second:  # different cutoffs of the two atoms with the same mean
             cutoffs[first] = 1.02 * r
-            cutoffs[second] = r / 1.02 if mixing.__name__ == "geometric_mean" else 0.98 * r
+            cutoffs[second] = r / 1.02 if selector.name == "geometric" else 0.98 * r
         chosen.append(cutoffs)
     return chosen
 
@@ -141,7 +141,7 @@ def test_cutoffs_across_an_entering_pair(model, contract_graphs):
     difference quotient is the gradient of the fixed topology."""
     entered = 0
     for k in range(len(contract_graphs)):
-        for cutoffs in pairs_at_their_cutoff(contract_graphs, k, model.mixing):
+        for cutoffs in pairs_at_their_cutoff(contract_graphs, k, model.selector):
             numeric, pairs = cutoff_differences(model, contract_graphs, k, cutoffs)
             gradient = cutoff_gradient(model, contract_graphs, k, cutoffs)
             torch.testing.assert_close(gradient, numeric, **DIFFERENCE)
@@ -155,8 +155,8 @@ def test_forces_across_an_entering_pair(model):
     entered = 0
     for atoms in random_structures():
         data = GraphData(arrays_from_frames([labelled(atoms, 0)], 7.2), torch.float64)
-        for cutoffs in pairs_at_their_cutoff(data, 0, model.mixing, count=4):
-            forces = model(copies(data, 0, cutoffs[None], model.mixing), cutoffs)["forces"]
+        for cutoffs in pairs_at_their_cutoff(data, 0, model.selector, count=4):
+            forces = model(copies(data, 0, cutoffs[None], model.selector), cutoffs)["forces"]
             moved = both_sides(torch.as_tensor(atoms.positions))
             frames = []
             for positions in moved.numpy():
@@ -165,7 +165,7 @@ def test_forces_across_an_entering_pair(model):
                 frames.append(labelled(other, 0))
             sides = GraphData(arrays_from_frames(frames, 7.2), torch.float64)
             batch, many = sides.batch(torch.arange(len(sides))), cutoffs.repeat(len(sides))
-            batch = sides.select_pairs(batch, many, model.mixing)
+            batch = sides.select_pairs(batch, many, model.selector)
             numeric = -quotient(model(batch, many, forces=False)["energy"]).view(-1, 3)
             torch.testing.assert_close(forces, numeric, **DIFFERENCE)
             pairs = torch.bincount(batch.pair_structure, minlength=len(sides)).view(2, -1)

@@ -9,9 +9,8 @@ from ase import Atoms
 from ase.build import bulk
 
 from differences import both_sides, copies, cutoff_gradient, quotient
-from examples import contract_model, labelled, sampled_cutoffs
+from examples import ARITHMETIC, contract_model, labelled, sampled_cutoffs
 from fcl.cutoffs.assign import uniform_cutoffs
-from fcl.cutoffs.mixing import arithmetic_mean
 from fcl.cutoffs.rules import uniform_rule
 from fcl.data.batch import GraphData
 from fcl.data.store import arrays_from_frames
@@ -42,7 +41,7 @@ def everything(graphs, seed=1):
     """Batch of all structures with pairs, and its cutoffs."""
     batch = graphs.batch(torch.arange(len(graphs)))
     cutoffs = sampled_cutoffs(batch.n_atoms, seed).to(graphs.dtype)
-    return graphs.select_pairs(batch, cutoffs, arithmetic_mean), cutoffs
+    return graphs.select_pairs(batch, cutoffs, ARITHMETIC), cutoffs
 
 
 def training_gradients(model, batch, cutoffs):
@@ -77,7 +76,7 @@ def test_structures_without_pairs_do_not_disturb_the_others(model, graphs):
         batch = graphs.batch(indices)
         cutoffs = uniform_cutoffs(batch.numbers, 5.3, torch.float64)
         model.zero_grad()
-        results.append(training_gradients(model, graphs.select_pairs(batch, cutoffs, arithmetic_mean), cutoffs)[:2])
+        results.append(training_gradients(model, graphs.select_pairs(batch, cutoffs, ARITHMETIC), cutoffs)[:2])
     torch.testing.assert_close(results[0][0], results[1][0], **EQUAL)
     for name, gradient in results[1][1].items():
         torch.testing.assert_close(results[0][1][name], gradient, msg=name, **EQUAL)
@@ -87,12 +86,12 @@ def test_one_atom_in_a_cell(model):
     """A lattice of one atom has no forces by symmetry, but a stress, and an energy that its own cutoff decides."""
     data = graph_data(Atoms("Fe", cell=[[2.4, 0.1, 0], [0.3, 2.6, 0], [0, 0.2, 2.9]], pbc=True))
     cutoffs = torch.tensor([6.1])
-    batch = copies(data, 0, cutoffs[None], model.mixing)
+    batch = copies(data, 0, cutoffs[None], model.selector)
     assert (batch.pair_index == 0).all() and batch.pair_index.shape[1] > 20
     output = model(batch, cutoffs, stress=True)
     assert output["forces"].abs().max() < ZERO_FORCE and output["stress"].abs().max() > 1e-3
     many = both_sides(cutoffs)
-    numeric = quotient(model(copies(data, 0, many, model.mixing), many.reshape(-1), forces=False)["energy"])
+    numeric = quotient(model(copies(data, 0, many, model.selector), many.reshape(-1), forces=False)["energy"])
     torch.testing.assert_close(cutoff_gradient(model, data, 0, cutoffs), numeric, **DIFFERENCE)
 
 
@@ -104,7 +103,7 @@ def test_a_perfect_crystal_at_the_distance_of_a_shell(model):
     energies = {}
     for cutoff in (shells[1] - 1e-4, shells[1], shells[1] + 1e-4):
         cutoffs = torch.full((4,), cutoff)
-        batch = copies(data, 0, cutoffs[None], model.mixing)
+        batch = copies(data, 0, cutoffs[None], model.selector)
         output = model(batch, cutoffs)
         assert output["forces"].abs().max() < ZERO_FORCE
         energies[cutoff] = float(output["energy"])
@@ -119,7 +118,7 @@ def test_all_cutoffs_at_the_limit(model, contract_graphs):
     """a = r_max for every atom: all pairs of the store, finite second derivatives."""
     batch = contract_graphs.batch(torch.arange(len(contract_graphs)))
     cutoffs = uniform_cutoffs(batch.numbers, 7.0, torch.float64)
-    batch = contract_graphs.select_pairs(batch, cutoffs, arithmetic_mean)
+    batch = contract_graphs.select_pairs(batch, cutoffs, ARITHMETIC)
     assert batch.pair_index.shape[1] == int(contract_graphs.pair_ptr[-1])
     cutoffs.requires_grad_(True)
     (slopes,) = torch.autograd.grad((model(batch, cutoffs, training=True)["forces"] ** 2).sum(), cutoffs)
@@ -151,7 +150,7 @@ def test_single_precision(small_settings, contract_frames, kind, backend):
         batch = data.batch(torch.nonzero(torch.linalg.det(data.cells).abs() > 1e-6).flatten())
         cutoffs = sampled_cutoffs(batch.n_atoms, 4) if kind == "fcl" else torch.full((batch.n_atoms,), 5.5)
         cutoffs = cutoffs.to(dtype).requires_grad_(True)
-        batch = data.select_pairs(batch, cutoffs, arithmetic_mean)
+        batch = data.select_pairs(batch, cutoffs, ARITHMETIC)
         output = model(batch, cutoffs, stress=True, training=True)
         assert all(value.dtype == dtype for value in output.values())
         if kind == "fcl":
@@ -170,7 +169,7 @@ def test_other_layouts_of_the_same_numbers(model, contract_graphs):
     strided = torch.stack([cutoffs, -cutoffs], dim=1)[:, 0]
     transposed = batch.positions.T.contiguous().T
     assert not strided.is_contiguous() and not transposed.is_contiguous()
-    other = contract_graphs.select_pairs(batch, strided, arithmetic_mean)
+    other = contract_graphs.select_pairs(batch, strided, ARITHMETIC)
     assert torch.equal(other.pair_index, batch.pair_index)
     mine = model(replace(other, positions=transposed), strided)
     for name, value in model(batch, cutoffs).items():
@@ -194,7 +193,7 @@ def test_parameter_gradients_of_a_loss_with_forces_and_stress(model, contract_gr
     """The derivative of the whole training loss along one direction in all parameters, by central differences."""
     batch = contract_graphs.batch(torch.tensor([2, 5, 12, 16, 18]))
     cutoffs = sampled_cutoffs(batch.n_atoms, 2)
-    batch = contract_graphs.select_pairs(batch, cutoffs, arithmetic_mean)
+    batch = contract_graphs.select_pairs(batch, cutoffs, ARITHMETIC)
     _, gradients, _ = training_gradients(model, batch, cutoffs)
     generator = torch.Generator().manual_seed(1)
     directions = {name: torch.randn(g.shape, generator=generator) for name, g in gradients.items()}
@@ -226,7 +225,7 @@ def test_a_cutoff_that_is_not_a_number_is_refused_by_the_pairs(graphs):
     cutoffs = sampled_cutoffs(batch.n_atoms, 1)
     cutoffs[3] = float("nan")
     with pytest.raises(ValueError, match="a cutoff of nan A"):
-        graphs.select_pairs(batch, cutoffs, arithmetic_mean)
+        graphs.select_pairs(batch, cutoffs, ARITHMETIC)
 
 
 def test_a_static_model_has_no_curve_at_another_cutoff(small_settings):

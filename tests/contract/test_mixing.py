@@ -19,7 +19,7 @@ from fcl.calibration.optimise import objective
 from fcl.config.sections import ModelSettings
 from fcl.cutoffs.assign import element_table
 from fcl.cutoffs.choice import CutoffChoice
-from fcl.cutoffs.mixing import MIXING_RULES, mixing_rule
+from fcl.cutoffs.mixing import MIXING_RULES, NUMPY_RULES, mixing_rule
 from fcl.cutoffs.rules import element_rule
 from fcl.data.batch import GraphData
 from fcl.data.loader import selected_batches
@@ -30,7 +30,6 @@ from fcl.engines.lammps import LammpsForces
 from fcl.evaluation.errors import evaluate
 from fcl.models.files import build_model, load, save_model
 from fcl.models.mace.frozen import freeze
-from fcl.study.figures.environment import MIXING_RULES as DRAWN_RULES
 from fcl.study.figures.environment import pair_table
 from fcl.training.fit import Plan, train_epoch
 from fcl.training.loss import LOSS
@@ -112,9 +111,9 @@ def test_each_rule_keeps_other_pairs_and_gives_other_energies(small_settings, th
 
 def test_batches_of_a_store(model, third, crystal, data):
     rule = element_rule(CUTOFFS, torch.float64, data.device)
-    ((batch, cutoffs),) = selected_batches(data, [torch.tensor([0])], rule, model.mixing)
+    ((batch, cutoffs),) = selected_batches(data, [torch.tensor([0])], rule, model.selector)
     assert batch.pair_index.shape[1] == within(crystal, THIRD[third])
-    with pytest.raises(TypeError, match="mixing"):  # no rule is taken where none is given
+    with pytest.raises(TypeError, match="selector"):  # no rule is taken where none is given
         data.select_pairs(batch, cutoffs)
 
 
@@ -136,7 +135,7 @@ def test_verlet_list_and_calculator(model, third, crystal):
     """With and without a skin, and after atoms have moved."""
     a = np.array([CUTOFFS[symbol] for symbol in crystal.get_chemical_symbols()])
     for skin in (0.0, 0.5):
-        neighbors, moved = VerletList(model.mixing, skin), crystal.copy()
+        neighbors, moved = VerletList(model.selector, skin), crystal.copy()
         calculator = FCLCalculator(model, CUTOFFS, skin=skin)
         for _ in range(3):
             batch, _ = neighbors.batch(moved.numbers, moved.positions, moved.cell.array, moved.pbc, a)
@@ -248,7 +247,7 @@ def test_model_for_torchsim(model, crystal, torchsim):
 def test_config_and_figure_name_a_rule_that_they_do_not_have(third, small_settings):
     """Both are written without torch, hence with names of their own: the library's, and no other."""
     own = tuple(name for name in MIXING_RULES if name != third)
-    assert get_args(ModelSettings.model_fields["mixing_rule"].annotation) == own == tuple(DRAWN_RULES)
+    assert get_args(ModelSettings.model_fields["mixing_rule"].annotation) == own == tuple(NUMPY_RULES)
     with pytest.raises(ValueError, match=rf"mixing_rule\n.*{own[0]}.*{third}"):
         ModelSettings.model_validate({**small_settings.model_dump(), "mixing_rule": third})
     with pytest.raises(ValueError, match=f"mixing rule '{third}' is unknown; known are {', '.join(own)}"):

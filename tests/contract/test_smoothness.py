@@ -115,7 +115,7 @@ def test_a_pair_at_its_own_cutoff_might_as_well_not_be_there(model, contract_gra
     compared = 0
     for k in range(len(contract_graphs)):
         n = int(contract_graphs.ptr[k + 1] - contract_graphs.ptr[k])
-        wide = copies(contract_graphs, k, torch.full((1, n), 6.9), model.mixing)
+        wide = copies(contract_graphs, k, torch.full((1, n), 6.9), model.selector)
         distances = distances_of(wide)
         candidates = torch.nonzero(distances > 3.6).flatten()
         for pair in candidates[:: max(1, len(candidates) // 2)][:2].tolist():

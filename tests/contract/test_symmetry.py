@@ -41,7 +41,7 @@ def cases(contract_frames):
 def predict(model, atoms, cutoffs):
     """Energy (eV), forces [n, 3] (eV/A) and dE/da [n] (eV/A) from a neighbour list of this very structure."""
     data = GraphData(arrays_from_frames([labelled(atoms, 0)], 7.0), torch.float64)
-    batch = data.select_pairs(data.batch(torch.tensor([0])), cutoffs, model.mixing)
+    batch = data.select_pairs(data.batch(torch.tensor([0])), cutoffs, model.selector)
     result = model(batch, cutoffs)
     return result["energy"][0], result["forces"], cutoff_gradient(model, data, 0, cutoffs)
 
@@ -112,7 +112,7 @@ def test_supercell(model, cases):
 def test_the_order_and_orientation_of_pairs_do_not_matter(model, cases):
     for atoms, cutoffs in cases:
         data = GraphData(arrays_from_frames([labelled(atoms, 0)], 7.0), torch.float64)
-        batch = data.select_pairs(data.batch(torch.tensor([0])), cutoffs, model.mixing)
+        batch = data.select_pairs(data.batch(torch.tensor([0])), cutoffs, model.selector)
         order = torch.randperm(batch.pair_index.shape[1], generator=torch.Generator().manual_seed(3))
         turned = torch.arange(len(order)) % 2 == 0  # every other pair the other way round
         pairs = torch.where(turned, batch.pair_index.flip(0), batch.pair_index)[:, order]
@@ -130,10 +130,10 @@ def test_batch_equals_single(model, contract_graphs):
     order = torch.randperm(len(contract_graphs), generator=torch.Generator().manual_seed(6))
     batch = contract_graphs.batch(order)
     cutoffs = sampled_cutoffs(batch.n_atoms, 3)
-    together = model(contract_graphs.select_pairs(batch, cutoffs, model.mixing), cutoffs)
+    together = model(contract_graphs.select_pairs(batch, cutoffs, model.selector), cutoffs)
     for place, k in enumerate(order.tolist()):
         single, own = contract_graphs.batch(torch.tensor([k])), batch.structure == place
-        alone = model(contract_graphs.select_pairs(single, cutoffs[own], model.mixing), cutoffs[own])
+        alone = model(contract_graphs.select_pairs(single, cutoffs[own], model.selector), cutoffs[own])
         torch.testing.assert_close(alone["energy"][0], together["energy"][place], **EQUAL)
         torch.testing.assert_close(alone["forces"], together["forces"][own], **EQUAL)
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from fcl.cutoffs.mixing import arithmetic_mean
+from examples import ARITHMETIC
 from fcl.cutoffs.sampling import sample_cutoffs
 from fcl.data.batch import GraphData
 from fcl.data.loader import selected_batches, split_order
@@ -51,13 +51,13 @@ def test_batches_carry_their_pairs_and_cutoffs(graphs):
     def draw(generator):
         return lambda batch: sample_cutoffs(batch.n_atoms, 3.5, 7.0, generator, torch.float64)
 
-    made = list(selected_batches(graphs, split_order(order, 2), draw(rules[0]), arithmetic_mean))
+    made = list(selected_batches(graphs, split_order(order, 2), draw(rules[0]), ARITHMETIC))
     assert [batch.indices.tolist() for batch, _ in made] == [[4, 0], [8, 2], [6]]
     for batch, cutoffs in made:
         again = graphs.batch(batch.indices)
         expected = draw(rules[1])(again)
         assert torch.equal(cutoffs, expected)
-        assert torch.equal(batch.pair_index, graphs.select_pairs(again, expected, arithmetic_mean).pair_index)
+        assert torch.equal(batch.pair_index, graphs.select_pairs(again, expected, ARITHMETIC).pair_index)
 
 
 def test_history_tells_the_mean_cutoff_and_batching_is_checked(small_settings, frames):

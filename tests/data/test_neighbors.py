@@ -12,7 +12,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from matscipy.neighbours import neighbour_list
 
-from fcl.cutoffs.mixing import MIXING_RULES, arithmetic_mean
+from examples import ARITHMETIC
+from fcl.cutoffs.edges import RadialSelector
+from fcl.cutoffs.mixing import MIXING_RULES
 from fcl.cutoffs.sampling import sample_cutoffs
 from fcl.data.batch import GraphData, average_neighbors
 from fcl.data.frames import Frame
@@ -160,7 +162,7 @@ def test_superset_then_prune_equals_direct(library, mixing, frame, seed):
     assume(not len(distances) or distances.min() > 0.1)  # atoms on top of each other are refused
     data = GraphData(arrays_from_frames([frame], R_MAX), torch.float64)
     cutoffs = sample_cutoffs(len(frame), 3.5, R_MAX, torch.Generator().manual_seed(seed), torch.float64)
-    kept = data.select_pairs(data.batch(torch.tensor([0])), cutoffs, MIXING_RULES[mixing])
+    kept = data.select_pairs(data.batch(torch.tensor([0])), cutoffs, RadialSelector(mixing))
     rows, theirs = directed_pairs(library, frame, R_MAX)
     first, second = (cutoffs.numpy()[rows[:, column]] for column in (0, 1))
     pair_cutoffs = {"arithmetic": (first + second) / 2, "geometric": (first * second) ** 0.5}[mixing]
@@ -172,7 +174,7 @@ def test_batches_prune_as_single_structures_do(library, contract_graphs, contrac
     """All structures in one batch: the pairs within m_ij, and the atoms and shifts of each still its own."""
     batch = contract_graphs.batch(torch.arange(len(contract_graphs)))
     cutoffs = sample_cutoffs(batch.n_atoms, 3.5, R_MAX, torch.Generator().manual_seed(5), torch.float64)
-    kept = contract_graphs.select_pairs(batch, cutoffs, arithmetic_mean)
+    kept = contract_graphs.select_pairs(batch, cutoffs, ARITHMETIC)
     for k, frame in enumerate(contract_frames):
         own, mine = cutoffs[batch.structure == k].numpy(), kept.pair_structure == k
         rows, distances = directed_pairs(library, frame, R_MAX)

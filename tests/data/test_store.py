@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from examples import ARITHMETIC
 from fcl.cutoffs.assign import uniform_cutoffs
-from fcl.cutoffs.mixing import arithmetic_mean
 from fcl.data.batch import GraphData, ranges
 from fcl.data.build import build_store
 from fcl.data.frames import FrameError, FrameRules, formula
@@ -221,6 +221,6 @@ def test_float32_batches_keep_the_pairs(frames):
         data = GraphData(arrays, dtype)
         batch = data.batch(torch.arange(len(data)))
         counts.append(
-            data.select_pairs(batch, uniform_cutoffs(batch.numbers, 5.0, dtype), arithmetic_mean).pair_index.shape[1]
+            data.select_pairs(batch, uniform_cutoffs(batch.numbers, 5.0, dtype), ARITHMETIC).pair_index.shape[1]
         )
     assert counts[0] == counts[1]

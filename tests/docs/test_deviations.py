@@ -88,7 +88,7 @@ def test_the_values_of_a_row_are_accepted_and_differ_from_the_papers(row):
 
 def selected(graphs, model, cutoffs):
     batch = graphs.batch(torch.arange(len(graphs)))
-    return graphs.select_pairs(batch, cutoffs, model.mixing)
+    return graphs.select_pairs(batch, cutoffs, model.selector)
 
 
 def test_scalar_features_alone_run_on_the_reference_path(graphs):

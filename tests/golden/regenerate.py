@@ -128,14 +128,14 @@ def predict(store: Path, path: Path, backend: str = "auto") -> dict[str, dict]:
     periodic = data.batch(torch.nonzero(torch.linalg.det(data.cells).abs() > 1e-6).flatten())
     results = {}
     for name, cutoffs in cases.items():
-        output = model(data.select_pairs(batch, cutoffs, model.mixing), cutoffs)
+        output = model(data.select_pairs(batch, cutoffs, model.selector), cutoffs)
         own = cutoffs[torch.isin(batch.structure, periodic.indices)]
-        stress = model(data.select_pairs(periodic, own, model.mixing), own, stress=True)["stress"]
+        stress = model(data.select_pairs(periodic, own, model.selector), own, stress=True)["stress"]
         results[name] = {"energy_ev": output["energy"], "forces_ev_per_angstrom": output["forces"]}
         results[name]["stress_ev_per_cubic_angstrom"] = stress
         if model.flexible:
             leaf = cutoffs.clone().requires_grad_(True)
-            selected = data.select_pairs(batch, leaf, model.mixing)
+            selected = data.select_pairs(batch, leaf, model.selector)
             energy = model(selected, leaf, forces=False, training=True)["energy"].sum()
             (results[name]["de_dcutoff_ev_per_angstrom"],) = torch.autograd.grad(energy, leaf)
     return {name: {key: value.tolist() for key, value in result.items()} for name, result in results.items()}

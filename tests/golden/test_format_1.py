@@ -37,7 +37,7 @@ def test_energies_and_forces_are_those_of_before(structures, name, backend):
     own = {f"{model.cutoff_limit:.1f}": torch.full((batch.n_atoms,), model.cutoff_limit)}
     cases = golden_cutoffs(batch) if model.flexible else own
     for cutoffs, quantities in EXPECTED[name].items():
-        output = model(structures.select_pairs(batch, cases[cutoffs], model.mixing), cases[cutoffs])
+        output = model(structures.select_pairs(batch, cases[cutoffs], model.selector), cases[cutoffs])
         for key, quantity in (("energy", "energy_ev"), ("forces", "forces_ev_per_angstrom")):
             expected = torch.tensor(quantities[quantity])
             assert (output[key] - expected).abs().max() <= SAME_MODEL * expected.abs().max(), (cutoffs, quantity)
@@ -51,7 +51,7 @@ def test_saved_again_it_is_of_the_new_format(structures, tmp_path):
     assert card["format"] == "fcl-model-2" and card["model"]["cutoff_embedding"] == "released_no_silu"
     batch = structures.batch(torch.arange(len(structures)))
     cutoffs = golden_cutoffs(batch)["per_atom"]
-    batch = structures.select_pairs(batch, cutoffs, model.mixing)
+    batch = structures.select_pairs(batch, cutoffs, model.selector)
     assert load(path, dtype=torch.float64)(batch, cutoffs)["energy"].equal(model(batch, cutoffs)["energy"])
     # the same weights with the SiLU at the end are another model
     text = path.with_suffix(".json").read_text(encoding="utf-8")

@@ -2,11 +2,15 @@
 
 import numpy as np
 
+from fcl.cutoffs.edges import RadialSelector
 from fcl.models.registry import ARCHITECTURES
 from project import ROOT
 
 #: Architecture and mixing rule of the flexible models that the contract is tested on: every registered architecture.
 CONTRACTS = [(name, "arithmetic") for name in ARCHITECTURES] + [("mace", "geometric")]
+
+#: The selector of the paper's models.
+ARITHMETIC = RadialSelector("arithmetic")
 
 #: Changes of Table 2 for a model that trains in a moment.
 SMALL_MODEL = {"hidden_irreps": "8x0e + 8x1o", "mlp_irreps": "4x0e", "radial_mlp": (16, 16)}

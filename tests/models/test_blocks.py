@@ -142,7 +142,7 @@ def test_the_interface_of_every_architecture(small_settings, contract_graphs, ar
         model.check_elements(torch.tensor([1, 103]))
     batch = contract_graphs.batch(torch.arange(len(contract_graphs)))
     cutoffs = sampled_cutoffs(batch.n_atoms, 2) if kind == "fcl" else torch.full((batch.n_atoms,), 5.5)
-    batch = contract_graphs.select_pairs(batch, cutoffs, model.mixing)
+    batch = contract_graphs.select_pairs(batch, cutoffs, model.selector)
     i, j = batch.pair_index
     shifts = torch.einsum("ps,psd->pd", batch.pair_shifts, batch.cells.index_select(0, batch.pair_structure))
     inputs = batch.numbers, batch.pair_index, batch.positions[j] - batch.positions[i] + shifts, cutoffs

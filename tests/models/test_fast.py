@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-from examples import enlarged
+from examples import ARITHMETIC, enlarged
 from fcl.cutoffs.assign import uniform_cutoffs
-from fcl.cutoffs.mixing import arithmetic_mean
 from fcl.cutoffs.sampling import sample_cutoffs
 from fcl.data.batch import GraphData
 from fcl.data.read import read_frames
@@ -41,10 +40,10 @@ def selected(graphs, kind, indices, seed=3):
     """A batch with pairs, and cutoffs that want a gradient (None for a static model)."""
     batch = graphs.batch(indices)
     if kind == "static":
-        return graphs.select_pairs(batch, uniform_cutoffs(batch.numbers, CUTOFF, torch.float64), arithmetic_mean), None
+        return graphs.select_pairs(batch, uniform_cutoffs(batch.numbers, CUTOFF, torch.float64), ARITHMETIC), None
     cutoffs = sample_cutoffs(batch.n_atoms, 3.5, 7.0, torch.Generator().manual_seed(seed), torch.float64)
     cutoffs = cutoffs.to(graphs.dtype)
-    return graphs.select_pairs(batch, cutoffs, arithmetic_mean), cutoffs.requires_grad_(True)
+    return graphs.select_pairs(batch, cutoffs, ARITHMETIC), cutoffs.requires_grad_(True)
 
 
 def results(model, backend, graphs, kind, indices, seed=3, stress=False):
@@ -178,7 +177,7 @@ def test_a_program_is_made_for_each_precision(small_settings, frames):
         model.to(data.dtype)
         batch = data.batch(torch.arange(3))
         cutoffs = uniform_cutoffs(batch.numbers, 5.0, data.dtype)
-        batch = data.select_pairs(batch, cutoffs, arithmetic_mean)
+        batch = data.select_pairs(batch, cutoffs, ARITHMETIC)
         assert model(batch, cutoffs)["forces"].dtype == data.dtype
 
 
@@ -206,7 +205,7 @@ def test_a_program_is_made_for_each_number_of_threads(small_settings, frames, mo
             torch.set_num_threads(threads)
             batch = data.batch(torch.arange(3))
             cutoffs = uniform_cutoffs(batch.numbers, 5.0, data.dtype)
-            model(data.select_pairs(batch, cutoffs, arithmetic_mean), cutoffs)
+            model(data.select_pairs(batch, cutoffs, ARITHMETIC), cutoffs)
     finally:
         torch.set_num_threads(1)
     assert wanted == [{"cpp.threads": 1}, {"cpp.threads": 2}]

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from examples import enlarged, mace_inputs
+from examples import ARITHMETIC, enlarged, mace_inputs
 from fcl.cutoffs.assign import uniform_cutoffs
-from fcl.cutoffs.mixing import arithmetic_mean
 from fcl.cutoffs.sampling import sample_cutoffs
 from fcl.models.conditioning import CutoffEmbedding
 from fcl.models.interface import count_parameters
@@ -80,7 +79,7 @@ def test_static_equals_mace_torch(static, model_settings, contract_graphs, backe
     theirs.load_state_dict(static.state_dict())
     static.backend = backend
     batch = periodic(contract_graphs)
-    batch = contract_graphs.select_pairs(batch, uniform_cutoffs(batch.numbers, 5.5, torch.float64), arithmetic_mean)
+    batch = contract_graphs.select_pairs(batch, uniform_cutoffs(batch.numbers, 5.5, torch.float64), ARITHMETIC)
     ours = static(batch, stress=True)
     expected = theirs(mace_inputs(batch), compute_stress=True)
     assert ours["forces"].abs().max() > 1e-3
@@ -104,7 +103,7 @@ def test_neutral_flexible_equals_mace_torch(model_settings, graphs, cutoff, back
     torch.nn.init.zeros_(ours.cutoff_embedding.projection.weight)
     for batch, stress in ((periodic(graphs), True), (everything(graphs), False)):
         cutoffs = uniform_cutoffs(batch.numbers, cutoff, torch.float64)
-        batch = graphs.select_pairs(batch, cutoffs, arithmetic_mean)
+        batch = graphs.select_pairs(batch, cutoffs, ARITHMETIC)
         result = ours(batch, cutoffs, stress=stress)
         expected = theirs(mace_inputs(batch), compute_stress=stress)
         for key in ("energy", "forces", "stress") if stress else ("energy", "forces"):
@@ -119,7 +118,7 @@ def test_backends_agree_with_sampled_cutoffs(flexible, contract_graphs):
         flexible.zero_grad()
         batch = everything(contract_graphs)
         cutoffs = sampled(batch).requires_grad_(True)
-        batch = contract_graphs.select_pairs(batch, cutoffs, arithmetic_mean)
+        batch = contract_graphs.select_pairs(batch, cutoffs, ARITHMETIC)
         output = flexible(batch, cutoffs, training=True)
         loss = output["energy"].abs().sum() + (output["forces"] - batch.forces).abs().mean()
         loss.backward()
@@ -150,7 +149,7 @@ def test_backends_agree_for_other_settings(small_settings, contract_graphs, chan
     assert model.backend == "fast"
     batch = periodic(contract_graphs)
     cutoffs = sampled(batch)
-    batch = contract_graphs.select_pairs(batch, cutoffs, model.mixing)
+    batch = contract_graphs.select_pairs(batch, cutoffs, model.selector)
     fast = model(batch, cutoffs, stress=True)
     model.backend = "reference"
     for key, expected in model(batch, cutoffs, stress=True).items():
@@ -177,9 +176,9 @@ def test_misuse_is_an_error(flexible, model_settings, graphs):
         flexible(batch)
     cutoffs = uniform_cutoffs(batch.numbers, 4.0, torch.float64)
     with pytest.raises(ValueError, match="needs the cutoffs"):
-        flexible(graphs.select_pairs(batch, cutoffs, arithmetic_mean))
+        flexible(graphs.select_pairs(batch, cutoffs, ARITHMETIC))
     with pytest.raises(ValueError, match="r_max"):
-        graphs.select_pairs(batch, cutoffs + 3.5, arithmetic_mean)
+        graphs.select_pairs(batch, cutoffs + 3.5, ARITHMETIC)
     with pytest.raises(ValueError, match="fast path"):
         build("static", model_settings.model_copy(update={"correlation": 2}), 4.0, 10.0, backend="fast")
     assert build("static", model_settings.model_copy(update={"correlation": 2}), 4.0, 10.0).backend == "reference"

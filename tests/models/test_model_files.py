@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from fcl.cutoffs.mixing import arithmetic_mean
+from examples import ARITHMETIC
 from fcl.models.conditioning import CutoffEmbedding
 from fcl.models.files import build_model, card_path, load, save_model
 from fcl.runs.files import sha256_file
@@ -61,6 +61,6 @@ def test_misuse_of_models(small_settings, graphs):
         CutoffEmbedding(8, 4, "linear")
     model = build_model("static", small_settings, 5.0, 20.0, dtype=torch.float64)
     molecule = graphs.batch(torch.tensor([0]))
-    molecule = graphs.select_pairs(molecule, torch.full((molecule.n_atoms,), 5.0), arithmetic_mean)
+    molecule = graphs.select_pairs(molecule, torch.full((molecule.n_atoms,), 5.0), ARITHMETIC)
     with pytest.raises(ValueError, match="without a cell volume"):
         model(molecule, stress=True)

@@ -9,7 +9,7 @@ import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 
-from examples import enlarged, labelled, structures
+from examples import ARITHMETIC, enlarged, labelled, structures
 from fcl import FCLCalculator
 from fcl.data.batch import GraphData
 from fcl.data.store import arrays_from_frames
@@ -51,7 +51,7 @@ def test_same_as_the_batches_of_the_training(model, case):
     energy, forces, _ = evaluated(calculator, atoms)
     data = GraphData(arrays_from_frames([labelled(atoms, 0)], 7.0), torch.float64)
     cutoffs = torch.tensor([CUTOFFS[symbol] for symbol in atoms.symbols])
-    batch = data.select_pairs(data.batch(torch.tensor([0])), cutoffs, model.mixing)
+    batch = data.select_pairs(data.batch(torch.tensor([0])), cutoffs, model.selector)
     expected = model(batch, cutoffs)
     assert energy == pytest.approx(float(expected["energy"]), abs=1e-10)
     np.testing.assert_allclose(forces, expected["forces"].numpy(), atol=1e-10)
@@ -135,7 +135,7 @@ def test_no_pair_is_missed_when_the_cell_shrinks(model):
 
 def test_two_atoms_that_run_towards_each_other_are_seen():
     """The worst case of the criterion: both move, by half of the skin each."""
-    neighbors = VerletList(lambda a, b: 0.5 * (a + b), skin=0.5)
+    neighbors = VerletList(ARITHMETIC, skin=0.5)
     numbers, cell, pbc, cutoffs = np.array([1, 1, 1]), np.zeros((3, 3)), np.zeros(3, bool), np.full(3, 4.0)
     for step, gap in enumerate(np.linspace(4.55, 3.95, 61)):
         # the third atom stays, so that the mean displacement is not zero

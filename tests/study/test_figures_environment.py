@@ -6,13 +6,10 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from matplotlib.patches import Circle
 
-from fcl.cutoffs.mixing import MIXING_RULES
 from fcl.data.neighbors import half_pairs
 from fcl.data.read import read_frames
-from fcl.study.figures import environment
 from fcl.study.figures.environment import figure_01, neighbours, pair_table, plane
 from figure_examples import TITLE, drawn_figures, outputs, write_calibration
 from project import ROOT
@@ -51,14 +48,6 @@ def files(structure, tmp_path):
     example = tmp_path / "example.json"
     example.write_text(json.dumps(structure))
     return example, write_calibration(tmp_path, "SHIFTML-molcrys", 1e-4, CUTOFFS)
-
-
-def test_mixing_rules_are_those_of_the_library():
-    a, b = np.meshgrid(np.linspace(3.5, 7.0, 8), np.linspace(3.5, 7.0, 8))
-    assert set(environment.MIXING_RULES) == set(MIXING_RULES)
-    for name, rule in MIXING_RULES.items():
-        expected = rule(torch.from_numpy(a), torch.from_numpy(b)).numpy()
-        np.testing.assert_allclose(environment.MIXING_RULES[name](a, b), expected, rtol=1e-14)
 
 
 def test_pairs_are_kept_by_eq_4(structure):

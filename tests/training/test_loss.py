@@ -41,7 +41,7 @@ def model(small_settings):
 def deviations(model, data):
     """Energies per atom (eV) and force components (eV/A) beside their labels, of all structures."""
     everything = [torch.arange(len(data))]
-    ((batch, cutoffs),) = selected_batches(data, everything, uniform_rule(CUTOFF, data.dtype), model.mixing)
+    ((batch, cutoffs),) = selected_batches(data, everything, uniform_rule(CUTOFF, data.dtype), model.selector)
     output = model(batch, cutoffs)
     return (output["energy"] - batch.energy) / batch.atoms_per_structure, output["forces"] - batch.forces
 

@@ -8,9 +8,8 @@ import pytest
 import torch
 from ase import Atoms
 
-from examples import labelled
+from examples import ARITHMETIC, labelled
 from fcl.config.load import load_config
-from fcl.cutoffs.mixing import arithmetic_mean
 from fcl.data.batch import GraphData
 from fcl.data.store import arrays_from_frames
 from fcl.training.fit import fcl_plan, fit, static_plan
@@ -38,7 +37,7 @@ class Scripted(torch.nn.Module):
     """A model whose validation loss at epoch k is ``curve[k - 1]`` whatever it is trained on; it notes its cutoffs."""
 
     flexible = True
-    mixing = staticmethod(arithmetic_mean)
+    selector = ARITHMETIC
 
     def __init__(self, curve, energy_weight):
         super().__init__()

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from examples import ARITHMETIC
 from fcl.cutoffs.assign import uniform_cutoffs
-from fcl.cutoffs.mixing import arithmetic_mean
 from fcl.cutoffs.rules import element_rule, uniform_rule
 from fcl.data.batch import GraphData
 from fcl.data.store import arrays_from_frames
@@ -66,7 +66,7 @@ def test_evaluation_does_not_depend_on_the_batch_size(small, data):
     assert one == pytest.approx(many, rel=EQUAL["rtol"])
     batch = data.batch(torch.arange(len(data)))
     cutoffs = uniform_cutoffs(batch.numbers, 5.0, torch.float64)
-    batch = data.select_pairs(batch, cutoffs, arithmetic_mean)
+    batch = data.select_pairs(batch, cutoffs, ARITHMETIC)
     output = model(batch, cutoffs)
     force_rmse = float(((output["forces"] - batch.forces) ** 2).mean().sqrt())
     energy_rmse = float((((output["energy"] - batch.energy) / batch.atoms_per_structure) ** 2).mean().sqrt())

@@ -37,7 +37,7 @@ def objective(
     """
     batch = data.batch(indices)
     cutoffs = table.index_select(0, batch.numbers)
-    batch = data.select_pairs(batch, cutoffs, model.mixing)
+    batch = data.select_pairs(batch, cutoffs, model.selector)
     error = batch_loss(model(batch, cutoffs, training=True), batch, loss)
     price = cost(cutoffs, batch.structure, batch.n_structures, cost_mean)
     total = error + lam * price

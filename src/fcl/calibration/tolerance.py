@@ -77,7 +77,7 @@ def labelled_by(model, data: GraphData, reference_cutoff: float, indices: torch.
     own.energy, own.forces = (torch.full_like(labels, float("nan")) for labels in (data.energy, data.forces))
     own.energy_mask, own.without_energy = torch.zeros_like(data.energy_mask), len(data)
     chosen = torch.arange(len(data)) if indices is None else indices
-    for batch, cutoffs in selected_batches(data, torch.split(chosen, EVALUATION_BATCH_SIZE), rule, model.mixing):
+    for batch, cutoffs in selected_batches(data, torch.split(chosen, EVALUATION_BATCH_SIZE), rule, model.selector):
         output = model(batch, cutoffs)
         own.energy[batch.indices], own.energy_mask[batch.indices] = output["energy"], True
         own.forces[ranges(data.ptr[batch.indices], batch.atoms_per_structure, batch.n_atoms)] = output["forces"]

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import torch
+import numpy as np
+
+if TYPE_CHECKING:  # drawing figures must not require it
+    import torch
 
 #: m_ij (A) from the cutoffs of two atoms, elementwise.
-MixingRule = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+MixingRule = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
 
 
 def _check_mixing_rule(name: str, rule: MixingRule) -> None:
     """Check the properties stated at `MIXING_RULES` for cutoffs up to 20 A: lists, stores and exports rely on them."""
+    import torch
+
     tried = torch.linspace(0.5, 20.0, 40, dtype=torch.float64, device="cpu")
     a_i, a_j = torch.meshgrid(tried, tried, indexing="ij")
     m, margin = rule(a_i, a_j), 1e-9
@@ -32,7 +38,7 @@ def arithmetic_mean(a_i: torch.Tensor, a_j: torch.Tensor) -> torch.Tensor:
 
 def geometric_mean(a_i: torch.Tensor, a_j: torch.Tensor) -> torch.Tensor:
     """m_ij = sqrt(a_i a_j) (A)."""
-    return torch.sqrt(a_i * a_j)
+    return (a_i * a_j).sqrt()
 
 
 #: Mixing rules by name. All are symmetric, so a pair has one cutoff and the total force is zero; all values lie between
@@ -41,12 +47,26 @@ MIXING_RULES: dict[str, MixingRule] = {
     "arithmetic": arithmetic_mean,
     "geometric": geometric_mean,
 }
+#: The same for NumPy arrays.
+NUMPY_RULES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "arithmetic": arithmetic_mean,
+    "geometric": lambda a_i, a_j: np.sqrt(a_i * a_j),
+}
 
 
 def mixing_rule(name: str) -> MixingRule:
     """The mixing rule ``name``; `ValueError` for an unknown one, and for a function that is not a symmetric mean."""
-    if name not in MIXING_RULES:
-        raise ValueError(f"mixing rule {name!r} is unknown; known are {', '.join(MIXING_RULES)}")
-    rule = MIXING_RULES[name]
+    rule = _named(name, MIXING_RULES)
     _check_mixing_rule(name, rule)
     return rule
+
+
+def numpy_rule(name: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """The mixing rule ``name`` for NumPy arrays; `ValueError` for an unknown one."""
+    return _named(name, NUMPY_RULES)
+
+
+def _named(name: str, rules: dict):
+    if name not in rules:
+        raise ValueError(f"mixing rule {name!r} is unknown; known are {', '.join(rules)}")
+    return rules[name]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from fcl.cutoffs.mixing import MixingRule
+from fcl.cutoffs.edges import Candidates, EdgeSelector, within
 from fcl.data.store import StoreArrays
 
 
@@ -157,43 +157,40 @@ class GraphData:
             energy_mask=self.energy_mask.index_select(0, indices) if self.without_energy else None,
         )
 
-    def select_pairs(
-        self,
-        batch: Batch,
-        cutoffs: torch.Tensor,
-        mixing: MixingRule,
-    ) -> Batch:
-        """Keep the pairs with r_ij <= m_ij (Eq. 4) for per-atom ``cutoffs`` [n_atoms] (A); the topology is then fixed.
+    def select_pairs(self, batch: Batch, cutoffs: torch.Tensor, selector: EdgeSelector) -> Batch:
+        """Keep the pairs that the model's ``selector`` keeps for per-atom ``cutoffs`` [n_atoms] (A), Eq. 4.
 
-        ``mixing`` is the model's rule for m_ij.
-
+        The topology is then fixed.
         Only the distance and the two atoms of a candidate are read before the decision. Distances are the
         stored float32 ones: at a distance that equals m_ij to 1e-7 the taper is zero either way.
-        Raises `ValueError` when a cutoff exceeds the r_max of the store, which could miss pairs (on a GPU the check
-        does not wait, and its failure is an error of the device).
+        Raises `ValueError` when the selector reaches beyond the r_max of the store, which could miss pairs (on a GPU
+        the check does not wait, and its failure is an error of the device), or gives weights to pairs.
         """
         cutoffs = cutoffs.detach()
-        self._check_reach(cutoffs)
-        first = self.pair_ptr.index_select(0, batch.indices)
-        counts = self.pair_ptr.index_select(0, batch.indices + 1) - first
-        candidates = ranges(first, counts, batch.n_candidates)
-        offset = torch.repeat_interleave(batch.ptr[:-1], counts, output_size=batch.n_candidates)
-        i = offset + self._pair_i.index_select(0, candidates)
-        j = offset + self._pair_j.index_select(0, candidates)
-        pair_cutoffs = mixing(cutoffs.index_select(0, i), cutoffs.index_select(0, j))
-        keep = torch.nonzero(self._pair_distances.index_select(0, candidates) <= pair_cutoffs).flatten()
+        if cutoffs.numel():
+            self._check_reach(selector.reach(cutoffs))
+        rows, candidates = self._candidates(batch)
+        keep = selector.select(candidates, cutoffs).topology
         return replace(
             batch,
-            pair_index=torch.stack([i.index_select(0, keep), j.index_select(0, keep)]),
-            pair_shifts=self._pair_shifts.index_select(0, candidates.index_select(0, keep)).to(self.dtype),
+            pair_index=torch.stack([candidates.i.index_select(0, keep), candidates.j.index_select(0, keep)]),
+            pair_shifts=self._pair_shifts.index_select(0, rows.index_select(0, keep)).to(self.dtype),
         )
 
-    def _check_reach(self, cutoffs: torch.Tensor) -> None:
-        """Whether all ``cutoffs`` are within the r_max of the store."""
-        if not cutoffs.numel():
-            return
-        largest, limit = cutoffs.max(), self.r_max * (1 + 1e-6)
-        if cutoffs.device.type == "cpu":
+    def _candidates(self, batch: Batch) -> tuple[torch.Tensor, Candidates]:
+        """The stored pairs of the structures of ``batch``, and their rows [n_candidates] in the store."""
+        first = self.pair_ptr.index_select(0, batch.indices)
+        counts = self.pair_ptr.index_select(0, batch.indices + 1) - first
+        rows = ranges(first, counts, batch.n_candidates)
+        offset = torch.repeat_interleave(batch.ptr[:-1], counts, output_size=batch.n_candidates)
+        i = offset + self._pair_i.index_select(0, rows)
+        j = offset + self._pair_j.index_select(0, rows)
+        return rows, Candidates(i, j, self._pair_distances.index_select(0, rows))
+
+    def _check_reach(self, largest: torch.Tensor) -> None:
+        """Whether the ``largest`` cutoff (A, scalar) is within the r_max of the store."""
+        limit = self.r_max * (1 + 1e-6)
+        if largest.device.type == "cpu":
             if not float(largest) <= limit:  # NaN is refused too
                 raise ValueError(f"a cutoff of {float(largest):.4f} A exceeds the store's r_max of {self.r_max} A")
         else:  # NaN passes here, and shows in the cost of the objective: a failed assertion would end the whole process
@@ -208,7 +205,7 @@ def average_neighbors(arrays: StoreArrays, cutoff: float) -> dict[str, float]:
     """
     if cutoff > arrays.r_max:
         raise ValueError(f"cutoff {cutoff} A exceeds the store's r_max of {arrays.r_max} A")
-    keep = arrays.pair_distances <= np.float32(cutoff)
+    keep = within(arrays.pair_distances, np.float32(cutoff))
     structure = np.repeat(np.arange(len(arrays)), np.diff(arrays.pair_ptr))[keep]
     i = arrays.ptr[structure] + arrays.pair_i[keep]
     j = arrays.ptr[structure] + arrays.pair_j[keep]

@@ -7,7 +7,7 @@ from dataclasses import fields
 
 import torch
 
-from fcl.cutoffs.mixing import MixingRule
+from fcl.cutoffs.edges import EdgeSelector
 from fcl.data.batch import Batch, GraphData
 
 
@@ -31,7 +31,7 @@ def selected_batches(
     data: GraphData,
     chunks: Iterable[torch.Tensor],
     rule: Callable[[Batch], torch.Tensor],
-    mixing: MixingRule,
+    selector: EdgeSelector,
 ) -> Iterator[tuple[Batch, torch.Tensor]]:
     """Batches of the structures of each of ``chunks`` with their pairs, and the per-atom cutoffs [n_atoms] of ``rule``.
 
@@ -42,7 +42,7 @@ def selected_batches(
     def make(chunk: torch.Tensor) -> tuple[Batch, torch.Tensor]:
         batch = data.batch(chunk)
         cutoffs = rule(batch)
-        return data.select_pairs(batch, cutoffs, mixing), cutoffs
+        return data.select_pairs(batch, cutoffs, selector), cutoffs
 
     made = map(make, chunks)
     yield from made if data.device.type != "cuda" else _one_ahead(made, data.device)

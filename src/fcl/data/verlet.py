@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from fcl.cutoffs.mixing import MixingRule
+from fcl.cutoffs.edges import Candidates, EdgeSelector
 from fcl.data.batch import Batch
 from fcl.data.neighbors import complete_box, half_pairs
 
@@ -31,20 +31,20 @@ class VerletList:
 
     Candidates are kept until an atom may have come within its pair cutoff unseen. ``rebuilds`` counts how often they
     were computed. The pruned pairs are the same, in the same order, as those of a fresh list, so that energies and
-    forces do not depend on the skin, to the last bit. ``mixing`` is the model's rule; tensors are made in ``dtype`` on
+    forces do not depend on the skin, to the last bit. ``selector`` is the model's; tensors are made in ``dtype`` on
     ``device``.
     """
 
     def __init__(
         self,
-        mixing: MixingRule,
+        selector: EdgeSelector,
         skin: float = 0.5,
         dtype: torch.dtype = torch.float64,
         device: str | torch.device = "cpu",
     ):
         if not 0.0 <= skin < float("inf"):
             raise ValueError(f"skin: {skin} A is not a length")
-        self.skin, self.mixing, self.dtype, self.device = float(skin), mixing, dtype, torch.device(device)
+        self.skin, self.selector, self.dtype, self.device = float(skin), selector, dtype, torch.device(device)
         self.rebuilds = 0
         self._built: _Built | None = None
 
@@ -62,7 +62,9 @@ class VerletList:
         x, lattice = self._exact(positions), self._exact(cell)
         i, j = self._pair_index
         vectors = x.index_select(0, j) - x.index_select(0, i) + self._shifts @ lattice
-        keep = torch.nonzero(torch.linalg.vector_norm(vectors, dim=1) <= self._pair_cutoffs).flatten()
+        distances = torch.linalg.vector_norm(vectors, dim=1)
+        candidates = Candidates(i, j, distances, vectors, self._pair_cutoffs)
+        keep = self.selector.select(candidates, self._exact_cutoffs).topology
         n = len(numbers)
         x, lattice, shifts = (values.to(self.dtype) for values in (x, lattice, self._shifts.index_select(0, keep)))
         empty = x.new_zeros(1)
@@ -95,7 +97,7 @@ class VerletList:
         same = (numbers == built.numbers).all() and (pbc == built.pbc).all() and (cutoffs == built.cutoffs).all()
         if not same:
             return False
-        largest, shrunk, before = float(cutoffs.max()), 1.0, built.positions
+        reach, shrunk, before = float(self.selector.reach(cutoffs)), 1.0, built.positions
         if not np.array_equal(box, built.box):
             deformation = np.linalg.solve(built.box, box)
             shrunk = min(1.0, float(np.linalg.svd(deformation, compute_uv=False).min()))
@@ -103,20 +105,19 @@ class VerletList:
         displacements = positions - before
         displacements -= displacements.mean(axis=0)
         farthest = float(np.sqrt(np.einsum("ij,ij->i", displacements, displacements).max()))
-        return 2.0 * farthest <= shrunk * (largest + self.skin) - largest
+        return 2.0 * farthest <= shrunk * (reach + self.skin) - reach
 
     def _build(self, numbers, positions, box, pbc, cutoffs) -> None:
-        reach = float(cutoffs.max()) + self.skin + _MARGIN
+        reach = float(self.selector.reach(cutoffs)) + self.skin + _MARGIN
         pair_index, shifts, distances = half_pairs(positions, box, pbc, reach)
         a = self._exact(cutoffs)
         i, j = (torch.as_tensor(index).to(self.device) for index in pair_index)
-        pair_cutoffs = self.mixing(a.index_select(0, i), a.index_select(0, j))
-        near = torch.nonzero(self._exact(distances) <= pair_cutoffs + (self.skin + _MARGIN)).flatten()
-        self._pair_index = torch.stack([i.index_select(0, near), j.index_select(0, near)])
-        self._pair_cutoffs = pair_cutoffs.index_select(0, near)
-        self._shifts = self._exact(shifts).index_select(0, near)
+        near = self.selector.select(Candidates(i, j, self._exact(distances)), a, self.skin + _MARGIN)
+        self._pair_index = torch.stack([i.index_select(0, near.index), j.index_select(0, near.index)])
+        self._pair_cutoffs = near.pair_cutoffs
+        self._shifts = self._exact(shifts).index_select(0, near.index)
         self._numbers = torch.as_tensor(numbers.astype(np.int64)).to(self.device)
-        self._cutoffs = a.to(self.dtype)
+        self._exact_cutoffs, self._cutoffs = a, a.to(self.dtype)
         arrays = (numbers, positions, box, pbc, cutoffs)
         self._built = _Built(*(np.array(values) for values in arrays))  # copies: ASE changes positions in place
         self.rebuilds += 1

@@ -69,7 +69,7 @@ class LammpsForces:
             raise ValueError("cutoffs given atom by atom do not go with LAMMPS: give them by element")
         self.choice.of(self._numbers[1:])  # every type has a cutoff
         parameter = next(self.model.parameters())
-        self._neighbors = VerletList(self.model.mixing, skin, parameter.dtype, parameter.device)
+        self._neighbors = VerletList(self.model.selector, skin, parameter.dtype, parameter.device)
         self._lmp, self._fix = lmp, fix
         self._error: Exception | None = None
         lmp.commands_list(

@@ -9,6 +9,7 @@ import torch
 from torch_sim.models.interface import ModelInterface
 
 from fcl.cutoffs.choice import CutoffChoice, Cutoffs
+from fcl.cutoffs.edges import Candidates
 from fcl.data.batch import Batch
 from fcl.data.neighbors import half_pairs
 from fcl.models.files import prepared
@@ -28,6 +29,7 @@ class _Candidates:
     cells: torch.Tensor
     pbc: tuple[bool, ...]
     cutoffs: torch.Tensor
+    exact_cutoffs: torch.Tensor
     pair_index: torch.Tensor
     shifts: torch.Tensor
     pair_cutoffs: torch.Tensor
@@ -121,14 +123,14 @@ class FCLTorchSimModel(ModelInterface):
         lists = []
         for number, box in enumerate(cells.double().cpu().numpy()):
             atoms = np.flatnonzero(of_atom == number)
-            pairs, shifts, distances = half_pairs(host[atoms], box, np.array(pbc), float(a[atoms].max()) + margin)
+            reach = float(self.model.selector.reach(a[atoms])) + margin
+            pairs, shifts, distances = half_pairs(host[atoms], box, np.array(pbc), reach)
             lists.append((atoms[pairs], shifts.T, distances))
         pair_index, shifts, distances = (
             torch.as_tensor(np.concatenate(arrays, axis=-1)) for arrays in zip(*lists, strict=True)
         )
         cutoffs = torch.as_tensor(a)
-        m = self.model.mixing(cutoffs.index_select(0, pair_index[0]), cutoffs.index_select(0, pair_index[1]))
-        near = torch.nonzero(distances <= m + margin).flatten()
+        near = self.model.selector.select(Candidates(*pair_index, distances), cutoffs, margin)
         return _Candidates(
             numbers=numbers.clone(),
             system=system.clone(),
@@ -136,9 +138,10 @@ class FCLTorchSimModel(ModelInterface):
             cells=cells.clone(),
             pbc=pbc,
             cutoffs=cutoffs.to(self._device, self._dtype),
-            pair_index=pair_index.index_select(1, near).to(self._device),
-            shifts=shifts.T.index_select(0, near).to(self._device, torch.float64),
-            pair_cutoffs=m.index_select(0, near).to(self._device),
+            exact_cutoffs=cutoffs.to(self._device),
+            pair_index=pair_index.index_select(1, near.index).to(self._device),
+            shifts=shifts.T.index_select(0, near.index).to(self._device, torch.float64),
+            pair_cutoffs=near.pair_cutoffs.to(self._device),
         )
 
     def _batch(self, positions: torch.Tensor, cells: torch.Tensor) -> Batch:
@@ -149,7 +152,9 @@ class FCLTorchSimModel(ModelInterface):
         vectors = x.index_select(0, j) - x.index_select(0, i)
         pair_system = found.system.index_select(0, i)
         vectors = vectors + torch.einsum("ps,psd->pd", found.shifts, lattice.index_select(0, pair_system))
-        keep = torch.nonzero(torch.linalg.vector_norm(vectors, dim=1) <= found.pair_cutoffs).flatten()
+        distances = torch.linalg.vector_norm(vectors, dim=1)
+        candidates = Candidates(i, j, distances, vectors, found.pair_cutoffs)
+        keep = self.model.selector.select(candidates, found.exact_cutoffs).topology
         counts = torch.bincount(found.system, minlength=len(cells))
         empty = positions.new_zeros(len(cells), dtype=self._dtype)
         return Batch(

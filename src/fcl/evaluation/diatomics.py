@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from fcl.cutoffs.edges import Candidates
+
 
 def diatomic_curve(
     model, pair: tuple[int, int], cutoff: float, distances: torch.Tensor
@@ -21,10 +23,11 @@ def diatomic_curve(
     cutoffs = torch.full((2 * n,), float(cutoff), dtype=dtype, device=device)
     with torch.enable_grad():
         r = distances.detach().clone().requires_grad_(True)
-        connected = torch.nonzero(distances <= cutoff).flatten()
-        pair_index = torch.stack([2 * connected, 2 * connected + 1])
+        first = 2 * torch.arange(n, device=device)
+        kept = model.selector.select(Candidates(first, first + 1, r.detach()), cutoffs).topology
+        pair_index = torch.stack([first, first + 1]).index_select(1, kept)
         along_z = torch.tensor([0.0, 0.0, 1.0], dtype=dtype, device=device)
-        vectors = r.index_select(0, connected)[:, None] * along_z
+        vectors = r.index_select(0, kept)[:, None] * along_z
         energy = model.site_energies(numbers, pair_index, vectors, cutoffs).view(n, 2).sum(1)
         (slope,) = torch.autograd.grad(energy.sum(), r, materialize_grads=True)
     with torch.no_grad():

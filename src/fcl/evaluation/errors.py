@@ -65,7 +65,7 @@ def evaluate(
     if indices is None:
         indices = torch.arange(len(data))
     columns: list[list[torch.Tensor]] = [[], [], [], [], []]
-    for batch, cutoffs in selected_batches(data, split_order(indices, batch_size), rule, model.mixing):
+    for batch, cutoffs in selected_batches(data, split_order(indices, batch_size), rule, model.selector):
         output = model(batch, cutoffs)
         observe(output, batch)
         atoms = batch.atoms_per_structure

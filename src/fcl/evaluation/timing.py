@@ -106,7 +106,7 @@ def measure(model, data: GraphData, cases: Sequence[Case], atoms: int, repeats: 
         uniform = not isinstance(case.cutoffs, Mapping)
         batch = data.batch(structures_for(data, data.members(case.subset), atoms))
         cutoffs = cutoff_rule(case.cutoffs, data.dtype, data.device)(batch)
-        batch = data.select_pairs(batch, cutoffs, model.mixing)
+        batch = data.select_pairs(batch, cutoffs, model.selector)
         programs[number] = lambda batch=batch, cutoffs=cutoffs: model(batch, cutoffs)
         rows.append(
             {

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from fcl.cutoffs.mixing import mixing_rule
+from fcl.cutoffs.edges import RadialSelector
 
 if TYPE_CHECKING:
+    from fcl.cutoffs.mixing import MixingRule
     from fcl.data.batch import Batch
     from fcl.models.conditioning import Conditioning
 
@@ -31,7 +32,7 @@ class Potential(torch.nn.Module, ABC):
             buffer of the state dict.)
         bessel_range: range of the Bessel functions (A).
         flexible: whether the cutoffs of the atoms are inputs; ``kind`` is "fcl" or "static".
-        mixing: m_ij from a_i and a_j, symmetric (`fcl.cutoffs.mixing.MIXING_RULES`).
+        selector: which pairs are kept and their m_ij (`fcl.cutoffs.edges`); ``mixing`` is its rule.
         head: name of the head whose energies are given.
         card: what the model file says, {} for a model that was not loaded.
     """
@@ -46,12 +47,17 @@ class Potential(torch.nn.Module, ABC):
         self.elements = tuple(elements)
         self.cutoff_limit = float(r_max)
         self.bessel_range = float(parts.bessel_range)
-        self.mixing = mixing_rule(mixing)
+        self.selector = RadialSelector(mixing)
         self.card: dict = {}
         self.radial_embedding = parts.radial_embedding
         self.cutoff_embedding = parts.cutoff_embedding
         self._compiled = None
         self._backend = self.backends[0]
+
+    @property
+    def mixing(self) -> MixingRule:
+        """m_ij (A) from a_i and a_j, symmetric (`fcl.cutoffs.mixing.MIXING_RULES`)."""
+        return self.selector.mixing
 
     @property
     def flexible(self) -> bool:
@@ -158,8 +164,7 @@ class Potential(torch.nn.Module, ABC):
         distances = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
         pair_cutoffs = None
         if self.flexible:
-            i, j = pair_index
-            pair_cutoffs = self.mixing(cutoffs.index_select(0, i), cutoffs.index_select(0, j))[:, None]
+            pair_cutoffs = self.selector.pair_cutoffs(*pair_index, cutoffs)[:, None]
         features = self.edge_features(distances, pair_cutoffs)
         nodes = self.initial_node_features(numbers, cutoffs)
         return self.propagate(numbers, pair_index, vectors, distances, features, nodes)

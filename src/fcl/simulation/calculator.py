@@ -50,7 +50,7 @@ class FCLCalculator(Calculator):
         super().__init__()
         self.model = prepared(model, torch_dtype(dtype), device, backend)
         parameter = next(self.model.parameters())
-        self._neighbors = VerletList(self.model.mixing, skin, parameter.dtype, parameter.device)
+        self._neighbors = VerletList(self.model.selector, skin, parameter.dtype, parameter.device)
         self._choice = CutoffChoice(self.model, cutoffs)
         self.pairs_per_atom = float("nan")
 

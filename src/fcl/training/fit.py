@@ -197,7 +197,7 @@ def train_epoch(
     between_checks = 1 if train.device.type == "cpu" else STEPS_BETWEEN_CHECKS
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     limit = float("inf") if settings.gradient_clip_norm is None else settings.gradient_clip_norm
-    for batch, cutoffs in selected_batches(train, chunks[so_far.step :], plan.draw_cutoffs, model.mixing):
+    for batch, cutoffs in selected_batches(train, chunks[so_far.step :], plan.draw_cutoffs, model.selector):
         value = batch_loss(model(batch, cutoffs, training=True), batch, loss)
         optimizer.zero_grad(set_to_none=True)
         value.backward()

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from fcl.cutoffs.choice import CutoffChoice
+from fcl.cutoffs.edges import indices_within
 from fcl.cutoffs.mixing import MixingRule
 from fcl.models.files import prepared
 from fcl.models.mace.blocks import SILU_SCALE
@@ -80,10 +81,10 @@ class FrozenMACE(torch.nn.Module):
         i, j = pair_index[0], pair_index[1]
         a_i, a_j = a.index_select(0, i), a.index_select(0, j)
         m = self.mixing(a_i, a_j)
-        within = torch.nonzero(torch.linalg.vector_norm(vectors.detach(), dim=1) <= m).squeeze(1)
-        i, j, vectors = i.index_select(0, within), j.index_select(0, within), vectors.index_select(0, within)
+        kept = indices_within(torch.linalg.vector_norm(vectors.detach(), dim=1), m)
+        i, j, vectors = i.index_select(0, kept), j.index_select(0, kept), vectors.index_select(0, kept)
         distances = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
-        features = self.edge_features(distances, m.index_select(0, within)[:, None])
+        features = self.edge_features(distances, m.index_select(0, kept)[:, None])
         directions = (vectors / distances)[:, :, None]
 
         # Layer 1: what an atom sends depends on its element only.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +11,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle
 
+from fcl.cutoffs.edges import within
+from fcl.cutoffs.mixing import numpy_rule
 from fcl.study.figures.atoms import draw_atom, element_color, element_outline
 from fcl.study.figures.calibrated import read_calibrations
 from fcl.study.figures.common import ANGSTROM, TEXT_WIDTH, PathLike, panel_title, power_of_ten, save, save_table, styled
 
-#: Mixing rules of Eq. 4, as in `fcl.cutoffs.assign` but without torch, which drawing must not require.
-MIXING_RULES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "arithmetic": lambda a, b: 0.5 * (a + b),
-    "geometric": lambda a, b: np.sqrt(a * b),
-}
 KEPT = {"color": "0.35", "linewidth": 0.5}
 REJECTED = {"color": "0.7", "linewidth": 0.5, "linestyle": ":"}
 RADIUS_DIRECTION = np.array([0.5, -np.sqrt(0.75)])  # of the line marking a radius
@@ -46,8 +43,7 @@ def pair_table(example: Mapping, cutoffs: Mapping[str, float], initial_cutoff: f
     ``distance_angstrom``, ``pair_cutoff_angstrom`` and ``kept``. An element without an optimised cutoff gets the
     initial one. Raises ValueError for an unknown mixing rule.
     """
-    if mixing_rule not in MIXING_RULES:
-        raise ValueError(f"mixing rule {mixing_rule!r} is unknown; known are {', '.join(MIXING_RULES)}")
+    rule = numpy_rule(mixing_rule)
     names = ["atom_i", "atom_j", "shift_1", "shift_2", "shift_3", "distance_angstrom"]
     table = pd.DataFrame(example["pairs"], columns=names).astype(dict.fromkeys(names[:5], int))
     symbols = np.asarray(example["symbols"], dtype=object)
@@ -55,9 +51,8 @@ def pair_table(example: Mapping, cutoffs: Mapping[str, float], initial_cutoff: f
         elements = symbols[table[f"atom_{side}"].to_numpy(dtype=int)]
         table[f"element_{side}"] = elements
         table[f"cutoff_{side}_angstrom"] = [float(cutoffs.get(element, initial_cutoff)) for element in elements]
-    mixed = MIXING_RULES[mixing_rule](table["cutoff_i_angstrom"], table["cutoff_j_angstrom"])
-    table["pair_cutoff_angstrom"] = mixed
-    table["kept"] = table["distance_angstrom"] <= mixed
+    table["pair_cutoff_angstrom"] = rule(table["cutoff_i_angstrom"], table["cutoff_j_angstrom"])
+    table["kept"] = within(table["distance_angstrom"], table["pair_cutoff_angstrom"])
     return table
 
 
