@@ -145,7 +145,7 @@ def main() -> None:
         in_process(f"store {split}", build_store, settings, *arguments, *ends)
     train, val, test = (at / f"{split}.h5" for split in splits)
     ends = (".safetensors", ".csv", ".manifest.json")
-    in_process("pretrain, 1 epoch", stages.pretrain, settings, train, val, *outputs("pretrain", *ends))
+    in_process("pretrain, 1 epoch", stages.pretrain, settings, train, val, 0, *outputs("pretrain", *ends))
     start = at / "pretrain.safetensors"
     in_process("train_fcl, 1 epoch", stages.train_fcl, settings, train, val, start, 1, *outputs("fcl", *ends))
     in_process("train_static, 1 epoch", stages.train_static, settings, train, val, 5.0, 1, *outputs("static", *ends))

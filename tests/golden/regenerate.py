@@ -83,7 +83,7 @@ def train(folder: Path, backend: str = "auto") -> dict[str, list[dict]]:
     for name in MODELS:
         outputs = folder / f"{name}.safetensors", folder / f"{name}.csv", folder / f"{name}.manifest.json"
         if name == "static":
-            stages.pretrain(study, *inputs, *outputs)
+            stages.pretrain(study, *inputs, study.pretrain.seeds[0], *outputs)
         else:
             stages.train_fcl(study, *inputs, folder / "static.safetensors", 1, *outputs)
         histories[name] = [{k: v for k, v in row.items() if k != "seconds"} for row in read_rows(outputs[1])]

@@ -286,7 +286,7 @@ def _transfer(session: Any, entry: SplitFile, part: Path, size: int | None, time
     try:
         answer = session.get(entry.url, headers=headers, stream=True, timeout=timeout)
     except requests.RequestException as error:  # the session has already repeated the request
-        raise DownloadError(f"{entry.url}: no answer: {error}. {_how_to_bring(entry)}") from error
+        raise DownloadError(f"{entry.url}: no answer: {error}. {_how_to_bring(entry)}") from None
     with answer:
         if answer.status_code == 416:  # nothing from there on: what we hold is not the beginning of this file
             part.unlink(missing_ok=True)
