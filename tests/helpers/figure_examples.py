@@ -18,7 +18,7 @@ def outputs(folder, name):
 
 
 def write_metrics(folder, seeds=(1, 2, 3)):
-    """Evaluations of FCL at three cutoffs and of a static model of 5 A, a file a kind and seed."""
+    """FCL at three cutoffs, a static model of 5 A, trivial predictions: one file per kind and seed."""
     files = []
     for seed in seeds:
         fcl = [
@@ -27,7 +27,8 @@ def write_metrics(folder, seeds=(1, 2, 3)):
             for subset, extra in (("all", 0.0), ("MC3D", 5.0))
         ]
         static = [("static", 5.0, seed, cutoff, "all", 0.03 * seed, 0.01 * seed, cutoff**3) for cutoff in (4.0, 5.0)]
-        for kind, rows in (("fcl", fcl), ("static", static)):
+        trivial = [("trivial", np.nan, np.nan, np.nan, subset, 0.06, 9.0, 0.0) for subset in ("all", "MC3D")]
+        for kind, rows in (("fcl", fcl), ("static", static), *([("trivial", trivial)] if seed == seeds[0] else [])):
             columns = [
                 "model_kind",
                 "training_cutoff_angstrom",

@@ -22,6 +22,7 @@ from figure_examples import (
 )
 
 pytestmark = pytest.mark.heavy
+FORCE, ENERGY, PAIRS_PER_ATOM = "force_rmse_mev_per_angstrom", "energy_rmse_mev_per_atom", "pairs_per_atom"
 
 
 @pytest.fixture
@@ -41,7 +42,10 @@ def calibrations(tmp_path):
 
 def test_figure_03_is_mean_and_sample_deviation_over_seeds(metrics, tmp_path):
     table = figure_03(metrics, *outputs(tmp_path, "fig03"), title=TITLE)
-    fcl = table[table["model_kind"] == "fcl"].set_index("cutoff_angstrom")
+    assert table["subset"].value_counts().to_dict() == {"all": 5, "MC3D": 4}
+    assert table.loc[table["model_kind"] == "trivial", "force_rmse_mev_per_angstrom_mean"].tolist() == [60.0, 60.0]
+    table_all = table[table["subset"] == "all"]
+    fcl = table_all[table_all["model_kind"] == "fcl"].set_index("cutoff_angstrom")
     assert list(fcl.index) == [4.0, 4.5, 5.0]
     assert (fcl["seeds"] == 3).all()
     assert fcl.loc[4.0, "force_rmse_mev_per_angstrom_mean"] == pytest.approx(70.0)
@@ -55,26 +59,31 @@ def test_figure_03_is_mean_and_sample_deviation_over_seeds(metrics, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("figure", "values"),
+    ("figure", "panels", "trivial"),
     [
-        (figure_03, ("force_rmse_mev_per_angstrom", "pairs_per_atom")),
-        (figure_08, ("energy_rmse_mev_per_atom",)),
+        (figure_03, [("all", FORCE), ("MC3D", FORCE), ("all", PAIRS_PER_ATOM)], ["60", "60", None]),
+        (figure_08, [("all", ENERGY), ("MC3D", ENERGY)], ["9000", "9000"]),
     ],
 )
-def test_figures_03_and_08_draw_what_the_csv_holds(metrics, tmp_path, monkeypatch, figure, values):
+def test_figures_03_and_08_draw_what_the_csv_holds(metrics, tmp_path, monkeypatch, figure, panels, trivial):
     drawn = drawn_figures(monkeypatch)
     figure(metrics, *outputs(tmp_path, "fig"), title=TITLE)
     table = pd.read_csv(tmp_path / "fig.csv")
-    fcl, static = (table[table["model_kind"] == kind] for kind in ("fcl", "static"))
-    assert len(drawn[0].axes) == len(values)
-    for axes, value in zip(drawn[0].axes, values, strict=True):
+    assert len(drawn[0].axes) == len(panels)
+    for axes, (subset, value), level in zip(drawn[0].axes, panels, trivial, strict=True):
+        part = table[table["subset"] == subset]
+        fcl, static = (part[part["model_kind"] == kind] for kind in ("fcl", "static"))
+        assert axes.get_title("right") == ("" if level is None else f"trivial: {level}")
+        dashed = [line for line in axes.lines if line.get_linestyle() == "--"]
+        assert [line.get_ydata()[0] for line in dashed] == ([60.0] if subset == "all" and value == FORCE else [])
         line = lines(axes)["one FCL model"]
         np.testing.assert_allclose(line.get_xdata(), fcl["cutoff_angstrom"])
         np.testing.assert_allclose(line.get_ydata(), fcl[f"{value}_mean"], rtol=1e-5)
-        x, y, deviation = points(containers(axes)["static: one model a cutoff"])
-        np.testing.assert_allclose(x, static["cutoff_angstrom"])
-        np.testing.assert_allclose(y, static[f"{value}_mean"], rtol=1e-5)
-        np.testing.assert_allclose(deviation, static[f"{value}_std"], rtol=1e-5, atol=1e-12)
+        if len(static):
+            x, y, deviation = points(containers(axes)["static: one model per cutoff"])
+            np.testing.assert_allclose(x, static["cutoff_angstrom"])
+            np.testing.assert_allclose(y, static[f"{value}_mean"], rtol=1e-5)
+            np.testing.assert_allclose(deviation, static[f"{value}_std"], rtol=1e-5, atol=1e-12)
         band = axes.collections[0].get_paths()[0].get_extents()
         low, high = (fcl[f"{value}_mean"] + sign * fcl[f"{value}_std"] for sign in (-1, 1))
         np.testing.assert_allclose([band.y0, band.y1], [low.min(), high.max()], rtol=1e-5)
@@ -82,6 +91,7 @@ def test_figures_03_and_08_draw_what_the_csv_holds(metrics, tmp_path, monkeypatc
 
 def test_figure_08_is_in_mev_per_atom(metrics, tmp_path):
     table = figure_08(metrics, *outputs(tmp_path, "fig08"), title=TITLE)
+    table = table[(table["subset"] == "all") & (table["model_kind"] != "trivial")]
     assert table["energy_rmse_mev_per_atom_mean"].tolist() == pytest.approx([25.0, 100.0 / 4.5, 20.0, 20.0])
     assert table["energy_rmse_mev_per_atom_std"].tolist() == pytest.approx([0.0, 0.0, 0.0, 10.0])
 

@@ -53,7 +53,7 @@ rule figure_02:
 
 rule figure_03:
     input:
-        metrics=uniform_metrics,
+        metrics=uniform_and_trivial_metrics,
     output:
         **figure_files("03", "3: force error and cost against the cutoff"),
     log:
@@ -167,7 +167,7 @@ rule figure_07:
 
 rule figure_08:
     input:
-        metrics=uniform_metrics,
+        metrics=uniform_and_trivial_metrics,
     output:
         **figure_files("08", "8: energy error against the cutoff"),
     log:

@@ -8,6 +8,11 @@ def uniform_metrics(wildcards):
     return metrics_files(study, [*fcl_models(study), *static_models(study)])
 
 
+def uniform_and_trivial_metrics(wildcards):
+    """Those of `uniform_metrics`, and errors of trivial predictions."""
+    return [*uniform_metrics(wildcards), *metrics_files(study_of(wildcards), ["trivial"])]
+
+
 def diatomic_tables(wildcards):
     study = study_of(wildcards)
     return numbers(study, "diatomics/{model}.csv", model=fcl_models(study))

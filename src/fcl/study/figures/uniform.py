@@ -1,12 +1,17 @@
-"""Figures 3 and 8: force and energy error against the uniform cutoff, FCL and one static model per cutoff."""
+"""Figures 3 and 8: force and energy error against the uniform cutoff, FCL and one static model per cutoff.
+
+All test structures, and each subset beside them; trivial predictions (zero forces, energies linear in the composition).
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from fcl.study.figures.common import (
     ANGSTROM,
@@ -14,8 +19,10 @@ from fcl.study.figures.common import (
     ENERGY_RMSE_LABEL,
     FORCE_RMSE_LABEL,
     PAIRS_LABEL,
+    TEXT_WIDTH,
     PathLike,
     over_seeds,
+    panel_title,
     read_tables,
     save,
     save_table,
@@ -33,63 +40,80 @@ SOURCES = {
     PAIRS: ("pairs_per_atom", 1.0),
 }
 LABELS = {FORCE: FORCE_RMSE_LABEL, ENERGY: ENERGY_RMSE_LABEL, PAIRS: PAIRS_LABEL}
+#: Trivial predictions, as they are called in the figures.
+TRIVIAL = {FORCE: "zero forces", ENERGY: "composition"}
+ALL = "all"
 CUTOFF_LABEL = f"uniform cutoff ({ANGSTROM})"
 
 
 def uniform_table(metrics: Sequence[PathLike], values: Sequence[str] = (FORCE, PAIRS)) -> pd.DataFrame:
-    """The numbers of Figs. 3 and 8: all test structures, FCL at every cutoff, static models at their own.
+    """The numbers of Figs. 3 and 8, for all test structures and for each subset.
 
-    Columns: ``model_kind``, ``cutoff_angstrom``, ``seeds``, and mean and standard deviation of each of ``values``.
+    FCL models at every cutoff, static models at their own, trivial predictions (if given) at none. Columns:
+    ``model_kind``, ``subset``, ``cutoff_angstrom``, ``seeds``, and mean and standard deviation of each of ``values``.
 
     Raises:
         ValueError: a table lacks a column, or holds no row of an FCL model over all subsets.
     """
     table = read_tables(metrics, (*COLUMNS, *(SOURCES[value][0] for value in values)))
-    table = table[table["subset"] == "all"]
     own = np.isclose(table["training_cutoff_angstrom"].astype(float), table["cutoff_angstrom"])
-    table = table[(table["model_kind"] == "fcl") | ((table["model_kind"] == "static") & own)]
-    if not (table["model_kind"] == "fcl").any():
+    table = table[table["model_kind"].isin(["fcl", "trivial"]) | ((table["model_kind"] == "static") & own)]
+    if not ((table["model_kind"] == "fcl") & (table["subset"] == ALL)).any():
         raise ValueError("no row with model_kind 'fcl' and subset 'all' in the tables")
     scaled = {value: factor * table[column] for value, (column, factor) in SOURCES.items() if value in values}
     table = table.assign(cutoff_angstrom=table["cutoff_angstrom"].round(6), **scaled)
-    return over_seeds(table, ("model_kind", "cutoff_angstrom"), values)
+    return over_seeds(table, ("model_kind", "subset", "cutoff_angstrom"), values)
 
 
 def figure_03(
     metrics: Sequence[PathLike], png: PathLike, pdf: PathLike, csv: PathLike | None = None, *, title: str
 ) -> pd.DataFrame:
-    """Draw Fig. 3 (force RMSE and pairs per atom), write PNG, PDF and CSV, and return the numbers drawn.
+    """Draw Fig. 3 (force RMSE of all test structures and of each subset, and pairs per atom).
+
+    Writes PNG, PDF and CSV, and returns the numbers drawn.
 
     Args:
-        metrics: ``metrics/fcl_seed*.csv`` and ``metrics/static_*.csv``.
+        metrics: ``metrics/fcl_seed*.csv``, ``metrics/static_*.csv`` and ``metrics/trivial.csv``.
         png, pdf: output files.
         csv: the numbers drawn; next to ``png`` if not given.
         title: data and study shown in the figure.
     """
-    table = uniform_table(metrics)
-    with styled(COLUMN_WIDTH, 3.7, title + seeds_note(table)) as figure:
-        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(1.5, 1.0))
-        _curves(top, table, FORCE)
-        _curves(bottom, table, PAIRS)
-        bottom.set_ylim(bottom=0)
-        bottom.legend(loc="upper left")  # the cost rises with the cutoff, so this corner is free
-        bottom.set_xlabel(CUTOFF_LABEL)
-        figure.align_ylabels()
-        save(figure, png, pdf)
-    save_table(table, png, csv)
-    return table
+    return _figure(uniform_table(metrics), (FORCE, PAIRS), png, pdf, csv, title)
 
 
 def figure_08(
     metrics: Sequence[PathLike], png: PathLike, pdf: PathLike, csv: PathLike | None = None, *, title: str
 ) -> pd.DataFrame:
     """Draw Fig. 8 (RMSE of the energy per atom); arguments and result as for :func:`figure_03`."""
-    table = uniform_table(metrics, (ENERGY,))
-    with styled(COLUMN_WIDTH, 2.6, title + seeds_note(table)) as figure:
-        axes = figure.subplots()
-        _curves(axes, table, ENERGY)
-        axes.legend(loc="best")
-        axes.set_xlabel(CUTOFF_LABEL)
+    return _figure(uniform_table(metrics, (ENERGY,)), (ENERGY,), png, pdf, csv, title)
+
+
+def _figure(table: pd.DataFrame, values: Sequence[str], png, pdf, csv, title: str) -> pd.DataFrame:
+    """A panel of the first of ``values`` for all structures and each subset, then one of each other value for all."""
+    subsets = [ALL, *sorted(set(table["subset"]) - {ALL})]
+    panels = [(subset, values[0]) for subset in subsets] + [(ALL, value) for value in values[1:]]
+    columns = min(len(panels), 3)
+    rows = math.ceil(len(panels) / columns)
+    models = table[table["model_kind"] != "trivial"]
+    with styled(TEXT_WIDTH if columns > 1 else COLUMN_WIDTH, 0.5 + 2.0 * rows, title + seeds_note(models)) as figure:
+        grid = figure.subplots(rows, columns, squeeze=False)
+        for index, (axes, (subset, value)) in enumerate(zip(grid.flat, panels, strict=False)):
+            part = table[table["subset"] == subset]
+            _curves(axes, part, value)
+            axes.set_title(panel_title(index, "all test structures" if subset == ALL else subset))
+            if value == PAIRS:
+                axes.set_ylim(bottom=0)
+            elif len(trivial := part.loc[part["model_kind"] == "trivial", f"{value}_mean"]):
+                _trivial(axes, float(trivial.iloc[0]))
+            axes.set_ylabel(LABELS[value])
+            axes.set_xlabel(CUTOFF_LABEL)
+        for axes in grid.flat[len(panels) :]:
+            axes.remove()
+        handles, _ = grid.flat[0].get_legend_handles_labels()
+        if "trivial" in set(table["model_kind"]):
+            name = f"trivial prediction: {TRIVIAL[values[0]]} (dashed where in range)"
+            handles.append(Line2D([], [], color="0.4", linestyle="--", linewidth=1.0, label=name))
+        figure.legend(handles=handles, loc="outside lower left", ncols=len(handles))
         save(figure, png, pdf)
     save_table(table, png, csv)
     return table
@@ -109,6 +133,13 @@ def _curves(axes: Axes, table: pd.DataFrame, value: str) -> None:
             yerr=spread(static, value),
             fmt="s",
             color="C1",
-            label="static: one model a cutoff",
+            label="static: one model per cutoff",
         )
-    axes.set_ylabel(LABELS[value])
+
+
+def _trivial(axes: Axes, level: float) -> None:
+    """The trivial prediction: its value above the panel, and a dashed line unless that is far off."""
+    axes.set_title(f"trivial: {level:.0f}", loc="right", color="0.4", fontsize="small")
+    low, high = axes.get_ylim()
+    if low - 0.5 * (high - low) < level < high + 0.5 * (high - low):
+        axes.axhline(level, color="0.4", linestyle="--", linewidth=1.0)
