@@ -38,7 +38,7 @@ def _train_static(
     from fcl.data.batch import GraphData, average_neighbors
     from fcl.data.store import read_store
     from fcl.models.files import build_model
-    from fcl.training.fit import fit, seed_streams, static_plan
+    from fcl.training.fit import fit, seed_streams, static_recipe
 
     started = time.time()
     dtype, device = compute(study)
@@ -52,7 +52,7 @@ def _train_static(
         model = build_model("static", study.model, cutoff, neighbors, dtype=dtype, device=device, backend=backend)
         history = fit(
             model, GraphData(arrays, dtype, device), graph_data(study, val), settings, study.loss,
-            static_plan(stage, cutoff, dtype), order_seed=order_seed, batch_by=settings.batch_by, checkpoints=kept,
+            static_recipe(stage, cutoff, dtype), order_seed=order_seed, batch_by=settings.batch_by, checkpoints=kept,
         )  # fmt: skip
         facts = {"stage": stage, "seed": seed, "training_cutoff_angstrom": cutoff}
         _finish_training(study, sections, model, history, inputs, outputs, started, facts, kept)
@@ -128,7 +128,7 @@ def train_fcl(
     import torch
 
     from fcl.models.files import build_model, load
-    from fcl.training.fit import fcl_plan, fit, seed_streams
+    from fcl.training.fit import fcl_recipe, fit, seed_streams
 
     started = time.time()
     dtype, device = compute(study)
@@ -144,7 +144,7 @@ def train_fcl(
         generator = torch.Generator(device=device).manual_seed(cutoff_seed)
         rows = fit(
             flexible, graph_data(study, train), graph_data(study, val), study.fcl, study.loss,
-            fcl_plan("train_fcl", study.fcl, study.cutoffs, generator, dtype),
+            fcl_recipe("train_fcl", study.fcl, study.cutoffs, generator, dtype),
             order_seed=order_seed, batch_by=study.fcl.batch_by, checkpoints=kept,
         )  # fmt: skip
         facts = {"stage": "train_fcl", "seed": seed, "pretrain_seed": start.card.get("seed")}
