@@ -52,7 +52,7 @@ class Checkpoint:
 
 
 def training_identity(study, stage: str, sections: tuple[str, ...], inputs: Mapping[str, Path], device) -> dict:
-    """Everything that determines the final weights of a training.
+    """Everything that determines the final weights of a training; ``stage`` is a function of `fcl.training.recipe`.
 
     ``study`` is narrowed to the seed and cutoff of the job, ``sections`` are the relevant sections of its settings, and
     the files ``inputs`` (stores, pre-trained weights) enter by their contents. Backend, threads and GPU model are
@@ -68,7 +68,7 @@ def training_identity(study, stage: str, sections: tuple[str, ...], inputs: Mapp
         "tf32": study.compute.tf32,
         "device": device.type,
         "inputs": {name: sha256_file(path) for name, path in inputs.items()},
-        "code": source_digest(f"fcl.study.stages.training:{stage}"),
+        "code": source_digest(f"fcl.training.recipe:{stage}"),
         "versions": {package: importlib.metadata.version(package) for package in VERSIONED},
     }
 
