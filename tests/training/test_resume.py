@@ -341,7 +341,7 @@ def test_a_full_disk_does_not_end_the_training(small_settings, data, unbroken, t
 
 def test_two_processes_do_not_train_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr("fcl.training.checkpoints.PATIENCE", 0.1)
-    with checkpoints(tmp_path), pytest.raises(RuntimeError, match="another process trains this"):
+    with checkpoints(tmp_path), pytest.raises(BlockingIOError, match="another process trains this"):
         checkpoints(tmp_path).__enter__()
     with checkpoints(tmp_path):
         pass

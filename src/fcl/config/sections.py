@@ -315,16 +315,22 @@ class WallClockSettings(Section):
     repeats: Count = Field(description="repetitions, of which the fastest counts")
 
 
-class Sections(Section):
-    """All sections of a protocol."""
+class TrainingSections(Section):
+    """The sections that trainings use."""
 
-    data: DataSettings
     model: ModelSettings
     cutoffs: CutoffSettings
     loss: LossSettings
     pretrain: PretrainSettings
     fcl: FCLSettings
     static: StaticSettings
+    compute: ComputeSettings
+
+
+class Sections(TrainingSections):
+    """All sections of a protocol."""
+
+    data: DataSettings
     evaluation: EvaluationSettings
     diatomics: DiatomicSettings
     calibration: CalibrationSettings
@@ -332,4 +338,3 @@ class Sections(Section):
     tolerances: ToleranceSettings
     unlabelled: UnlabelledSettings
     wall_clock: WallClockSettings
-    compute: ComputeSettings

@@ -31,12 +31,22 @@ from fcl.config.sections import (
     Sections,
     StaticSettings,
     ToleranceSettings,
+    TrainingSections,
     UnlabelledSettings,
     ValidationSettings,
     WallClockSettings,
 )
 
 STUDY_NAME = r"^[a-z][a-z0-9_-]*$"
+
+
+class TrainingProtocol(TrainingSections):
+    """The settings of trainings without a study (`fcl.training.own`)."""
+
+    @model_validator(mode="after")
+    def _physics(self) -> TrainingProtocol:
+        checks.check_training(self)
+        return self
 
 
 class Protocol(Sections):

@@ -101,7 +101,7 @@ class Checkpoints:
         self._lock.close()
 
     def _take_lock(self) -> None:
-        """Wait for any other process of the same training to end; `RuntimeError` if it does not."""
+        """Wait for any other process of the same training to end; `BlockingIOError` if it does not."""
         import fcntl
 
         end = time.monotonic() + PATIENCE
@@ -112,7 +112,9 @@ class Checkpoints:
                 return
             except BlockingIOError:
                 if time.monotonic() > end:
-                    raise RuntimeError(f"{self.folder}: another process trains this; end it, or wait for it") from None
+                    raise BlockingIOError(
+                        f"{self.folder}: another process trains this; end it, or wait for it"
+                    ) from None
             except OSError:  # a file system without locks
                 return
             if not said:

@@ -1,8 +1,8 @@
 """The trainings of the paper, files in and files out: pre-training, static models, Flexible Cutoff Learning.
 
-``settings`` is always a `fcl.config.study.Study` with at least the sections model, cutoffs, loss, compute and that of the
-training. ``train`` and ``val`` are graph stores. Each training writes its ``outputs`` atomically; ``checkpoints`` is a
-folder for checkpoints from which a killed training resumes, None: no checkpoints.
+``settings`` is always a `fcl.config.study.Study` with at least the sections model, cutoffs, loss, compute and that of
+the training. ``train`` and ``val`` are graph stores. Each training writes its ``outputs`` atomically; ``checkpoints``
+is a folder for checkpoints from which a killed training resumes, None: no checkpoints.
 """
 
 from __future__ import annotations
