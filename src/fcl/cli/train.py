@@ -123,8 +123,8 @@ def train(
         )
         for model in models
     ]  # fmt: skip
-    print_table(("model", "", "best epoch", "forces", "zero forces", "energy", "zero energy"), rows)
-    typer.echo("mean absolute errors in validation: forces in meV/A, energies in meV/atom, beside those of zeros")
+    print_table(("model", "", "best epoch", "forces", "zero forces", "energies", "composition"), rows)
+    typer.echo("mean absolute errors in validation (meV/A, meV/atom); composition: one energy per element")
     typer.echo(f"settings, histories, manifests, log: {output}")
     last = models[-1].file
     if kind == "fcl":

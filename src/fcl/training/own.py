@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import yaml
 
@@ -29,6 +28,7 @@ from fcl.data.download import DownloadError, fetch_split
 from fcl.data.manifest import DataManifest, load_data_manifest
 from fcl.data.splits import frame_arguments
 from fcl.data.store import read_reference_energies, read_store
+from fcl.evaluation.baselines import trivial_errors
 from fcl.models.files import card_settings, verified_card
 from fcl.runs.files import sha256_file, write_json, write_text
 from fcl.runs.log import log_to_file
@@ -54,7 +54,7 @@ class TrainedModel:
     """A model in the folder: its file, what is in its history, and validation errors beside trivial predictions.
 
     ``new`` is whether this call trained it. Mean absolute errors are those of the best epoch (eV/A, eV per atom), means
-    over the validation cutoffs; trivial are zero forces and zero energies (after reference energies).
+    over the validation cutoffs; trivial are zero forces and energies linear in the composition.
     """
 
     name: str
@@ -150,7 +150,7 @@ def train(
         stores = {}
         for split in splits:
             stores[split.name] = _store(split, requests[split.name], study, output / "stores", workers, stores)
-        trivial = _trivial(stores)
+        trivial = trivial_errors(*map(read_store, stores.values())).metrics()
         models = []
         for name in names:
             outputs = Outputs(*(output / f"{name}.{end}" for end in ("safetensors", "history.csv", "manifest.json")))
@@ -357,18 +357,12 @@ def _check_batches(name: str, settings, store: Path) -> None:
         )
 
 
-def _trivial(stores: Mapping[str, Path]) -> tuple[float, float]:
-    """Validation MAE of zero forces (eV/A) and of zero energies (eV per atom)."""
-    arrays = read_store(stores["val"])
-    energies = np.abs(arrays.energy / np.diff(arrays.ptr))
-    return float(np.abs(arrays.forces).mean()), float(energies.mean())
-
-
-def _trained(name: str, outputs: Outputs, new: bool, trivial: tuple[float, float]) -> TrainedModel:
+def _trained(name: str, outputs: Outputs, new: bool, trivial: Mapping[str, float]) -> TrainedModel:
     with outputs.history.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     best = [row for row in rows if row["best"] == "True"][-1]
-    errors = float(best["val_force_mae_ev_per_angstrom"]), float(best["val_energy_mae_ev_per_atom"])
-    if new and errors[0] >= trivial[0]:
+    columns = ("force_mae_ev_per_angstrom", "energy_mae_ev_per_atom")
+    errors, zeros = [float(best[f"val_{column}"]) for column in columns], [trivial[column] for column in columns]
+    if new and errors[0] >= zeros[0]:
         logger.warning(f"{name}: forces are no better than zero forces in validation: train for more epochs")
-    return TrainedModel(name, outputs.model, new, len(rows), int(best["epoch"]), *errors, *trivial)
+    return TrainedModel(name, outputs.model, new, len(rows), int(best["epoch"]), *errors, *zeros)
