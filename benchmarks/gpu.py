@@ -21,7 +21,7 @@ from fcl.data.loader import split_order
 from fcl.data.store import arrays_from_frames
 from fcl.evaluation.errors import EVALUATION_BATCH_SIZE, evaluate
 from fcl.models.files import build_model
-from fcl.training.fit import fcl_plan, static_plan, train_epoch
+from fcl.training.fit import fcl_recipe, static_recipe, train_epoch
 
 
 class Utilisation:
@@ -68,9 +68,9 @@ def measure(kind: str, backend: str, cutoff: float, data: GraphData, arrays, pro
     )
     if kind == "fcl":
         generator = torch.Generator(device=device).manual_seed(0)
-        plan = fcl_plan("benchmark", settings, protocol.cutoffs, generator, dtype)
+        recipe = fcl_recipe("benchmark", settings, protocol.cutoffs, generator, dtype)
     else:
-        plan = static_plan("benchmark", cutoff, dtype)
+        recipe = static_recipe("benchmark", cutoff, dtype)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=settings.weight_decay, fused=True)
     pairs = data.pair_counts if options.batch_by == "pairs" else None
 
@@ -78,7 +78,7 @@ def measure(kind: str, backend: str, cutoff: float, data: GraphData, arrays, pro
         chunks = split_order(torch.randperm(len(data))[:count], options.batch_size, pairs)
         synchronise()
         started = time.perf_counter()
-        train_epoch(model, data, chunks, optimizer, settings, protocol.loss, plan)
+        train_epoch(model, data, chunks, optimizer, settings, protocol.loss, recipe)
         synchronise()
         return time.perf_counter() - started
 

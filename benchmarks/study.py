@@ -23,7 +23,7 @@ from fcl.data.batch import GraphData, average_neighbors
 from fcl.data.loader import split_order
 from fcl.evaluation.errors import evaluate
 from fcl.models.files import build_model, load
-from fcl.training.fit import fcl_plan, static_plan, train_epoch, validate
+from fcl.training.fit import fcl_recipe, static_recipe, train_epoch, validate
 
 LAMBDA = 1e-4
 
@@ -48,14 +48,14 @@ class Trained:
         self.model.load_state_dict(self.start)
         if self.kind == "fcl":
             generator = torch.Generator().manual_seed(2)
-            plan = fcl_plan("benchmark", self.settings, self.study.cutoffs, generator, self.train.dtype)
+            recipe = fcl_recipe("benchmark", self.settings, self.study.cutoffs, generator, self.train.dtype)
         else:
-            plan = static_plan("benchmark", self.cutoff, self.train.dtype)
+            recipe = static_recipe("benchmark", self.cutoff, self.train.dtype)
         # A rate at which rounding does not grow within the epoch: losses are compared, not brought down.
         optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4, fused=True)
         order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(3))
         chunks = split_order(order, self.settings.batch_size)
-        return train_epoch(self.model, self.train, chunks, optimizer, self.settings, self.study.loss, plan)[0]
+        return train_epoch(self.model, self.train, chunks, optimizer, self.settings, self.study.loss, recipe)[0]
 
     def validate(self) -> float:
         """Loss of the validation split at all cutoffs at which it is validated."""

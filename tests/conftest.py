@@ -127,7 +127,7 @@ def trained_model(small_settings, tmp_path_factory):
     from fcl.data.read import read_frames
     from fcl.data.store import arrays_from_frames
     from fcl.models.files import build_model, save_model
-    from fcl.training.fit import fcl_plan, fit
+    from fcl.training.fit import fcl_recipe, fit
     from fcl.training.loss import LOSS
 
     def data(split):
@@ -140,14 +140,14 @@ def trained_model(small_settings, tmp_path_factory):
     )  # fmt: skip
     torch.manual_seed(1)
     model = build_model("fcl", small_settings, 7.0, dtype=torch.float32)
-    plan = fcl_plan(
+    recipe = fcl_recipe(
         "tests",
         settings,
         SimpleNamespace(r_min=3.5, r_max=7.0, sampling="atoms"),
         torch.Generator().manual_seed(2),
         torch.float32,
     )
-    fit(model, data("train"), data("val"), settings, LOSS, plan, order_seed=3)
+    fit(model, data("train"), data("val"), settings, LOSS, recipe, order_seed=3)
     path = tmp_path_factory.mktemp("model") / "small.safetensors"
     save_model(model, path, {"stage": "train_fcl", "seed": 1, "r_min_angstrom": 3.5})
     return path

@@ -101,7 +101,7 @@ def measure(study: Study, manifest: DataManifest) -> Throughput:
     from fcl.simulation.calculator import FCLCalculator
     from fcl.simulation.dynamics import molecular_dynamics
     from fcl.study.stages.job import compute as _compute
-    from fcl.training.fit import fcl_plan, fit, static_plan
+    from fcl.training.fit import fcl_recipe, fit, static_recipe
 
     dtype, device = _compute(study)
     batch = max(study.pretrain.batch_size, study.fcl.batch_size, study.static.batch_size)
@@ -122,10 +122,10 @@ def measure(study: Study, manifest: DataManifest) -> Throughput:
     two = {"epochs": 2, "milestones": [1]}
     generator = torch.Generator(device=device).manual_seed(0)
     plans = {
-        "static": (study.narrowed(static=two).static, static_plan("plan", study.pretrain.cutoff, dtype)),
+        "static": (study.narrowed(static=two).static, static_recipe("plan", study.pretrain.cutoff, dtype)),
         "fcl": (
             study.narrowed(fcl={"epochs": 2}).fcl,
-            fcl_plan("plan", study.fcl, study.cutoffs, generator, dtype),
+            fcl_recipe("plan", study.fcl, study.cutoffs, generator, dtype),
         ),
     }
     _, first = _timed(evaluate, models["fcl"], data, uniform, EVALUATION_BATCH_SIZE)

@@ -11,7 +11,7 @@ try:
 except metadata.PackageNotFoundError:  # a source tree that is not installed
     __version__ = "0+unknown"
 
-__all__ = ["FCLCalculator", "Potential", "calibrate", "load"]
+__all__ = ["FCLCalculator", "Potential", "calibrate", "load", "train"]
 
 
 def __getattr__(name: str):
@@ -32,4 +32,8 @@ def __getattr__(name: str):
         from fcl.simulation.calculator import FCLCalculator
 
         return FCLCalculator
+    if name == "train":
+        from fcl.training.own import train
+
+        return train
     raise AttributeError(f"module 'fcl' has no attribute {name!r}")

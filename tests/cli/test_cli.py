@@ -100,7 +100,7 @@ def test_help_is_light_and_names_every_command():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("info", "evaluate", "calibrate", "predict", "relax", "md", "export", "compare"):
+    for command in ("info", "train", "evaluate", "calibrate", "predict", "relax", "md", "export", "compare"):
         assert f" {command} " in done.stdout
         assert run(command, "--help").exit_code == 0
 
@@ -339,7 +339,8 @@ def test_the_commands_of_the_documentation_exist():
     from typer.main import get_command
 
     docs = ROOT / "docs"
-    text = "".join((docs / name).read_text(encoding="utf-8") for name in ("using.md", "engines.md", "record.md"))
+    names = ("using.md", "engines.md", "record.md", "your-data.md")
+    text = "".join((docs / name).read_text(encoding="utf-8") for name in names)
     blocks = re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.startswith("fcl ")]
     commands = get_command(app).commands

@@ -31,7 +31,7 @@ from fcl.evaluation.errors import evaluate
 from fcl.models.files import build_model, load, save_model
 from fcl.models.mace.frozen import freeze
 from fcl.study.figures.environment import pair_table
-from fcl.training.fit import Plan, train_epoch
+from fcl.training.fit import Recipe, train_epoch
 from fcl.training.loss import LOSS
 
 CUTOFFS = {"K": 6.9, "Cl": 3.6}
@@ -122,8 +122,8 @@ def test_training_evaluation_and_calibration(model, third, crystal, data):
     rule = element_rule(CUTOFFS, torch.float64, data.device)
     still = torch.optim.AdamW(model.parameters(), lr=0.0, weight_decay=0.0, fused=True)
     settings, seen = SimpleNamespace(gradient_clip_norm=None), []
-    plan = Plan("test", rule, (6.0,), make_scheduler=None)
-    train_epoch(model, data, [torch.tensor([0])], still, settings, LOSS, plan, after_step=seen.append)
+    recipe = Recipe("test", rule, (6.0,), make_scheduler=None)
+    train_epoch(model, data, [torch.tensor([0])], still, settings, LOSS, recipe, after_step=seen.append)
     assert seen == [count]
     per_atom = 2.0 * count / len(crystal)
     assert evaluate(model.eval(), data, rule, 1).pairs.tolist() == [per_atom]

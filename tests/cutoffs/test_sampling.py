@@ -14,7 +14,7 @@ from fcl.data.batch import GraphData
 from fcl.data.store import arrays_from_frames
 from fcl.evaluation.errors import evaluate
 from fcl.models.files import build_model
-from fcl.training.fit import fcl_plan, fit, seed_streams, static_plan
+from fcl.training.fit import fcl_recipe, fit, seed_streams, static_recipe
 from tolerances import CORRELATION, P_VALUE, REORDERED, SAMPLE_MEAN
 
 pytestmark = pytest.mark.heavy
@@ -93,15 +93,15 @@ def fcl_run(small_settings, data, *, weights=1, order=2, cutoffs=3, **changes):
     torch.manual_seed(weights)
     model = build_model("fcl", small_settings, 7.0, dtype=torch.float64)
     generator = torch.Generator().manual_seed(cutoffs)
-    plan = fcl_plan("test", SETTINGS, INTERVAL, generator, torch.float64)
+    recipe = fcl_recipe("test", SETTINGS, INTERVAL, generator, torch.float64)
     draws = []
 
     def draw(batch):
-        draws.append(plan.draw_cutoffs(batch))
+        draws.append(recipe.draw_cutoffs(batch))
         return draws[-1]
 
     settings = SimpleNamespace(**{**vars(SETTINGS), **changes})
-    history = fit(model, data, data, settings, LOSS, replace(plan, draw_cutoffs=draw), order_seed=order)
+    history = fit(model, data, data, settings, LOSS, replace(recipe, draw_cutoffs=draw), order_seed=order)
     return model, history, draws, generator.get_state()
 
 
@@ -177,7 +177,7 @@ def static_history(small_settings, data, order):
     torch.manual_seed(1)
     model = build_model("static", small_settings, 5.0, 20.0, dtype=torch.float64)
     settings = SimpleNamespace(**{**vars(SETTINGS), "batch_size": len(data)})
-    return fit(model, data, data, settings, LOSS, static_plan("test", 5.0, torch.float64), order_seed=order)
+    return fit(model, data, data, settings, LOSS, static_recipe("test", 5.0, torch.float64), order_seed=order)
 
 
 def test_order_within_a_batch_does_not_matter(small_settings, tame, data):

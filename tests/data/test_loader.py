@@ -11,7 +11,7 @@ from fcl.data.batch import GraphData
 from fcl.data.loader import selected_batches, split_order
 from fcl.data.store import arrays_from_frames
 from fcl.models.files import build_model
-from fcl.training.fit import HISTORY_COLUMNS, fcl_plan, fit
+from fcl.training.fit import HISTORY_COLUMNS, fcl_recipe, fit
 
 pytestmark = pytest.mark.heavy
 
@@ -68,15 +68,15 @@ def test_history_tells_the_mean_cutoff_and_batching_is_checked(small_settings, f
         torch.manual_seed(0)
         model = build_model("fcl", small_settings, 7.0, dtype=torch.float64)
         drawn = []
-        plan = fcl_plan("test", SETTINGS, interval, torch.Generator().manual_seed(2), torch.float64)
-        rule = plan.draw_cutoffs
+        recipe = fcl_recipe("test", SETTINGS, interval, torch.Generator().manual_seed(2), torch.float64)
+        rule = recipe.draw_cutoffs
 
         def recorded(batch):
             drawn.append(rule(batch))
             return drawn[-1]
 
-        object.__setattr__(plan, "draw_cutoffs", recorded)
-        return fit(model, data, data, SETTINGS, LOSS, plan, order_seed=1, **options), drawn
+        object.__setattr__(recipe, "draw_cutoffs", recorded)
+        return fit(model, data, data, SETTINGS, LOSS, recipe, order_seed=1, **options), drawn
 
     history, drawn = run()
     assert tuple(history[0]) == HISTORY_COLUMNS

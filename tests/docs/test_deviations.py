@@ -16,7 +16,7 @@ from fcl.config.study import SECTION_MODELS
 from fcl.cutoffs.mixing import geometric_mean
 from fcl.models.files import build_model
 from fcl.models.interface import count_parameters
-from fcl.training.fit import fit, static_plan
+from fcl.training.fit import fit, static_recipe
 from project import ROOT
 from tolerances import DEVIATION_DIFFERENCE
 
@@ -224,7 +224,7 @@ def test_no_gradient_clipping(small_settings, graphs):
         settings = resolve({"static.gradient_clip_norm": norm}).static.model_copy(update={"epochs": 1, "batch_size": 3})
         torch.manual_seed(0)
         model = build_model("static", small_settings, 5.0, 20.0, dtype=torch.float64)
-        fit(model, graphs, graphs, settings, LOSS, static_plan("test", 5.0, torch.float64), order_seed=1)
+        fit(model, graphs, graphs, settings, LOSS, static_recipe("test", 5.0, torch.float64), order_seed=1)
         weights[norm] = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
     assert weights[None].equal(weights[1e9]) and not weights[None].equal(weights[1e-6])
 

@@ -270,3 +270,21 @@ def test_loading_a_model_imports_nothing_slow_beside_torch():
     imported = json.loads(done.stdout.replace("'", '"'))
     assert "fcl.models.mace.model" in imported
     assert [name for name in SLOW if name in imported] == []
+
+
+def test_the_architecture_is_a_setting(small_settings):
+    """The union of the config is that of the registry; what names no architecture is of the first one."""
+    from fcl.config.errors import ConfigError
+    from fcl.config.load import training_settings
+
+    small = small_settings.model_dump(mode="json")
+    for architecture in ARCHITECTURES:
+        study = training_settings({"model": {**small, "architecture": architecture}})
+        assert build_model("static", study.model, 5.0, 9.0).architecture == architecture
+        assert study.narrowed(model={"num_bessel": 4}).model.architecture == architecture
+        assert type(study).restore(study.dump("model")).model == study.model
+    assert "architecture" not in small and training_settings({"model": small}).model == small_settings
+    with pytest.raises(ConfigError, match=f"^model: architecture is neither {' nor '.join(ARCHITECTURES)}$"):
+        training_settings({"model": {"architecture": "schnet"}})
+    with pytest.raises(ConfigError, match="^model.num_bessl: unknown key; did you mean 'num_bessel'"):
+        training_settings({"model": {"num_bessl": 4}})

@@ -56,6 +56,8 @@ def test_they_are_in_the_wheel_and_in_the_source_archive(distributions):
     wheel, archive = distributions
     with zipfile.ZipFile(wheel) as contents, tarfile.open(archive) as source:
         packed = {"wheel": contents.namelist(), "source archive": source.getnames()}
+        protocol = contents.read("fcl/config/protocol.yaml")
     for file in FOLDER.iterdir():
         for kind, names in packed.items():
             assert any(name.endswith(f"fcl/models/shipped_files/{file.name}") for name in names), (kind, file.name)
+    assert protocol == (ROOT / "config.yaml").read_bytes()  # a link in the source tree, a copy in the package

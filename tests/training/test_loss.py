@@ -18,7 +18,7 @@ from fcl.data.loader import selected_batches
 from fcl.data.store import arrays_from_frames
 from fcl.evaluation.errors import EVALUATION_BATCH_SIZE, evaluate
 from fcl.training import loss as loss_module
-from fcl.training.fit import static_plan, train_epoch, validate
+from fcl.training.fit import static_recipe, train_epoch, validate
 from fcl.training.loss import LOSS, SplitLoss, batch_loss, mean_loss
 from project import ROOT
 from tolerances import EQUAL
@@ -50,10 +50,10 @@ def users(model, data):
     """The loss of all structures at a uniform cutoff by everything that computes one."""
     everything = torch.arange(len(data))
     still = torch.optim.AdamW(model.parameters(), lr=0.0, weight_decay=0.0, fused=True)
-    plan = static_plan("test", CUTOFF, data.dtype)
+    recipe = static_recipe("test", CUTOFF, data.dtype)
     table = torch.full((119,), CUTOFF, dtype=data.dtype)
     return {
-        "training": train_epoch(model, data, [everything], still, SETTINGS, LOSS, plan)[0],
+        "training": train_epoch(model, data, [everything], still, SETTINGS, LOSS, recipe)[0],
         "validation": validate(model, data, [CUTOFF, CUTOFF], LOSS)["val_loss"],
         "calibration": float(objective(model, data, everything, table, LOSS, 1e-4)[1]["error"]),
     }

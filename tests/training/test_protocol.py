@@ -12,7 +12,7 @@ from examples import ARITHMETIC, labelled
 from fcl.config.load import load_config
 from fcl.data.batch import GraphData
 from fcl.data.store import arrays_from_frames
-from fcl.training.fit import fcl_plan, fit, static_plan
+from fcl.training.fit import fcl_recipe, fit, static_recipe
 from project import ROOT
 
 pytestmark = pytest.mark.heavy
@@ -57,9 +57,9 @@ class Scripted(torch.nn.Module):
         return {"energy": batch.energy + error, "forces": batch.forces}
 
 
-def run(study, settings, plan, data, curve):
+def run(study, settings, recipe, data, curve):
     model = Scripted(curve, study.loss.energy_weight)
-    history = fit(model, data, data, settings, study.loss, plan, order_seed=0)
+    history = fit(model, data, data, settings, study.loss, recipe, order_seed=0)
     assert [row["val_loss"] for row in history] == pytest.approx(curve[: len(history)])
     return model, history
 
@@ -75,8 +75,8 @@ def halved_at(first, epochs, total):
 
 def test_pretraining(paper, data):
     """200 epochs from 0.02, reduced by 0.5 at epochs 10, 20 and 100, at the static cutoff of 6 A."""
-    plan = static_plan("pretrain", paper.pretrain.cutoff, torch.float64)
-    model, history = run(paper, paper.pretrain, plan, data, FLAT)
+    recipe = static_recipe("pretrain", paper.pretrain.cutoff, torch.float64)
+    model, history = run(paper, paper.pretrain, recipe, data, FLAT)
     expected = [0.02] * 10 + [0.01] * 10 + [0.005] * 80 + [0.0025] * 100
     assert expected == halved_at(0.02, (10, 20, 100), 200)
     assert rates(history) == pytest.approx(expected, rel=1e-12)
@@ -89,7 +89,7 @@ def test_pretraining(paper, data):
 def test_static_baselines(paper, data, cutoff):
     """The pre-training configuration extended to 500 epochs with another reduction at epoch 200; no early stop."""
     assert cutoff in paper.static.cutoffs
-    _, history = run(paper, paper.static, static_plan("static", cutoff, torch.float64), data, FLAT)
+    _, history = run(paper, paper.static, static_recipe("static", cutoff, torch.float64), data, FLAT)
     expected = [0.02] * 10 + [0.01] * 10 + [0.005] * 80 + [0.0025] * 100 + [0.00125] * 300
     assert expected == halved_at(0.02, (10, 20, 100, 200), 500)
     assert rates(history) == pytest.approx(expected, rel=1e-12)
@@ -131,8 +131,8 @@ CURVES = {
 
 
 def fcl_run(paper, data, curve, **changes):
-    plan = fcl_plan("fcl", paper.fcl, paper.cutoffs, torch.Generator().manual_seed(3), torch.float64)
-    return run(paper, paper.fcl.model_copy(update=changes), plan, data, curve)
+    recipe = fcl_recipe("fcl", paper.fcl, paper.cutoffs, torch.Generator().manual_seed(3), torch.float64)
+    return run(paper, paper.fcl.model_copy(update=changes), recipe, data, curve)
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +194,6 @@ def test_the_optimiser_is_adamw_with_the_settings_of_the_paper(paper, data, monk
 
     monkeypatch.setattr(torch.optim.AdamW, "__init__", noted)
     short = paper.pretrain.model_copy(update={"epochs": 1})
-    run(paper, short, static_plan("pretrain", 6.0, torch.float64), data, FLAT)
+    run(paper, short, static_recipe("pretrain", 6.0, torch.float64), data, FLAT)
     fcl_run(paper, data, FLAT, epochs=1)
     assert [(options["lr"], options["weight_decay"]) for options in made] == [(0.02, 1e-8), (0.001, 1e-8)]

@@ -18,7 +18,7 @@ from fcl.models.files import build_model
 from fcl.training import fit as training
 from fcl.training import monitor as supervision
 from fcl.training.checkpoints import CheckpointError, Checkpoints, read_checkpoint, remove_finished, write_checkpoint
-from fcl.training.fit import fcl_plan, fit, static_plan
+from fcl.training.fit import fcl_recipe, fit, static_recipe
 from fcl.training.monitor import TrainingInterrupted, duration
 from fcl.training.state import TrainingDiverged
 
@@ -78,9 +78,9 @@ def train(settings, data, kind="fcl", checkpoints=None, at_step=None, act=None, 
     device = data.device
     model = fresh_model(settings, kind, backend, device)
     if kind == "fcl":
-        plan = fcl_plan("test", changed, INTERVAL, torch.Generator(device).manual_seed(3), data.dtype)
+        recipe = fcl_recipe("test", changed, INTERVAL, torch.Generator(device).manual_seed(3), data.dtype)
     else:
-        plan = static_plan("test", 5.0, data.dtype)
+        recipe = static_recipe("test", 5.0, data.dtype)
     steps = 0
 
     def acting(original):
@@ -95,7 +95,7 @@ def train(settings, data, kind="fcl", checkpoints=None, at_step=None, act=None, 
 
     with pytest.MonkeyPatch.context() as patch, checkpoints or nullcontext() as kept:
         patch.setattr(supervision.Supervisor, "after_step", acting(supervision.Supervisor.after_step))
-        history = fit(model, data, data, changed, LOSS, plan, order_seed=2, checkpoints=kept)
+        history = fit(model, data, data, changed, LOSS, recipe, order_seed=2, checkpoints=kept)
     return weights(model), [{name: row[name] for name in row if name != "seconds"} for row in history]
 
 
@@ -324,9 +324,9 @@ def test_the_structures_of_a_bad_batch_and_of_a_bad_validation_are_named(small_s
     settings = SimpleNamespace(**{**vars(SETTINGS), "batch_size": 1})
     for train_data, val_data, where in ((spoilt, good, "train"), (good, spoilt, "val")):
         model = fresh_model(small_settings, "static")
-        plan = static_plan("test", 5.0, torch.float64)
+        recipe = static_recipe("test", 5.0, torch.float64)
         with pytest.raises(TrainingDiverged, match=rf"the {where} store: default 4\. To") as error:
-            fit(model, train_data, val_data, settings, LOSS, plan, order_seed=2)
+            fit(model, train_data, val_data, settings, LOSS, recipe, order_seed=2)
         assert list(error.value.structures) == [4]
 
 
@@ -341,7 +341,7 @@ def test_a_full_disk_does_not_end_the_training(small_settings, data, unbroken, t
 
 def test_two_processes_do_not_train_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr("fcl.training.checkpoints.PATIENCE", 0.1)
-    with checkpoints(tmp_path), pytest.raises(RuntimeError, match="another process trains this"):
+    with checkpoints(tmp_path), pytest.raises(BlockingIOError, match="another process trains this"):
         checkpoints(tmp_path).__enter__()
     with checkpoints(tmp_path):
         pass

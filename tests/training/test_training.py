@@ -16,7 +16,7 @@ from fcl.data.store import arrays_from_frames
 from fcl.evaluation.diatomics import diatomic_curve
 from fcl.evaluation.errors import evaluate, rows_by_subset
 from fcl.models.files import build_model, card_path, load, save_model
-from fcl.training.fit import fit, static_plan, validate
+from fcl.training.fit import fit, static_recipe, validate
 from fcl.training.loss import batch_loss
 from fcl.training.schedules import EarlyStopping
 from fcl.training.state import TrainingDiverged
@@ -103,7 +103,7 @@ def test_static_training_learns_and_keeps_the_best_weights(small, data):
     torch.manual_seed(0)
     model = build_model("static", small, 5.0, 20.0, dtype=torch.float64)
     before = validate(model, data, [5.0], LOSS)["val_loss"]
-    history = fit(model, data, data, STATIC, LOSS, static_plan("test", 5.0, torch.float64), order_seed=1)
+    history = fit(model, data, data, STATIC, LOSS, static_recipe("test", 5.0, torch.float64), order_seed=1)
     after = validate(model, data, [5.0], LOSS)["val_loss"]
     assert after == pytest.approx(min(row["val_loss"] for row in history)) and after < before
     assert [row["learning_rate"] for row in history] == [0.02, 0.02, 0.01, 0.005]
@@ -113,10 +113,10 @@ def test_training_refuses_structures_without_an_energy(small, frames, data):
     partly = [replace(frame, energy=float("nan")) if place == 2 else frame for place, frame in enumerate(frames)]
     lacking = GraphData(arrays_from_frames(partly, 7.0), torch.float64)
     model = build_model("static", small, 5.0, 20.0, dtype=torch.float64)
-    plan, count = static_plan("pretrain", 5.0, torch.float64), len(frames)
+    recipe, count = static_recipe("pretrain", 5.0, torch.float64), len(frames)
     for train, val, name in ((lacking, data, "training"), (data, lacking, "validation")):
         with pytest.raises(ValueError, match=f"pretrain: {name} data: 1 of {count} structures have no energy"):
-            fit(model, train, val, STATIC, LOSS, plan, order_seed=1)
+            fit(model, train, val, STATIC, LOSS, recipe, order_seed=1)
 
 
 def test_divergence_is_an_error(small, data):
@@ -124,7 +124,7 @@ def test_divergence_is_an_error(small, data):
     with torch.no_grad():
         next(model.parameters()).fill_(float("nan"))
     with pytest.raises(TrainingDiverged, match="epoch 1"):
-        fit(model, data, data, STATIC, LOSS, static_plan("test", 5.0, torch.float64), order_seed=1)
+        fit(model, data, data, STATIC, LOSS, static_recipe("test", 5.0, torch.float64), order_seed=1)
 
 
 def test_diatomic_curve(small, frames):

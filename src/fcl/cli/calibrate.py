@@ -12,6 +12,8 @@ import typer
 from fcl.cli.common import (
     AsJSON,
     Device,
+    EnergyKey,
+    ForcesKey,
     Model,
     Overwrite,
     Precision,
@@ -70,6 +72,8 @@ def calibrate(
         int | None, typer.Option(help="Passes over the structures, at each lambda. [default: enough]", min=1)
     ] = None,
     seed: Annotated[int, typer.Option(help="Splits the structures and orders them.", min=0)] = 0,
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
     overwrite: Overwrite = False,
     device: Device = "auto",
     dtype: Precision = "float32",
@@ -109,7 +113,10 @@ def calibrate(
     potential = load(model, dtype=torch_dtype(dtype), device=torch_device(device))
 
     def graphs(path: Path) -> GraphData:
-        frames = frames_of(path, labels=not no_labels, subset=subset, num_elements=potential.settings.num_elements)
+        frames = frames_of(
+            path, labels=not no_labels, subset=subset, num_elements=potential.settings.num_elements,
+            keys={"energy": energy_key, "forces": forces_key}, references=potential.card.get("reference_energies_ev"),
+        )  # fmt: skip
         return GraphData(arrays_from_frames(frames, potential.cutoff_limit), torch_dtype(dtype), torch_device(device))
 
     def report(trial) -> None:

@@ -23,6 +23,8 @@ AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON, with all digit
 CutoffText = Annotated[
     str | None, typer.Option("--cutoffs", help="6.0, or H=3.9,C=4.6, or a cutoffs file. [default: 6.0]")
 ]
+EnergyKey = Annotated[str | None, typer.Option(help="Name of the energy (eV) in the data. [default: energy]")]
+ForcesKey = Annotated[str | None, typer.Option(help="Name of the forces (eV/A) in the data. [default: forces]")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that is there already.")]
 
 

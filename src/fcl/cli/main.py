@@ -1,4 +1,4 @@
-"""The command ``fcl``: use a trained model from the shell.
+"""The command ``fcl``: train and use a model from the shell.
 
 Heavy imports are deferred until a command runs, so that help is fast. Invalid input gives a one-sentence error on
 standard error and exit code 1; a usage error gives exit code 2.
@@ -27,7 +27,11 @@ class _Group(TyperGroup):
             warnings.showwarning = _show_warning
             try:
                 return super().invoke(ctx)
-            except (ValueError, OSError, FloatingPointError) as error:
+            except Exception as error:
+                from fcl.config.errors import ConfigError
+
+                if not isinstance(error, ValueError | OSError | FloatingPointError | ConfigError):
+                    raise
                 typer.echo(f"error: {error}", err=True)
                 raise typer.Exit(1) from None
             finally:
@@ -46,7 +50,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help=(
-        "Use a Flexible-Cutoff-Learning potential: choose its cutoffs for your system, then compute with them.\n\n"
+        "Train a Flexible-Cutoff-Learning potential, choose its cutoffs for your system, then compute with them.\n\n"
         "Cutoffs are angstroms, and are given in one of three ways: a number for all atoms (`--cutoffs 6.0`), elements "
         "(`--cutoffs H=3.9,C=4.6`) or a cutoffs file (`--cutoffs cutoffs.json`), as `fcl calibrate` writes it."
     ),
@@ -54,9 +58,10 @@ app = typer.Typer(
 
 
 def _register() -> None:
-    from fcl.cli import calibrate, compare, export, models, record, simulate
+    from fcl.cli import calibrate, compare, export, models, record, simulate, train
 
     app.command("info")(models.info)
+    app.command("train")(train.train)
     app.command("evaluate")(models.evaluate)
     app.command("calibrate")(calibrate.calibrate)
     app.command("predict")(simulate.predict)

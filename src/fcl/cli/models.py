@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from fcl.cli.common import AsJSON, Device, Model, Precision, parse_cutoffs, print_facts, print_json, print_table
+from fcl.cli.common import (
+    AsJSON,
+    Device,
+    EnergyKey,
+    ForcesKey,
+    Model,
+    Precision,
+    parse_cutoffs,
+    print_facts,
+    print_json,
+    print_table,
+)
 
 TIMED_ROUNDS = 5  # over all cutoff choices, on the first batch; the fastest counts
 
@@ -53,13 +64,15 @@ def evaluate(
         typer.Option(help="6.0, or H=3.9,C=4.6, or a cutoffs file; repeat it to compare. [default: 6.0]"),
     ] = None,
     subset: Annotated[str | None, typer.Option(help="Only the frames of this subset.")] = None,
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
     device: Device = "auto",
     dtype: Precision = "float32",
     as_json: AsJSON = False,
 ) -> None:
     """Errors, pairs per atom and time of a model on labelled structures, at one choice of cutoffs or several.
 
-    Energies are compared as the model was trained: with isolated-atom energies removed.
+    Energies are compared as the model was trained: without the reference energies that its card names.
     """
     import numpy as np
     import torch
@@ -76,7 +89,10 @@ def evaluate(
 
     potential = load(model, dtype=torch_dtype(dtype), device=torch_device(device)).requires_grad_(False)
     choices = [CutoffChoice(potential, parse_cutoffs(text)) for text in cutoffs or [None]]
-    frames = frames_of(data, subset=subset, num_elements=potential.settings.num_elements)
+    frames = frames_of(
+        data, subset=subset, num_elements=potential.settings.num_elements,
+        keys={"energy": energy_key, "forces": forces_key}, references=potential.card.get("reference_energies_ev"),
+    )  # fmt: skip
     graphs = GraphData(arrays_from_frames(frames, potential.cutoff_limit), torch_dtype(dtype), torch_device(device))
     named = cutoffs or [f"{choices[0].per_atom:g}"]
     rules = []

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from fcl.config.sections import Sections
+from fcl.config.sections import Sections, TrainingSections
 from fcl.config.types import SYMBOLS, cutoff_label, lambda_label
 
 
@@ -22,23 +22,28 @@ def _within(key: str, values: Sequence[float], low: float, high: float, why: str
             raise ValueError(f"{key}: {value:g} A lies outside [{low:g}, {high:g}] A, {why}")
 
 
-def _check_cutoffs(study: Sections) -> None:
+STORED = "as the graph store holds pairs up to cutoffs.r_max only"
+
+
+def _check_trained_cutoffs(study: TrainingSections) -> None:
     r_min, r_max = study.cutoffs.r_min, study.cutoffs.r_max
     if not r_min < r_max:
         raise ValueError(f"cutoffs.r_min: {r_min:g} A is not below cutoffs.r_max = {r_max:g} A")
     sampled = "the interval that training samples (cutoffs.r_min, cutoffs.r_max)"
-    stored = "as the graph store holds pairs up to cutoffs.r_max only"
     _within("fcl.validation_cutoffs", study.fcl.validation_cutoffs, r_min, r_max, sampled)
+    _within("pretrain.cutoff", [study.pretrain.cutoff], 0.0, r_max, STORED)
+    _within("static.cutoffs", study.static.cutoffs, 0.0, r_max, STORED)
+
+
+def _check_cutoffs(study: Sections) -> None:
     grid = study.evaluation.uniform_cutoffs
     for key, values in {
-        "pretrain.cutoff": [study.pretrain.cutoff],
-        "static.cutoffs": study.static.cutoffs,
         "evaluation.uniform_cutoffs": [grid.start, grid.stop],
         "diatomics.cutoffs": study.diatomics.cutoffs,
         "calibration.lower_bound": [study.calibration.lower_bound],
         "calibration.upper_bound": [study.calibration.upper_bound],
     }.items():
-        _within(key, values, 0.0, r_max, stored)
+        _within(key, values, 0.0, study.cutoffs.r_max, STORED)
     low, high = study.calibration.lower_bound, study.calibration.upper_bound
     if not low < high:
         raise ValueError(f"calibration.lower_bound: {low:g} A is not below calibration.upper_bound = {high:g} A")
@@ -62,7 +67,7 @@ def _check_pairs(study: Sections) -> None:
         raise ValueError("diatomics.r_start: is not below diatomics.r_stop")
 
 
-def _check_schedules(study: Sections) -> None:
+def _check_schedules(study: TrainingSections) -> None:
     for key, stage in {"pretrain": study.pretrain, "static": study.static}.items():
         if list(stage.milestones) != sorted(set(stage.milestones)):
             raise ValueError(f"{key}.milestones: {list(stage.milestones)} do not ascend")
@@ -75,7 +80,7 @@ def _check_schedules(study: Sections) -> None:
         raise ValueError("loss: energy_weight and force_weight are both zero, nothing would be learned")
 
 
-def _check_names(study: Sections) -> None:
+def _check_seeds(study: TrainingSections) -> None:
     if len(study.fcl.seeds) % len(study.pretrain.seeds):
         raise ValueError(
             f"fcl.seeds: {len(study.fcl.seeds)} seeds cannot be divided in equal parts among the "
@@ -87,6 +92,12 @@ def _check_names(study: Sections) -> None:
         "fcl.validation_cutoffs": study.fcl.validation_cutoffs,
         "static.seeds": study.static.seeds,
         "static.cutoffs": study.static.cutoffs,
+    }.items():
+        _distinct(key, values)
+
+
+def _check_names(study: Sections) -> None:
+    for key, values in {
         "diatomics.pairs": study.diatomics.pairs,
         "diatomics.cutoffs": study.diatomics.cutoffs,
         "calibration.subsets": study.calibration.subsets,
@@ -116,7 +127,7 @@ def _check_names(study: Sections) -> None:
         raise ValueError(f"calibration.seeds: no FCL model is trained with seed {missing[0]} (fcl.seeds)")
 
 
-def _check_irreps(study: Sections) -> None:
+def _check_irreps(study: TrainingSections) -> None:
     """For other combinations mace-torch builds a different model, or fails in the middle of a job."""
     hidden = [part.strip().split("x") for part in study.model.hidden_irreps.split("+")]
     _distinct("model.hidden_irreps", [irrep for _, irrep in hidden])
@@ -129,13 +140,20 @@ def _check_irreps(study: Sections) -> None:
             raise ValueError(f"model.mlp_irreps: {part.strip()}: the readout has a hidden layer of scalars (0e) only")
 
 
+def check_training(study: TrainingSections) -> None:
+    """Raise ValueError, with the dotted key, for inconsistent settings of trainings."""
+    _check_trained_cutoffs(study)
+    _check_schedules(study)
+    _check_seeds(study)
+    _check_irreps(study)
+
+
 def check_physics(study: Sections) -> None:
     """Raise ValueError, with the dotted key, for settings that are inconsistent or unphysical."""
+    check_training(study)
     _check_cutoffs(study)
     _check_pairs(study)
-    _check_schedules(study)
     _check_names(study)
-    _check_irreps(study)
 
 
 def check_validation(study: Sections) -> None:

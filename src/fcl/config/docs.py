@@ -54,6 +54,8 @@ def configuration_page(config: Config) -> str:
         lines += _table(["setting", "protocol", *(f"`{name}`" for name in studies), "meaning"])
         for path, description in _leaves(model):
             value = _lookup(config.protocol.model_dump(mode="json")[section], path)
+            if value is ...:  # a default that is left out
+                value = model.model_fields[path[0]].default
             overrides = [_lookup(config.studies[name].get(section), path) for name in studies]
             cells = [_text(value), *("" if override is ... else _text(override) for override in overrides)]
             lines.append(_row([f"`{section}.{'.'.join(path)}`", *cells, description]))

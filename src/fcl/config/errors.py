@@ -49,11 +49,24 @@ def _valid_keys(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
     return [key for parent in models for key in parent.model_fields]
 
 
+def _without_tags(model: type[BaseModel], path: tuple[Any, ...]) -> tuple[Any, ...]:
+    """``path`` without the names of the members of unions, which pydantic puts between keys."""
+    kept: list[Any] = []
+    models = [model]
+    for place, key in enumerate(path):
+        fields = [parent.model_fields[key] for parent in models if key in parent.model_fields]
+        if not fields and len(models) > 1 and place < len(path) - 1:
+            continue
+        models = [found for field in fields for found in _models_of(field.annotation)]
+        kept.append(key)
+    return tuple(kept)
+
+
 def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") -> str:
     """One line per error: the dotted key, what is wrong and, for an unknown key, the nearest valid one."""
     lines = []
     for fault in error.errors():
-        path = tuple(part for part in fault["loc"] if part != "[key]")
+        path = _without_tags(model, tuple(part for part in fault["loc"] if part != "[key]"))
         dotted = ".".join(str(part) for part in ((prefix,) if prefix else ()) + path)
         if fault["type"] == "extra_forbidden":
             text = f"unknown key{nearest(str(path[-1]), _valid_keys(model, path[:-1]))}"
@@ -61,7 +74,7 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") ->
             text = "is missing"
         else:
             text = fault["msg"].removeprefix("Value error, ")
-            if fault["type"] != "value_error":
+            if fault["type"] not in ("value_error", "architecture"):
                 text += f", not {fault['input']!r}"
         lines.append(f"{dotted}: {text}" if dotted else text)
     return "\n".join(lines)

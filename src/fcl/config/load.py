@@ -10,7 +10,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from fcl.config.errors import ConfigError, deep_merge, explain, nearest
-from fcl.config.study import STUDY_NAME, Protocol, Study
+from fcl.config.study import STUDY_NAME, Protocol, Study, TrainingProtocol
 from fcl.config.types import Count, Section
 
 #: Valid purposes of a study with a base; see `derived`.
@@ -113,22 +113,48 @@ class Config(Section):
             raise ConfigError(explain(error, Study, prefix=f"studies.{name}")) from None
 
 
+def read_settings(path: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file; :class:`ConfigError` for anything else."""
+    try:
+        settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or an invalid date
+        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(settings, Mapping):
+        raise ConfigError(f"{path}: expected keys and values, found {type(settings).__name__}")
+    return dict(settings)
+
+
 def load_config(source: str | Path | Mapping[str, Any]) -> Config:
     """Read and check a configuration: a YAML file, or a mapping such as Snakemake's ``config``.
 
     Raises :class:`ConfigError`, whose message lists the dotted keys of all errors.
     """
     where = "config" if isinstance(source, Mapping) else str(source)
-    if not isinstance(source, Mapping):
-        try:
-            source = yaml.safe_load(Path(source).read_text(encoding="utf-8"))
-        except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or an invalid date
-            raise ConfigError(f"{where}: not valid YAML: {error}") from None
-        if not isinstance(source, Mapping):
-            raise ConfigError(f"{where}: expected keys and values, found {type(source).__name__}")
+    source = dict(source) if isinstance(source, Mapping) else read_settings(source)
     try:
-        return Config.model_validate(dict(source))
+        return Config.model_validate(source)
     except ValidationError as error:
         raise ConfigError(f"{where} is not valid:\n{explain(error, Config)}") from None
     except ConfigError as error:
         raise ConfigError(f"{where} is not valid:\n{error}") from None
+
+
+def training_settings(overrides: Mapping[str, Any], base: Mapping[str, Any] | None = None) -> Study:
+    """The paper's settings of trainings (``protocol.yaml``, which is ``config.yaml``), without a study around them.
+
+    The leaves of ``base`` and then of ``overrides`` replace those of the protocol. The protocol's milestones beyond a
+    smaller number of epochs are left out. Raises :class:`ConfigError`, with the dotted keys of all errors.
+    """
+    protocol = load_config(Path(__file__).with_name("protocol.yaml")).protocol.model_dump(
+        mode="json", include=set(TrainingProtocol.model_fields)
+    )
+    merged = deep_merge(deep_merge(protocol, base or {}), overrides)
+    for section in ("pretrain", "static"):
+        own = overrides.get(section)
+        if isinstance(own, Mapping) and "milestones" not in own and isinstance(own.get("epochs"), int):
+            merged[section]["milestones"] = [m for m in merged[section]["milestones"] if m < own["epochs"]]
+    try:
+        settings = TrainingProtocol.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigError(explain(error, TrainingProtocol)) from None
+    return Study.restore({**settings.model_dump(), "name": "train"})

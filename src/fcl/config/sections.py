@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_serializer, model_validator
 
 from fcl.config.types import Count, Fraction, NonNegative, Positive, Section, Seed, Split, check_grid
 
@@ -47,6 +48,9 @@ class DataSettings(Section):
 class ModelSettings(Section):
     """Architecture of MACE (paper, Table 2) and of the FCL modules (Eqs. 14-16)."""
 
+    architecture: Literal["mace"] = Field(
+        "mace", description="backbone: mace has blocks of its own; mace-torch wraps that library's, of the same numbers"
+    )
     num_elements: Annotated[int, Field(ge=1, le=118)] = Field(description="elements Z = 1 ... num_elements")
     hidden_irreps: Irreps = Field(description="irreps of the node features")
     mlp_irreps: Irreps = Field(description="irreps of the hidden layer of the last readout")
@@ -65,6 +69,34 @@ class ModelSettings(Section):
         "literal: the two layers of the text, 5 034"
     )
     mixing_rule: Literal["arithmetic", "geometric"] = Field(description="pair cutoff from the two atomic cutoffs")
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, handler) -> dict[str, Any]:
+        """Settings that name no architecture, those of older cards and manifests among them, keep their digests."""
+        settings = handler(self)
+        return {key: value for key, value in settings.items() if (key, value) != ("architecture", "mace")}
+
+
+class MACETorchSettings(ModelSettings):
+    """The same settings for mace-torch's blocks."""
+
+    architecture: Literal["mace-torch"] = Field(description="mace-torch's blocks")
+
+
+def _architecture(settings: Any) -> str:
+    given = settings if isinstance(settings, Mapping) else vars(settings) if isinstance(settings, ModelSettings) else {}
+    return given.get("architecture", "mace")
+
+
+#: The settings of any architecture of `fcl.models.registry`.
+AnyModelSettings = Annotated[
+    Annotated[ModelSettings, Tag("mace")] | Annotated[MACETorchSettings, Tag("mace-torch")],
+    Discriminator(
+        _architecture,
+        custom_error_type="architecture",
+        custom_error_message="architecture is neither mace nor mace-torch",
+    ),
+]
 
 
 class CutoffSettings(Section):
@@ -315,16 +347,22 @@ class WallClockSettings(Section):
     repeats: Count = Field(description="repetitions, of which the fastest counts")
 
 
-class Sections(Section):
-    """All sections of a protocol."""
+class TrainingSections(Section):
+    """The sections that trainings use."""
 
-    data: DataSettings
-    model: ModelSettings
+    model: AnyModelSettings
     cutoffs: CutoffSettings
     loss: LossSettings
     pretrain: PretrainSettings
     fcl: FCLSettings
     static: StaticSettings
+    compute: ComputeSettings
+
+
+class Sections(TrainingSections):
+    """All sections of a protocol."""
+
+    data: DataSettings
     evaluation: EvaluationSettings
     diatomics: DiatomicSettings
     calibration: CalibrationSettings
@@ -332,4 +370,3 @@ class Sections(Section):
     tolerances: ToleranceSettings
     unlabelled: UnlabelledSettings
     wall_clock: WallClockSettings
-    compute: ComputeSettings

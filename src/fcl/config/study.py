@@ -12,12 +12,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 
 from fcl.config import checks
 from fcl.config.checks import check_cost, check_validation
 from fcl.config.errors import deep_merge, nearest
 from fcl.config.sections import (
+    AnyModelSettings,
     CalibrationSettings,
     ComputeSettings,
     CutoffSettings,
@@ -31,12 +32,22 @@ from fcl.config.sections import (
     Sections,
     StaticSettings,
     ToleranceSettings,
+    TrainingSections,
     UnlabelledSettings,
     ValidationSettings,
     WallClockSettings,
 )
 
 STUDY_NAME = r"^[a-z][a-z0-9_-]*$"
+
+
+class TrainingProtocol(TrainingSections):
+    """The settings of trainings without a study (`fcl.training.own`)."""
+
+    @model_validator(mode="after")
+    def _physics(self) -> TrainingProtocol:
+        checks.check_training(self)
+        return self
 
 
 class Protocol(Sections):
@@ -87,8 +98,7 @@ class Study(Protocol):
         Each changed section is validated separately, not against the others: the sweep was checked as a whole.
         """
         sections = {
-            key: type(getattr(self, key)).model_validate(deep_merge(getattr(self, key).model_dump(), change))
-            for key, change in changes.items()
+            key: section_of(key, deep_merge(getattr(self, key).model_dump(), change)) for key, change in changes.items()
         }
         return self.model_copy(update=sections)
 
@@ -103,7 +113,7 @@ class Study(Protocol):
         if unknown:
             raise ValueError(f"no section {unknown[0]!r} of settings{nearest(unknown[0], SECTIONS)}")
         return cls.model_construct(
-            **{key: SECTION_MODELS[key].model_validate(settings[key]) for key in SECTIONS if key in settings},
+            **{key: section_of(key, settings[key]) for key in SECTIONS if key in settings},
             name=settings["name"],
         )
 
@@ -134,3 +144,8 @@ SECTION_MODELS = {
     "compute": ComputeSettings,
 }
 SECTIONS = tuple(SECTION_MODELS)
+
+
+def section_of(key: str, values: Mapping[str, Any]) -> Any:
+    """The section ``key`` with ``values``; `ValidationError` for invalid ones."""
+    return TypeAdapter(AnyModelSettings if key == "model" else SECTION_MODELS[key]).validate_python(values)

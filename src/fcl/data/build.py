@@ -1,4 +1,4 @@
-"""A file of structures -> a graph store: in parallel, in bounded memory, the same for any number of processes."""
+"""Files of structures -> a graph store: in parallel, in bounded memory, the same for any number of processes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 import json
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class Outcome:
 
 
 def build_store(
-    source: str | Path,
+    source: str | Path | Sequence[str | Path],
     target: str | Path,
     *,
     r_max: float,
@@ -65,11 +65,11 @@ def build_store(
     """Read ``source``, compute neighbour lists at ``r_max`` (A) and write ``target`` (HDF5).
 
     Args:
-        source: extended XYZ, also compressed, or any file that ASE reads.
+        source: extended XYZ, also compressed, or any file that ASE reads; or several, one after the other.
         split: its name; a frame that names another one is an error, unless the ``rules`` select by the key.
         max_frames_per_subset: keep the first structures of each subset.
         rules: keys of the labels and what a frame has to be; ``split`` is put into them.
-        portion: the part of the file's frames that makes the split; None takes all.
+        portion: the part of the frames of a single file that makes the split; None takes all.
         frames: how many frames the split must have in the file.
         references: energies (eV) by symbol to subtract from the labels, or "fit" for a least-squares fit to these.
         strict: a bad frame is an error; otherwise it is left out and listed.
@@ -81,20 +81,24 @@ def build_store(
     """
     from fcl.runs.log import progress
 
-    source, target = Path(source), Path(target)
+    files = [Path(file) for file in ([source] if isinstance(source, str | Path) else source)]
+    source, target = files[-1], Path(target)
+    if portion is not None and len(files) > 1:
+        raise ValueError(f"{source}: of several files all frames are taken, not a portion")
     rules = replace(rules or FrameRules(), split=split)
     count = Counter(max_frames_per_subset)
     bad: list[FrameError] = []
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.stem}.", suffix=".part", dir=target.parent) as folder:
         spool = _Spool(Path(folder))
-        work = functools.partial(work_on, path=source, rules=rules, r_max=r_max)
-        done = ordered_map(work, blocks(source, portion, count, rules), workers)
-        for outcomes, packed in progress(done, f"{source.name}: blocks of frames"):
-            wanted = [_accept(outcome, count, bad, strict) for outcome in outcomes]
-            if packed is not None:
-                made = [not outcome.skipped and outcome.error is None for outcome in outcomes]
-                spool.append(packed, np.array(wanted)[made])
+        for file in files:
+            work = functools.partial(work_on, path=file, rules=rules, r_max=r_max)
+            done = ordered_map(work, blocks(file, portion, count, rules), workers)
+            for outcomes, packed in progress(done, f"{file.name}: blocks of frames"):
+                wanted = [_accept(outcome, count, bad, strict) for outcome in outcomes]
+                if packed is not None:
+                    made = [not outcome.skipped and outcome.error is None for outcome in outcomes]
+                    spool.append(packed, np.array(wanted)[made])
         if frames is not None and count.seen != frames:
             reason = f"the file holds {count.seen} frames of this split, but the data manifest says {frames}"
             raise FrameError(source, count.seen, "frame", reason)
@@ -105,13 +109,13 @@ def build_store(
             reason = f"no frame is left for the split {split!r}: {count.seen} belong to it, {len(bad)} of them are bad"
             raise FrameError(source, 0, "frame", reason)
         if bad:
-            logger.warning(f"{source}: {len(bad)} of {count.seen} frames are bad and left out; the first: {bad[0]}")
+            logger.warning(f"{target}: {len(bad)} of {count.seen} frames are bad and left out; the first: {bad[0]}")
         names, arrays = spool.finish()
         subtracted = reference_energies(references, arrays, source)
         if subtracted:
             arrays["energy"] = arrays["energy"] - energies_of_atoms(subtracted, arrays)
         digest = hash_arrays(float(r_max), names, arrays)
-        attributes = {"source": source.name, "split": split or "", "content_sha256": digest}
+        attributes = {"source": ", ".join(file.name for file in files), "split": split or "", "content_sha256": digest}
         if subtracted:
             attributes["reference_energies"] = json.dumps(subtracted)
         write_arrays(float(r_max), names, arrays, target, attributes)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fcl.config.types import SYMBOLS
 from fcl.data.extxyz import atoms_of, parse, sources
-from fcl.data.frames import Frame, FrameRules, raw_frame, validated
+from fcl.data.frames import Frame, FrameError, FrameRules, raw_frame, validated
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -30,19 +32,39 @@ def read_structures(path: str | Path, num_elements: int = 118) -> list[Atoms]:
 
 
 def frames_of(
-    path: str | Path, *, labels: bool = True, subset: str | None = None, num_elements: int = 118
+    path: str | Path,
+    *,
+    labels: bool = True,
+    subset: str | None = None,
+    num_elements: int = 118,
+    keys: Mapping[str, str | None] | None = None,
+    references: Mapping[str, float] | None = None,
 ) -> list[Frame]:
     """The frames of a file, of ``subset`` only where it is named; without ``labels`` energies and forces are zero.
 
-    Raises `FileNotFoundError`, `FrameError` as `read_frames`, or `ValueError` for a subset that the file does not hold.
+    ``keys`` are names of "energy" and "forces" (None: the usual). ``references`` (eV by symbol, of a model's card) are
+    subtracted from the energies. Raises `FileNotFoundError`, `FrameError` as `read_frames` and for an
+    element without a reference, or `ValueError` for a subset that the file does not hold.
     """
-    frames = list(read_frames(path, rules=_rules(num_elements, labels)))
+    rules = replace(_rules(num_elements, labels), **{name: key for name, key in (keys or {}).items() if key})
+    frames = list(read_frames(path, rules=rules))
+    if references and labels:
+        frames = [_without(references, frame, path) for frame in frames]
     if subset is None:
         return frames
     known = sorted({frame.subset for frame in frames})
     if subset not in known:
         raise ValueError(f"{path}: no frame of subset {subset!r}; there are {', '.join(known)}")
     return [frame for frame in frames if frame.subset == subset]
+
+
+def _without(references: Mapping[str, float], frame: Frame, path: str | Path) -> Frame:
+    """The frame without the energies of its elements."""
+    symbols = [SYMBOLS[number - 1] for number in frame.numbers.tolist()]
+    if lacking := sorted(set(symbols) - references.keys()):
+        reason = f"the model was trained without {', '.join(lacking)}, and its card has no reference energy of it"
+        raise FrameError(Path(path), frame.index or 0, "species", reason)
+    return replace(frame, energy=frame.energy - sum(references[symbol] for symbol in symbols))
 
 
 def _rules(num_elements: int, labels: bool) -> FrameRules:

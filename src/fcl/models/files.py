@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from fcl.config.errors import explain
-from fcl.config.sections import ModelSettings
+from fcl.config.sections import AnyModelSettings, ModelSettings
 from fcl.models.interface import Potential
 from fcl.models.pretrained import model_file
 from fcl.models.registry import DEFAULT_ARCHITECTURE, builder
@@ -38,7 +38,7 @@ class _Card(BaseModel):
     r_min_angstrom: Annotated[float, Field(gt=0, strict=True)] | None = None
     avg_num_neighbors: Annotated[float, Field(gt=0, strict=True)]
     parameters: Annotated[int, Field(strict=True)]
-    model: ModelSettings
+    model: AnyModelSettings
     weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -62,14 +62,14 @@ def build_model(
     dtype: torch.dtype = torch.float32,
     device: str | torch.device = "cpu",
     backend: str = "auto",
-    architecture: str = DEFAULT_ARCHITECTURE,
+    architecture: str | None = None,
 ) -> Potential:
     """A fresh model of ``kind`` "static" or "fcl"; initialised from torch's global generator.
 
-    ``architecture`` is a name of `fcl.models.registry`; the other arguments as of `fcl.models.mace.model.build`. Raises
-    `ValueError` for an unknown kind, architecture or backend.
+    ``architecture`` is a name of `fcl.models.registry`, None that of the ``settings``; the other arguments as of
+    `fcl.models.mace.model.build`. Raises `ValueError` for an unknown kind, architecture or backend.
     """
-    build = builder(architecture)
+    build = builder(architecture or settings.architecture)
     with default_dtype(dtype):
         return build(kind, settings, r_max, avg_num_neighbors, backend).to(device)
 
@@ -126,7 +126,7 @@ def read_card(path: str | Path) -> dict:
 
 def card_settings(card: dict) -> ModelSettings:
     """The settings of the model of a card, in the words of today whatever the format of the card."""
-    settings = ModelSettings.model_validate(card["model"])
+    settings = _Card.model_validate(card).model
     if card["format"] == "fcl-model-1" and settings.cutoff_embedding == "released":
         return settings.model_copy(update={"cutoff_embedding": "released_no_silu"})
     return settings

@@ -1,4 +1,4 @@
-"""Device and floating-point precision by name."""
+"""Device and floating-point precision, by name or by settings."""
 
 from __future__ import annotations
 
@@ -24,3 +24,13 @@ def torch_device(device: str | torch.device | None) -> torch.device:
         return torch.empty(0, device=device).device  # with its index: "cuda" is then "cuda:0"
     except (RuntimeError, AssertionError) as error:  # an unknown name; a build of torch without CUDA
         raise ValueError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from None
+
+
+def set_up(compute) -> tuple[torch.dtype, torch.device]:
+    """Precision and device of `fcl.config.sections.ComputeSettings`.
+
+    Also sets the number of threads and the precision of float32 matrix products.
+    """
+    torch.set_num_threads(compute.threads)
+    torch.set_float32_matmul_precision("high" if compute.tf32 else "highest")
+    return torch_dtype(compute.dtype), torch_device(compute.device)

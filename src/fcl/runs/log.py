@@ -1,4 +1,4 @@
-"""Logging to standard error, and progress: a bar on a terminal, plain lines in a log file."""
+"""Logging to standard error or to a file, and progress: a bar on a terminal, plain lines in a log file."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import logging
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 logger = logging.getLogger(__name__)
@@ -35,6 +37,25 @@ def log_to_standard_error() -> None:
         library.addHandler(_StandardError())
     library.setLevel(logging.INFO)
     library.propagate = False
+
+
+@contextmanager
+def log_to_file(path: str | Path) -> Iterator[None]:
+    """Also append the library's messages, from level INFO, to ``path``, with the time."""
+    library = logging.getLogger("fcl")
+    handler, before = logging.FileHandler(path, encoding="utf-8"), library.level
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    library.addHandler(handler)
+    library.setLevel(logging.INFO)
+    try:
+        yield
+    except Exception as error:
+        handler.handle(library.makeRecord(library.name, logging.ERROR, __file__, 0, f"error: {error}", (), None))
+        raise
+    finally:
+        library.removeHandler(handler)
+        library.setLevel(before)
+        handler.close()
 
 
 def progress(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:

@@ -92,6 +92,32 @@ def write_manifest(
     return record
 
 
+def write_run_manifest(
+    path: str | os.PathLike[str],
+    stage: str,
+    study,
+    sections: tuple[str, ...],
+    inputs: Mapping[str, str | os.PathLike[str]],
+    started: float,
+    *,
+    seed: int | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """`write_manifest` with the ``sections`` of ``study`` (`fcl.config.study.Study`) that determine the result."""
+    settings = study.dump(*sections)
+    write_manifest(
+        path,
+        stage=stage,
+        study=study.name,
+        digest=study.digest(*sections),
+        inputs=inputs,
+        settings={section: settings[section] for section in sections},
+        seed=seed,
+        started=started,
+        extra=extra,
+    )
+
+
 def write_product_manifest(
     path: str | os.PathLike[str],
     *,

@@ -52,7 +52,7 @@ class Checkpoint:
 
 
 def training_identity(study, stage: str, sections: tuple[str, ...], inputs: Mapping[str, Path], device) -> dict:
-    """Everything that determines the final weights of a training.
+    """Everything that determines the final weights of a training; ``stage`` is a function of `fcl.training.recipe`.
 
     ``study`` is narrowed to the seed and cutoff of the job, ``sections`` are the relevant sections of its settings, and
     the files ``inputs`` (stores, pre-trained weights) enter by their contents. Backend, threads and GPU model are
@@ -68,7 +68,7 @@ def training_identity(study, stage: str, sections: tuple[str, ...], inputs: Mapp
         "tf32": study.compute.tf32,
         "device": device.type,
         "inputs": {name: sha256_file(path) for name, path in inputs.items()},
-        "code": source_digest(f"fcl.study.stages.training:{stage}"),
+        "code": source_digest(f"fcl.training.recipe:{stage}"),
         "versions": {package: importlib.metadata.version(package) for package in VERSIONED},
     }
 
@@ -101,7 +101,7 @@ class Checkpoints:
         self._lock.close()
 
     def _take_lock(self) -> None:
-        """Wait for any other process of the same training to end; `RuntimeError` if it does not."""
+        """Wait for any other process of the same training to end; `BlockingIOError` if it does not."""
         import fcntl
 
         end = time.monotonic() + PATIENCE
@@ -112,7 +112,9 @@ class Checkpoints:
                 return
             except BlockingIOError:
                 if time.monotonic() > end:
-                    raise RuntimeError(f"{self.folder}: another process trains this; end it, or wait for it") from None
+                    raise BlockingIOError(
+                        f"{self.folder}: another process trains this; end it, or wait for it"
+                    ) from None
             except OSError:  # a file system without locks
                 return
             if not said:

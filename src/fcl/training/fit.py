@@ -71,7 +71,7 @@ def validate(
 
 
 @dataclass(frozen=True)
-class Plan:
+class Recipe:
     """Training recipe of a stage: sampling of cutoffs, validation cutoffs (A) and learning rate schedule.
 
     ``generator`` is the random generator of the cutoffs, None if they are not sampled; its state is restored when a
@@ -86,14 +86,14 @@ class Plan:
     generator: torch.Generator | None = None
 
 
-def static_plan(name: str, cutoff: float, dtype: torch.dtype) -> Plan:
+def static_recipe(name: str, cutoff: float, dtype: torch.dtype) -> Recipe:
     """A fixed cutoff (A) in training and validation, with milestones."""
-    return Plan(name, uniform_rule(cutoff, dtype), (cutoff,), multi_step_scheduler)
+    return Recipe(name, uniform_rule(cutoff, dtype), (cutoff,), multi_step_scheduler)
 
 
-def fcl_plan(name: str, settings, cutoffs, generator: torch.Generator, dtype: torch.dtype) -> Plan:
+def fcl_recipe(name: str, settings, cutoffs, generator: torch.Generator, dtype: torch.dtype) -> Recipe:
     """Algorithm 1: cutoffs resampled at each step from U(r_min, r_max); plateau schedule, early stopping."""
-    return Plan(
+    return Recipe(
         name,
         cutoff_sampler(cutoffs, generator, dtype),
         tuple(settings.validation_cutoffs),
@@ -109,7 +109,7 @@ def fit(
     val: GraphData,
     settings,
     loss,
-    plan: Plan,
+    recipe: Recipe,
     *,
     order_seed: int,
     batch_by: str = "structures",
@@ -130,29 +130,29 @@ def fit(
     if batch_by not in BATCH_BY:
         raise ValueError(f"batch_by {batch_by!r} is unknown; known are {', '.join(BATCH_BY)}")
     for name, data in (("training", train), ("validation", val)):
-        data.require_energies(f"{plan.name}: {name} data")
+        data.require_energies(f"{recipe.name}: {name} data")
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
     order = torch.Generator().manual_seed(order_seed)
-    stopping = EarlyStopping(plan.early_stopping_patience)
-    scheduler = plan.make_scheduler(optimizer, settings)
-    state = TrainingState(model, optimizer, scheduler, stopping, order, plan.generator, train.device)
+    stopping = EarlyStopping(recipe.early_stopping_patience)
+    scheduler = recipe.make_scheduler(optimizer, settings)
+    state = TrainingState(model, optimizer, scheduler, stopping, order, recipe.generator, train.device)
     with stop_requests(checkpoints is not None) as stop:
-        supervisor = Supervisor(plan.name, state, settings.epochs, checkpoints, stop)
+        supervisor = Supervisor(recipe.name, state, settings.epochs, checkpoints, stop)
         supervisor.resume()
         while state.epoch <= settings.epochs and not stopping.exhausted:
             learning_rate = optimizer.param_groups[0]["lr"]
             permutation = torch.randperm(len(train), generator=order)
             chunks = split_order(permutation, settings.batch_size, train.pair_counts if batch_by == "pairs" else None)
             supervisor.begin_epoch(len(chunks))
-            noted = replace(plan, draw_cutoffs=state.noting(plan.draw_cutoffs))
+            noted = replace(recipe, draw_cutoffs=state.noting(recipe.draw_cutoffs))
             try:
                 train_loss, mean_cutoff = train_epoch(
                     model, train, chunks, optimizer, settings, loss, noted, state.so_far, supervisor.after_step
                 )
                 # Validation changes no weights: a training stopped during validation resumes before it.
-                validation = validate(model, val, plan.validation_cutoffs, loss, supervisor.end_if_asked)
+                validation = validate(model, val, recipe.validation_cutoffs, loss, supervisor.end_if_asked)
             except TrainingDiverged as error:
                 raise supervisor.diverged(error, train, chunks, val) from None
             row = {
@@ -182,7 +182,7 @@ def train_epoch(
     optimizer: torch.optim.Optimizer,
     settings,
     loss,
-    plan: Plan,
+    recipe: Recipe,
     so_far: EpochSoFar | None = None,
     after_step: Callable[[int], None] = lambda pairs: None,
 ) -> tuple[float, float]:
@@ -197,7 +197,7 @@ def train_epoch(
     between_checks = 1 if train.device.type == "cpu" else STEPS_BETWEEN_CHECKS
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     limit = float("inf") if settings.gradient_clip_norm is None else settings.gradient_clip_norm
-    for batch, cutoffs in selected_batches(train, chunks[so_far.step :], plan.draw_cutoffs, model.selector):
+    for batch, cutoffs in selected_batches(train, chunks[so_far.step :], recipe.draw_cutoffs, model.selector):
         value = batch_loss(model(batch, cutoffs, training=True), batch, loss)
         optimizer.zero_grad(set_to_none=True)
         value.backward()

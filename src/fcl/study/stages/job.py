@@ -4,36 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fcl.runs.manifest import write_manifest
+from fcl.runs.manifest import write_run_manifest as record
 
-
-def record(
-    path, stage: str, study, sections: tuple[str, ...], inputs: dict, started: float, *, seed=None, extra=None
-) -> None:
-    """Write the run manifest with the ``sections`` of settings that determine the result."""
-    settings = study.dump(*sections)
-    write_manifest(
-        path,
-        stage=stage,
-        study=study.name,
-        digest=study.digest(*sections),
-        inputs=inputs,
-        settings={section: settings[section] for section in sections},
-        seed=seed,
-        started=started,
-        extra=extra or {},
-    )
+__all__ = ["compute", "graph_data", "loaded_model", "record"]
 
 
 def compute(study):
     """(dtype, device) of the study; also sets the number of threads and the precision of float32 matrix products."""
-    import torch
+    from fcl.runs.device import set_up
 
-    from fcl.runs.device import torch_device, torch_dtype
-
-    torch.set_num_threads(study.compute.threads)
-    torch.set_float32_matmul_precision("high" if study.compute.tf32 else "highest")
-    return torch_dtype(study.compute.dtype), torch_device(study.compute.device)
+    return set_up(study.compute)
 
 
 def graph_data(study, path: Path):

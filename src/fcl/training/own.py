@@ -1,0 +1,368 @@
+"""Training on a user's own data, without a study: structures in, models out.
+
+One folder holds everything: ``stores/``, ``checkpoints/`` while a training runs, ``settings.yaml`` (all settings),
+``train.json`` (what determines each model), ``train.log``, and for each model weights, card, history and run manifest.
+The same call again continues where the last one ended. Settings or data other than those of a model in the folder are
+an error.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from fcl.config.errors import nearest
+from fcl.config.load import training_settings
+from fcl.config.sections import TrainingSections
+from fcl.data.build import build_store
+from fcl.data.download import DownloadError, fetch_split
+from fcl.data.manifest import DataManifest, load_data_manifest
+from fcl.data.splits import frame_arguments
+from fcl.data.store import read_reference_energies, read_store
+from fcl.evaluation.baselines import trivial_errors
+from fcl.models.files import card_settings, verified_card
+from fcl.runs.files import sha256_file, write_json, write_text
+from fcl.runs.log import log_to_file
+from fcl.runs.manifest import settings_digest, write_manifest
+from fcl.training import recipe
+from fcl.training.checkpoints import differences, remove_finished
+from fcl.training.recipe import Outputs
+
+logger = logging.getLogger(__name__)
+
+#: Trainings of each kind, in order; their names are those of the files.
+KINDS = {"fcl": ("pretrain", "fcl"), "static": ("static",), "pretrain": ("pretrain",)}
+#: Sections of the settings that determine the result of a training.
+SECTIONS = {
+    "pretrain": ("model", "loss", "pretrain"),
+    "static": ("model", "loss", "static"),
+    "fcl": ("model", "loss", "fcl", "cutoffs"),
+}
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model in the folder: its file, what is in its history, and validation errors beside trivial predictions.
+
+    ``new`` is whether this call trained it. Mean absolute errors are those of the best epoch (eV/A, eV per atom), means
+    over the validation cutoffs; trivial are zero forces and energies linear in the composition.
+    """
+
+    name: str
+    file: Path
+    new: bool
+    epochs: int
+    best_epoch: int
+    force_mae: float
+    energy_mae: float
+    trivial_force_mae: float
+    trivial_energy_mae: float
+
+
+@dataclass(frozen=True)
+class _Split:
+    """A split: its files, and how frames are read (`DataManifest.frame_settings`); ``any_split``: whatever they say."""
+
+    name: str
+    files: tuple[Path, ...]
+    frames: dict[str, Any]
+    any_split: bool = False
+
+
+def train(
+    output: str | Path,
+    *,
+    train: str | Path | Iterable[str | Path] = (),
+    val: str | Path | Iterable[str | Path] = (),
+    data: str | Path | None = None,
+    kind: str = "fcl",
+    settings: Mapping[str, Any] | None = None,
+    pretrained: str | Path | None = None,
+    seed: int | None = None,
+    val_fraction: float | None = None,
+    group: str | None = None,
+    energy_key: str | None = None,
+    forces_key: str | None = None,
+    reference_energies: Mapping[str, float] | str | None = None,
+    max_force: float | None = None,
+    skip_bad_frames: bool = False,
+    workers: int = 1,
+) -> list[TrainedModel]:
+    """Train a model on own data, by the paper's protocol where ``settings`` say nothing else.
+
+    Args:
+        output: folder for everything that is written.
+        train, val: files of structures with energies and forces, one or several each.
+        data: instead, one such file that is divided, or a data manifest (``.yaml``, docs/your-data.md).
+        kind: "fcl": pre-training, then Flexible Cutoff Learning; "pretrain": the former only; "static": one cutoff.
+        settings: leaves of the sections model, cutoffs, loss, pretrain, fcl, static, compute (docs/configuration.md).
+        pretrained: a static model to start FCL from, instead of pre-training; its ``model`` settings are the defaults.
+        seed: of the training of this ``kind``; None: the first of its section. FCL's pre-training keeps its own.
+        val_fraction: share of ``data`` for validation (0.1).
+        group: frames of ``data`` with the same value of this key, or the same "formula", stay in one split.
+        energy_key, forces_key: names of the labels ("energy", "forces").
+        reference_energies: eV by chemical symbol, "fit" (the default: least squares on the training data) or "none".
+        max_force: frames with larger forces (eV/A) are bad; ``skip_bad_frames`` leaves them out and lists them.
+        workers: processes that read the data.
+
+    Returns the models of this kind, in the order of training. Raises `fcl.config.errors.ConfigError` for settings,
+    `fcl.data.frames.FrameError` for frames, `ValueError` for anything else that does not fit.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind: {kind!r} is unknown{nearest(kind, KINDS)}")
+    if pretrained is not None and kind != "fcl":
+        raise ValueError(f"a pre-trained model is the start of kind fcl, not of {kind}")
+    output = Path(output)
+    start, base = (None, {}) if pretrained is None else _start(pretrained)
+    study = training_settings(settings or {}, base)
+    names = [name for name in KINDS[kind] if name != "pretrain" or pretrained is None]
+    for name in names:  # one seed and one cutoff each
+        values = getattr(study, name)
+        wanted = seed if seed is not None and name == kind else values.seeds[0]
+        study = study.narrowed(**{name: {"seeds": [wanted]}})
+    if kind == "static" and len(study.static.cutoffs) > 1:
+        raise ValueError("static.cutoffs: name the one cutoff at which to train")
+    output.mkdir(parents=True, exist_ok=True)
+    with log_to_file(output / "train.log"):
+        options = {"val_fraction": val_fraction, "group": group, "energy_key": energy_key, "forces_key": forces_key}
+        options["reference_energies"] = reference_energies
+        if data is not None and Path(data).suffix in (".yaml", ".yml"):
+            splits = _of_manifest(Path(data), output, {"train": train or None, "val": val or None, **options})
+        else:
+            splits = _of_files(_paths(train), _paths(val), data, **options)
+        limits = {"max_force": max_force, "strict": not skip_bad_frames}
+        requests = _requests(splits, study, limits)
+        identities = _identities(names, study, requests, start)
+        _check_folder(output, identities)
+        write_json(output / "train.json", {**_known(output), **identities})
+        shown = study.dump(*TrainingSections.model_fields)
+        shown.pop("name")
+        write_text(output / "settings.yaml", yaml.safe_dump(shown, sort_keys=False))
+        stores = {}
+        for split in splits:
+            stores[split.name] = _store(split, requests[split.name], study, output / "stores", workers, stores)
+        trivial = trivial_errors(*map(read_store, stores.values())).metrics()
+        models = []
+        for name in names:
+            outputs = Outputs(*(output / f"{name}.{end}" for end in ("safetensors", "history.csv", "manifest.json")))
+            new = not _finished(outputs)
+            if new:
+                _train(name, study, stores, start or output / "pretrain.safetensors", outputs)
+            else:
+                logger.info(f"{outputs.model}: is there, trained with these settings on these data")
+            models.append(_trained(name, outputs, new, trivial))
+        remove_finished(output / "checkpoints")
+    return models
+
+
+def _train(name: str, study, stores: Mapping[str, Path], start: Path, outputs: Outputs) -> None:
+    """The training ``name`` of `SECTIONS`."""
+    settings, checkpoints = getattr(study, name), outputs.model.parent / "checkpoints"
+    _check_batches(name, settings, stores["train"])
+    data, seed = stores.values(), settings.seeds[0]
+    try:
+        if name == "pretrain":
+            recipe.pretrain(study, *data, seed, outputs, checkpoints)
+        elif name == "static":
+            recipe.train_static(study, *data, settings.cutoffs[0], seed, outputs, checkpoints)
+        else:
+            recipe.train_fcl(study, *data, start, seed, outputs, checkpoints)
+    except torch.OutOfMemoryError as error:
+        hint = f"lower {name}.batch_size, or set {name}.batch_by to pairs"
+        raise ValueError(f"{name}: out of GPU memory ({str(error).splitlines()[0]}): {hint}") from error
+
+
+def _paths(files: str | Path | Iterable[str | Path]) -> tuple[Path, ...]:
+    return (Path(files),) if isinstance(files, str | Path) else tuple(map(Path, files))
+
+
+def _start(pretrained: str | Path) -> tuple[Path, dict[str, Any]]:
+    """File of a pre-trained model, and its settings as the base of those of the training."""
+    file, card = verified_card(pretrained)
+    if card["kind"] != "static":
+        raise ValueError(f"{file}: is a flexible model; FCL starts from a static one")
+    return file, {"model": card_settings(card).model_dump(mode="json")}
+
+
+def _of_manifest(path: Path, output: Path, options: Mapping[str, Any]) -> list[_Split]:
+    """The splits train and val of a data manifest; files with a url are taken from FCL_DATA_DIR or downloaded."""
+    if given := [name for name, value in options.items() if value is not None]:
+        raise ValueError(f"{path}: is a data manifest, which says this itself: leave {', '.join(given)} out")
+    manifest = load_data_manifest(path)
+    splits = []
+    for name in ("train", "val"):
+        if name not in manifest.splits:
+            raise ValueError(f"{path}: splits.{name}: is missing")
+        entry = manifest.splits[name]
+        file = path.parent / entry.file
+        if entry.url is not None:
+            file = output / "data" / entry.file
+            try:
+                fetch_split(path, name, file)
+            except DownloadError as error:
+                raise OSError(str(error)) from error
+        splits.append(_Split(name, (file,), manifest.frame_settings(name)))
+    return splits
+
+
+def _of_files(
+    train: tuple[Path, ...], val: tuple[Path, ...], data: str | Path | None, *, val_fraction: float | None,
+    group: str | None, energy_key: str | None, forces_key: str | None,
+    reference_energies: Mapping[str, float] | str | None,
+) -> list[_Split]:  # fmt: skip
+    """The splits of files of structures, read as a data manifest of the same contents would have them read."""
+    if (data is None) != bool(train and val) or (data is not None and (train or val)):
+        raise ValueError("give files for train and for val, or one for data that is divided")
+    if data is None and (val_fraction is not None or group is not None):
+        raise ValueError("val_fraction and group divide one file (data); train and val are taken as they are")
+    share = 0.1 if val_fraction is None else val_fraction
+    if not 0.0 < share < 1.0:
+        raise ValueError(f"val_fraction: {share:g} is not between 0 and 1")
+    references = "fit" if reference_energies is None else reference_energies
+    if not isinstance(references, Mapping) and references not in ("fit", "none"):
+        raise ValueError(f"reference_energies: {references!r} is neither fit, none nor energies by symbol")
+    parts = {"train": round(1.0 - share, 12), "val": share}
+    keys = {"energy": energy_key or "energy", "forces": forces_key or "forces", "stress": None}
+    manifest = DataManifest(
+        name="own", title="own data", licence="", citation="", version="",
+        keys={**keys, "parent": None if group == "formula" else group},
+        group="formula" if group == "formula" else None,
+        split_by="frames" if group is None else "groups",
+        reference_energies=None if references == "none" else references,
+        splits={
+            name: {"file": name} if data is None else {"file": "data", "fraction": part} for name, part in parts.items()
+        },
+    )  # fmt: skip
+    files = {"train": train, "val": val} if data is None else dict.fromkeys(parts, (Path(data),))
+    return [_Split(name, files[name], manifest.frame_settings(name), any_split=True) for name in parts]
+
+
+def _requests(splits: list[_Split], study, limits: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """All that determines the graph store of each split, as plain JSON."""
+    requests: dict[str, dict[str, Any]] = {}
+    for split in splits:
+        missing = [file for file in split.files if not file.is_file()]
+        if missing:
+            raise FileNotFoundError(f"{missing[0]}: no such file")
+        requests[split.name] = {
+            "files": [sha256_file(file) for file in split.files],
+            "frames": split.frames,
+            "any_split": split.any_split,
+            "r_max": study.cutoffs.r_max,
+            "num_elements": study.model.num_elements,
+            **limits,
+        }
+    train, val = requests["train"], requests["val"]
+    if not train["frames"]["sizes"] and len(train["frames"]["splits"]) < 2:
+        for digest, file in zip(val["files"], splits[1].files, strict=True):
+            if digest in train["files"]:
+                raise ValueError(f"{file}: is among the training data too: validation needs other structures")
+    if val["frames"]["reference_energies"] == "fit":
+        val["fitted_to"] = settings_digest(train)
+    return json.loads(json.dumps(requests))
+
+
+def _store(split: _Split, request: dict, study, folder: Path, workers: int, stores: Mapping[str, Path]) -> Path:
+    """The graph store of a split; built unless there is one that was built from the same."""
+    store, manifest = folder / f"{split.name}.h5", folder / f"{split.name}.manifest.json"
+    digest = settings_digest(request)
+    if store.is_file() and manifest.is_file():
+        if json.loads(manifest.read_text(encoding="utf-8"))["settings_digest"] == digest:
+            return store
+    started = time.time()
+    arguments = frame_arguments(split.frames, study.model.num_elements, request["max_force"])
+    if split.any_split:  # the files say what is training and what is validation
+        arguments["rules"] = replace(arguments["rules"], any_split=True)
+    if request["frames"]["reference_energies"] == "fit" and split.name != "train":
+        arguments["references"] = read_reference_energies(stores["train"])
+    summary = build_store(
+        split.files, store, r_max=study.cutoffs.r_max, strict=request["strict"],
+        rejected=folder / f"{split.name}.rejected.csv", workers=workers, **arguments,
+    )  # fmt: skip
+    inputs = {f"source {number}" if number else "source": file for number, file in enumerate(split.files)}
+    write_manifest(
+        manifest, stage="build_store", study=study.name, digest=digest, inputs=inputs, settings=request,
+        started=started, extra=summary,
+    )  # fmt: skip
+    references = summary["reference_energies_ev"]
+    said = ", ".join(f"{symbol} {energy:.4f}" for symbol, energy in references.items())
+    logger.info(
+        f"{store}: {summary['structures']} structures, {summary['atoms']} atoms, {summary['pairs']} pairs"
+        + (f"; reference energies subtracted (eV): {said}" if said and split.name == "train" else "")
+    )
+    return store
+
+
+def _identities(names: list[str], study, requests: dict, start: Path | None) -> dict[str, dict]:
+    """What determines each model, as plain JSON; code and versions are left out, so that an update spoils nothing."""
+    identities: dict[str, dict] = {}
+    for name in names:
+        settings = study.dump(*SECTIONS[name])
+        settings.pop("name")
+        identities[name] = {
+            **settings,
+            "compute": {"dtype": study.compute.dtype, "tf32": study.compute.tf32},
+            "data": requests,
+        }
+        if name == "fcl":
+            pretrained = settings_digest(identities["pretrain"]) if start is None else sha256_file(start)
+            identities[name]["pretrained"] = pretrained
+    return identities
+
+
+def _known(output: Path) -> dict[str, dict]:
+    file = output / "train.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def _check_folder(output: Path, identities: Mapping[str, dict]) -> None:
+    """Raise `ValueError` if the folder holds a model, or checkpoints of one, that was made from something else."""
+    known = _known(output)
+    for name, identity in identities.items():
+        kept = [*output.glob(f"{name}.safetensors"), *output.glob(f"checkpoints/{name}/*/epoch*.safetensors")]
+        if kept and known.get(name) != identity:
+            changed = ", ".join(differences(known.get(name, {}), identity))
+            raise ValueError(
+                f"{kept[0]}: was trained with other settings or data ({changed}): choose another output folder, or"
+                f" delete {output / name}.* and {output / 'checkpoints' / name}"
+            )
+
+
+def _finished(outputs: Outputs) -> bool:
+    """Whether a training wrote all of its files; `ValueError` if the weights are not those that it wrote."""
+    if not all(file.is_file() for file in outputs):
+        return False
+    verified_card(outputs.model)
+    return True
+
+
+def _check_batches(name: str, settings, store: Path) -> None:
+    """Log the number of steps, with a warning if a batch is larger than the data."""
+    count = json.loads(store.with_suffix(".manifest.json").read_text(encoding="utf-8"))["extra"]["structures"]
+    steps = -(-count // settings.batch_size)
+    logger.info(f"{name}: {count} structures, {steps} steps per epoch, at most {settings.epochs} epochs")
+    if settings.batch_size > count:
+        logger.warning(
+            f"{name}.batch_size: {settings.batch_size} exceeds the {count} training structures: one step per epoch,"
+            " where the paper makes 1 500. Lower it"
+        )
+
+
+def _trained(name: str, outputs: Outputs, new: bool, trivial: Mapping[str, float]) -> TrainedModel:
+    with outputs.history.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    best = [row for row in rows if row["best"] == "True"][-1]
+    columns = ("force_mae_ev_per_angstrom", "energy_mae_ev_per_atom")
+    errors, zeros = [float(best[f"val_{column}"]) for column in columns], [trivial[column] for column in columns]
+    if new and errors[0] >= zeros[0]:
+        logger.warning(f"{name}: forces are no better than zero forces in validation: train for more epochs")
+    return TrainedModel(name, outputs.model, new, len(rows), int(best["epoch"]), *errors, *zeros)
