@@ -48,10 +48,10 @@ def test_make_plans_the_named_targets():
 
 def test_studies_are_those_of_the_config():
     config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
-    rows = re.findall(r"^\| `(\w+)`(?: \(default\))? \|", README, flags=re.MULTILINE)
+    rows = re.findall(r"^\| `([\w-]+)`(?: \(default\))? \|", README, flags=re.MULTILINE)
     assert {name for name, study in config["studies"].items() if "base" not in study} == set(rows)
     assert f"`{config['study']}` (default)" in README
-    assert set(re.findall(r"study=(\w+)", README)) <= set(rows)
+    assert set(re.findall(r"study=([\w-]+)", README)) <= set(rows)
 
 
 def test_snakemake_targets_named_exist():
