@@ -33,6 +33,9 @@ def test_values_are_inherited_leaf_by_leaf_through_every_base():
     [
         ({"child": {"base": "parnet"}}, "studies.child.base: there is no study 'parnet'; did you mean 'parent'?"),
         ({"a": {"base": "b"}, "b": {"base": "a"}}, "studies.a.base: goes in a circle: a -> b -> a"),
+        ({"child": {"base": []}}, "studies.child.base: must be the name of a study, not []"),
+        ({"child": {"base": {"parent": 1}}}, "studies.child.base: must be the name of a study, not {'parent': 1}"),
+        ({"child": {"base": 3}}, "studies.child.base: must be the name of a study, not 3"),
         ({"child": child(purpose="ablaton")}, "studies.child.purpose: 'ablaton' is unknown; did you mean 'ablation'?"),
         ({"child": {"purpose": "repeat"}}, "studies.child.purpose: needs a base"),
         ({"child": child(fcl={"epochz": 1})}, "studies.child.fcl.epochz: unknown key"),

@@ -25,11 +25,13 @@ def own_settings(studies: Overrides, name: str) -> dict[str, Any]:
 
 
 def lineage(studies: Overrides, name: str) -> tuple[str, ...]:
-    """``name``, its base, the base of its base and so on. ConfigError for a missing base or a circular chain."""
+    """``name``, its base, the base of its base and so on. ConfigError for an invalid base or a circular chain."""
     chain = [name]
     while (base := studies[chain[-1]].get("base")) is not None:
+        if not isinstance(base, str):
+            raise ConfigError(f"studies.{chain[-1]}.base: must be the name of a study, not {base!r}")
         if base not in studies:
-            raise ConfigError(f"studies.{chain[-1]}.base: there is no study {base!r}{nearest(str(base), studies)}")
+            raise ConfigError(f"studies.{chain[-1]}.base: there is no study {base!r}{nearest(base, studies)}")
         if base in chain:
             raise ConfigError(f"studies.{name}.base: goes in a circle: {' -> '.join([*chain, base])}")
         chain.append(base)
