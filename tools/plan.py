@@ -140,7 +140,7 @@ def plan(study: Study, manifest: DataManifest, speed: Throughput) -> list[Stage]
         size = sum(entry.size or 0 for entry in {entry.file: entry for entry in manifest.splits.values()}.values())
         size += sum(counts.get(split, 0) * BYTES_OF_A_FRAME for split in unknown)
         hours = (size / DOWNLOAD_BYTES_A_SECOND + len(downloads) * WORKFLOW_SECONDS) / 3600
-        stages.insert(0, Stage("download_mad", len(downloads), hours, 0.1, size / 1e9))
+        stages.insert(0, Stage("download_data", len(downloads), hours, 0.1, size / 1e9))
     return stages
 
 

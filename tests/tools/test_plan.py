@@ -35,7 +35,7 @@ def test_the_papers_plan_counts_its_epochs_and_jobs():
     assert counts["train"] == 76476 and counts["val"] == 76476 // 8 and len(assumed) == 2
     stages = {stage.name: stage for stage in plan(study, manifest, UNIT)}
     assert {name: stage.jobs for name, stage in stages.items()} == {
-        "download_mad": 3,
+        "download_data": 3,
         "build_store": 3,
         "describe_data": 1,
         "pretrain": 1,
@@ -67,7 +67,7 @@ def test_the_papers_plan_counts_its_epochs_and_jobs():
     assert ratio == pytest.approx(3 / 5)
     assert stages["build_store"].disk == pytest.approx((train + val + test) * 1e3 / 1e9)
     assert stages["diatomic_curves"].hours == pytest.approx(3 * 3 * 4 / 3600)
-    assert stages["download_mad"].hours == pytest.approx(stages["download_mad"].disk * 1e9 / 5e6 / 3600)
+    assert stages["download_data"].hours == pytest.approx(stages["download_data"].disk * 1e9 / 5e6 / 3600)
     assert stages["pretrain"].memory == pytest.approx(1 + (train + val) * 1e3 / 1e9)
     # weights; in each of two checkpoints weights, best weights and two moments
     assert stages["train_static"].disk == pytest.approx(12 * (1 + 2 * 4) * 1e6 / 1e9)

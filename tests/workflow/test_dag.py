@@ -59,14 +59,14 @@ def once(rules):
 
 
 def test_the_paper_plans_the_whole_protocol(tree):
-    assert planned(tree, "--config", "study=paper") == WHOLE | {"download_mad": 3, "calibrate_unlabelled": 12}
+    assert planned(tree, "--config", "study=paper") == WHOLE | {"download_data": 3, "calibrate_unlabelled": 12}
 
 
 def test_a_file_of_three_splits_is_downloaded_once(tree):
     data, subsets = {"manifest": "resources/mad-sample/manifest.yaml"}, {"subsets": ["MC3D", "SHIFTML-molcrys"]}
     study = {"base": "smoke", "data": data, "calibration": subsets, "validation": subsets}
     jobs = planned(tree, "--config", "study=sample", f"studies={json.dumps({'sample': study})}")
-    assert (jobs["download_mad"], jobs["build_store"]) == (1, 3)
+    assert (jobs["download_data"], jobs["build_store"]) == (1, 3)
 
 
 def test_mini_is_the_default_and_needs_no_download(tree):
@@ -107,7 +107,7 @@ def test_the_estimate_of_cost_counts_the_jobs_of_the_workflow():
     speed = Throughput(**dict.fromkeys(Throughput.__annotations__, 1.0))
     estimated = {stage.name: stage.jobs for stage in plan(study, load_data_manifest(ROOT / study.data.manifest), speed)}
     products = estimated.pop("figures, tables, report")
-    jobs = WHOLE | {"download_mad": 3, "calibrate_unlabelled": 12}
+    jobs = WHOLE | {"download_data": 3, "calibrate_unlabelled": 12}
     assert estimated == {name: jobs[name] for name in estimated}
     assert products == sum(count for name, count in jobs.items() if name not in {*estimated, "all"})
 
@@ -125,10 +125,10 @@ def test_smoke_is_small(tree):
         ("calibrate_all", "calibrate_cutoffs", "figure_05"),
         ("validate_all", "validate_nve", "evaluate_cutoffs"),
         ("cost_all", "measure_wall_clock", "train_static"),
-        ("figures", "figure_10", "download_mad"),
+        ("figures", "figure_10", "download_data"),
         ("tables", "table_04", "pretrain"),
         ("claims", "claims_table", "figure_05"),
-        ("report", "report_page", "download_mad"),
+        ("report", "report_page", "download_data"),
     ],
 )
 def test_targets(tree, target, last, absent):

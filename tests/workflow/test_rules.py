@@ -52,7 +52,7 @@ def _statements(path):
 
 def test_all_rules_are_found():
     figures = {f"figure_{number:02d}" for number in range(1, 11)}
-    assert set(RULES) >= COMPUTE_RULES | figures | {"download_mad"}
+    assert set(RULES) >= COMPUTE_RULES | figures | {"download_data"}
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -75,7 +75,7 @@ def test_the_jobs_that_run_a_model_carry_the_gpu_tag_and_no_others():
     assert tagged == GPU_RULES
 
 
-@pytest.mark.parametrize("rule", sorted(set(RULES) - {"download_mad"}))
+@pytest.mark.parametrize("rule", sorted(set(RULES) - {"download_data"}))
 def test_the_code_that_a_rule_watches_is_the_function_that_its_script_calls(rule):
     watched = re.search(r'code=source_digest\("([\w.:]+)"\)', RULES[rule]["params"])
     assert watched, f"{rule}: params hold no digest of the code"

@@ -4,7 +4,7 @@
 include: "helpers/data.smk"
 
 
-rule download_mad:
+rule download_data:
     output:
         frames="data/{dataset}/{file}",
         record="data/{dataset}/{file}.verified.json",
@@ -16,8 +16,8 @@ rule download_mad:
         "../../envs/plot.yaml"
     threads: 1
     resources:
-        mem_mb=memory("download_mad"),
-        runtime=minutes("download_mad"),
+        mem_mb=memory("download_data"),
+        runtime=minutes("download_data"),
     params:
         manifest=lambda w: study_of_dataset(w).data.manifest,
         split=split_of_file,
@@ -25,7 +25,7 @@ rule download_mad:
     message:
         "Downloading {wildcards.file} of {wildcards.dataset}"
     script:
-        "../scripts/download_mad.py"
+        "../scripts/download_data.py"
 
 
 rule build_store:

@@ -67,7 +67,7 @@ class RuleResources(Section):
 class ResourceSettings(Section):
     """Resources by rule name."""
 
-    download_mad: RuleResources
+    download_data: RuleResources
     build_store: RuleResources
     describe_data: RuleResources
     pretrain: RuleResources
