@@ -38,7 +38,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/diatomics.smk"
 include: "workflow/rules/calibrate.smk"
-include: "workflow/rules/validate.smk"
+include: "workflow/rules/observables.smk"
 include: "workflow/rules/cost.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/tables.smk"
@@ -55,7 +55,7 @@ rule all:
         rules.evaluate_all.input,
         rules.diatomics_all.input,
         rules.calibrate_all.input,
-        rules.validate_all.input,
+        rules.observables_all.input,
         rules.cost_all.input,
         rules.figures.input,
         rules.tables.input,

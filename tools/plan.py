@@ -6,7 +6,7 @@ python tools/plan.py --study paper       a single study
 Steps of each stage, with the study's model and batch sizes, are timed on structures of the study (its frames if they
 are on this machine, otherwise synthetic ones of MAD's mean size) and multiplied by the counts of the protocol; the
 startup time of each job is added. All epochs are counted, so early stopping can only shorten the estimate, and
-relaxations of `validate` with all their steps. Times are summed over jobs; divide by the number of parallel jobs.
+relaxations of the observables with all their steps. Times are summed over jobs; divide by the number of parallel jobs.
 Timings are overestimated on a loaded machine.
 """
 
@@ -23,13 +23,13 @@ from typing import Any
 import yaml
 
 from fcl.config.load import load_config
-from fcl.config.sections import SPLITS, ValidationSettings
+from fcl.config.sections import SPLITS, ObservableSettings
 from fcl.config.study import Study
 from fcl.data.manifest import DataManifest, SplitFile, load_data_manifest
 from throughput import SYNTHETIC_ATOMS, Throughput, measure
 
 BYTES_OF_A_FRAME = 3200  # of text, if the manifest gives no size
-PRODUCTS = 10 + 1 + 4 + 2 + 3 + 3  # jobs: figures of the paper, training curves, tables, validation, cost, pages
+PRODUCTS = 10 + 1 + 4 + 2 + 3 + 3  # jobs: figures of the paper, training curves, tables, observables, cost, pages
 #: Not measured: workflow overhead per job (a process that parses the rules), and download speed.
 WORKFLOW_SECONDS, DOWNLOAD_BYTES_A_SECOND = 2.0, 5e6
 ASSUMED = (
@@ -87,7 +87,7 @@ def plan(study: Study, manifest: DataManifest, speed: Throughput) -> list[Stage]
     measured = (1 + study.wall_clock.repeats) * (
         len(study.wall_clock.uniform_cutoffs) + len(study.calibration.subsets) * len(study.calibration.lambdas)
     )
-    calls = {name: count for name, count in force_calls(study.validation).items() if count}
+    calls = {name: count for name, count in force_calls(study.observables).items() if count}
     jobs = {
         "build_store": len(SPLITS),
         "describe_data": 1,
@@ -98,7 +98,7 @@ def plan(study: Study, manifest: DataManifest, speed: Throughput) -> list[Stage]
         "evaluate_trivial": 1,
         "diatomic_curves": fcl_jobs,
         "calibrate_cutoffs": calibrations,
-        **dict.fromkeys(calls, len(study.validation.subsets)),
+        **dict.fromkeys(calls, len(study.observables.subsets)),
         "calibrate_unlabelled": unlabelled,
         "measure_wall_clock": 1,
         "figures, tables, report": PRODUCTS,
@@ -144,17 +144,17 @@ def plan(study: Study, manifest: DataManifest, speed: Throughput) -> list[Stage]
     return stages
 
 
-def force_calls(settings: ValidationSettings) -> dict[str, int]:
-    """Number of force evaluations in each stage of `validate`: two cutoffs, relaxations with all their steps."""
+def force_calls(settings: ObservableSettings) -> dict[str, int]:
+    """Number of force evaluations in each stage of the observables: two cutoffs, relaxations with all their steps."""
     runs = 2 * len(settings.subsets) * settings.structures
     points = settings.equation_of_state.points + 1 if settings.equation_of_state else 0
     displaced = 6 * SYNTHETIC_ATOMS if settings.phonons else 0
     dynamics, nve, rdf = settings.dynamics, settings.nve, settings.rdf
     before = dynamics.equilibration / dynamics.timestep
     steps = {
-        "validate_statics": settings.relaxation.steps * (1 + points) + displaced,
-        "validate_nve": 1000 * (before + sum(nve.duration / step for step in nve.timesteps)) if nve else 0,
-        "validate_rdf": 1000 * (before + rdf.duration / dynamics.timestep) if rdf else 0,
+        "observe_statics": settings.relaxation.steps * (1 + points) + displaced,
+        "observe_nve": 1000 * (before + sum(nve.duration / step for step in nve.timesteps)) if nve else 0,
+        "observe_rdf": 1000 * (before + rdf.duration / dynamics.timestep) if rdf else 0,
     }
     return {name: round(runs * count) for name, count in steps.items()}
 

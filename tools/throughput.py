@@ -144,7 +144,7 @@ def measure(study: Study, manifest: DataManifest) -> Throughput:
     distances = torch.linspace(curves.r_start, curves.r_stop, curves.points, dtype=dtype, device=device)
     _, curve = _timed(diatomic_curve, models["fcl"], (1, 8), study.cutoffs.r_max, distances)
     moving = Atoms(frames[0].numbers, frames[0].positions, cell=frames[0].cell, pbc=frames[0].pbc)
-    moving.calc = FCLCalculator(models["fcl"], study.validation.uniform_cutoff)
+    moving.calc = FCLCalculator(models["fcl"], study.observables.uniform_cutoff)
     dynamics = molecular_dynamics(moving, temperature=300.0, steps=TIMED_STEPS)
     weights = sum(value.nbytes for value in models["fcl"].state_dict().values())
     peak = peak_memory_bytes() + (peak_gpu_memory_bytes() or 0)

@@ -136,6 +136,21 @@ def test_an_unknown_key_is_an_error_at_every_level_and_the_nearest_one_is_named(
 
 
 @pytest.mark.parametrize(
+    ("dotted", "successor"),
+    [
+        ("protocol.validation", "observables"),
+        ("studies.mini.validation", "observables"),
+        ("resources.download_mad", "download_data"),
+        ("resources.validate_rdf", "observe_rdf"),
+    ],
+)
+def test_a_former_key_is_an_error_that_names_the_present_one(raw, dotted, successor):
+    with pytest.raises(ConfigError) as caught:
+        load_config(changed(raw, dotted, {}))
+    assert f"{dotted}: unknown key; it is now {successor!r}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("dotted", "value", "words"),
     [
         ("study", "minni", "did you mean 'mini'"),
@@ -176,16 +191,16 @@ def test_an_unknown_key_is_an_error_at_every_level_and_the_nearest_one_is_named(
         ("protocol.calibration.initial_cutoff", 3.0, "calibration.initial_cutoff: 3 A"),
         ("protocol.calibration.upper_bound", 7.5, "calibration.upper_bound: 7.5 A"),
         ("protocol.calibration.lower_bound", 7.0, "calibration.lower_bound: 7 A is not below"),
-        ("protocol.validation.subsets", ["MC 3D"], "validation.subsets: 'MC 3D'"),
-        ("protocol.validation.subsets", ["MC3D", "MC3D"], "validation.subsets: 'MC3D' occurs twice"),
-        ("protocol.validation.at_lambda", 1.5e-4, "validation.at_lambda: 0.00015 has more than the one digit"),
-        ("protocol.validation.seed", 9, "validation.seed: no FCL model is trained with seed 9"),
-        ("protocol.validation.uniform_cutoff", 7.5, "validation.uniform_cutoff: 7.5 A exceeds"),
-        ("protocol.validation.equation_of_state.points", 3, "protocol.validation.equation_of_state.points"),
-        ("protocol.validation.nve.timesteps", [0.5, 0.5], "validation.nve.timesteps: 0.5 occurs twice"),
-        ("protocol.validation.dynamics.unstable_above", 300.0, "validation.dynamics.unstable_above"),
-        ("protocol.validation.rdf.blocks", 5000, "validation.rdf.blocks: 5000 blocks, but the run gives 2000"),
-        ("protocol.validation.rdf.bin_width", 9.0, "validation.rdf.bin_width"),
+        ("protocol.observables.subsets", ["MC 3D"], "observables.subsets: 'MC 3D'"),
+        ("protocol.observables.subsets", ["MC3D", "MC3D"], "observables.subsets: 'MC3D' occurs twice"),
+        ("protocol.observables.at_lambda", 1.5e-4, "observables.at_lambda: 0.00015 has more than the one digit"),
+        ("protocol.observables.seed", 9, "observables.seed: no FCL model is trained with seed 9"),
+        ("protocol.observables.uniform_cutoff", 7.5, "observables.uniform_cutoff: 7.5 A exceeds"),
+        ("protocol.observables.equation_of_state.points", 3, "protocol.observables.equation_of_state.points"),
+        ("protocol.observables.nve.timesteps", [0.5, 0.5], "observables.nve.timesteps: 0.5 occurs twice"),
+        ("protocol.observables.dynamics.unstable_above", 300.0, "observables.dynamics.unstable_above"),
+        ("protocol.observables.rdf.blocks", 5000, "observables.rdf.blocks: 5000 blocks, but the run gives 2000"),
+        ("protocol.observables.rdf.bin_width", 9.0, "observables.rdf.bin_width"),
         ("protocol.tolerances.volume", 1.0, "protocol.tolerances.volume"),
         ("protocol.fcl.seeds", [1, 1], "fcl.seeds: 1 occurs twice"),
         ("protocol.fcl.min_learning_rate", 1.0, "fcl.min_learning_rate"),

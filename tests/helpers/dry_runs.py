@@ -72,7 +72,7 @@ def _draw(*inputs, png, pdf, csv=None, **settings):
 figure_01 = figure_02 = figure_03 = figure_04 = figure_05 = _draw
 figure_06 = figure_07 = figure_08 = figure_09 = figure_10 = figure_training = figure_wall_clock = _draw
 
-def figure_validation(statics, nve, rdf, png, pdf, csv, **settings):
+def figure_observables(statics, nve, rdf, png, pdf, csv, **settings):
     _draw(png=png, pdf=pdf, csv=csv, **settings)
 """
 # Stages with a module of their own, and what is made of result files: module -> stub. Each file that a rule declares is
@@ -111,33 +111,33 @@ def _write(*sources, csv, markdown, latex, html, title="", start=None):
 
 table_01 = table_03 = table_04 = table_wall_clock = table_labels = _write
 
-def table_validation(statics, nve, rdf, *, tolerances, at_lambda, uniform_cutoff, **files):
+def table_observables(statics, nve, rdf, *, tolerances, at_lambda, uniform_cutoff, **files):
     _write(**files)
 
 def table_02(study, source, **files):
     study.model, study.cutoffs, study.static
     _write(source, **files)
 """,
-    "validation": """
+    "observables": """
 from fcl.runs.files import write_text
 
 OPTIONAL = ("equation_of_state", "phonons", "nve", "rdf")
 
 def _compare(study, model, cutoffs, subset, *outputs, only):
-    settings = study.validation
+    settings = study.observables
     assert settings.subsets == (subset,) and settings.relaxation and settings.dynamics
     assert {name for name in OPTIONAL if getattr(settings, name)} <= set(only)
     assert model.is_file() and cutoffs.is_file()
     for path in outputs:
         write_text(path, f"{subset}\\n")
 
-def validate_statics(study, store, model, cutoffs, subset, structures, output, manifest):
+def observe_statics(study, store, model, cutoffs, subset, structures, output, manifest):
     _compare(study, model, cutoffs, subset, structures, output, manifest, only=OPTIONAL[:2])
 
-def validate_nve(study, structures, model, cutoffs, subset, output, manifest):
+def observe_nve(study, structures, model, cutoffs, subset, output, manifest):
     _compare(study, model, cutoffs, subset, output, manifest, only=["nve"])
 
-def validate_rdf(study, structures, model, cutoffs, subset, output, manifest):
+def observe_rdf(study, structures, model, cutoffs, subset, output, manifest):
     _compare(study, model, cutoffs, subset, output, manifest, only=["rdf"])
 """,
     "claims": """

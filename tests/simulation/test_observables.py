@@ -18,13 +18,13 @@ from fcl.simulation.observables.nve import energy_conservation, fluctuation, tra
 from fcl.simulation.observables.rdf import block_average, pair_distribution, sampled_rdf
 from fcl.simulation.observables.runs import equilibrate, stable_run
 from fcl.simulation.observables.statics import at_minimum, equation_of_state, phonons_at_gamma, rmsd
-from fcl.study.stages.validation import (
+from fcl.study.stages.observables import (
     CONFIGURATIONS,
     first_structures,
+    observe_nve,
+    observe_rdf,
+    observe_statics,
     read_pairs,
-    validate_nve,
-    validate_rdf,
-    validate_statics,
     write_structures,
 )
 from project import ROOT
@@ -55,16 +55,16 @@ def study():
     """Of a few steps of everything."""
     dynamics = {"equilibration": 0.005}
     short = {"dynamics": dynamics, "nve": {"duration": 0.02}, "rdf": {"duration": 0.01}, "relaxation": {"steps": 3}}
-    return load_config(ROOT / "config.yaml").resolve("smoke").narrowed(validation={"subsets": [CRYSTAL], **short})
+    return load_config(ROOT / "config.yaml").resolve("smoke").narrowed(observables={"subsets": [CRYSTAL], **short})
 
 
 def settings(study, **changes):
-    return study.narrowed(validation=changes).validation
+    return study.narrowed(observables=changes).observables
 
 
 def test_the_equation_of_state_is_that_of_the_stress(study, copper):
     """Zero pressure and the modulus from EMT's stress, which the fit of energies does not see."""
-    choice = study.validation
+    choice = study.observables
     found = equation_of_state(copper, choice.equation_of_state, choice.relaxation.model_copy(update={"steps": 100}))
     volume = 4 * found["volume_angstrom3_per_atom"]
 
@@ -80,7 +80,7 @@ def test_the_equation_of_state_is_that_of_the_stress(study, copper):
 
 
 def test_no_minimum_of_the_volume_is_a_failure_and_no_error(study, copper):
-    choice = study.validation
+    choice = study.observables
     copper.set_cell(copper.cell * 0.9, scale_atoms=True)
     stopped = equation_of_state(copper, choice.equation_of_state, choice.relaxation.model_copy(update={"steps": 1}))
     assert stopped["failure"] == "no minimum" and "did not relax in 1 steps" in stopped["reason"]
@@ -128,10 +128,10 @@ def test_what_needs_a_crystal_is_not_applied_to_a_molecule(study):
     water = molecule("H2O")
     water.calc = Metal()
     water.numbers[:] = 29
-    facts = at_minimum(water, study.validation)
+    facts = at_minimum(water, study.observables)
     assert facts["equation_of_state"]["failure"] == facts["phonons"]["failure"] == "not applicable"
-    assert facts["relaxation"]["steps"] == study.validation.relaxation.steps
-    assert sampled_rdf(water, study.validation, seed=1)["failure"] == "not applicable"
+    assert facts["relaxation"]["steps"] == study.observables.relaxation.steps
+    assert sampled_rdf(water, study.observables, seed=1)["failure"] == "not applicable"
 
 
 def test_what_is_left_out_is_not_computed(study, copper):
@@ -143,13 +143,13 @@ def test_the_start_is_the_same_for_both_and_follows_from_the_seed(study, copper)
     again, other = copper.copy(), copper.copy()
     again.calc = other.calc = copper.calc
     for atoms, seed in ((copper, 1), (again, 1), (other, 2)):
-        assert equilibrate(atoms, study.validation.dynamics, seed) is None
+        assert equilibrate(atoms, study.observables.dynamics, seed) is None
     assert (copper.positions == again.positions).all() and (copper.get_momenta() == again.get_momenta()).all()
     assert (copper.positions != other.positions).any()
 
 
 def test_every_time_step_starts_from_the_equilibrated_state(study, copper):
-    runs = energy_conservation(copper, study.validation, seed=3)
+    runs = energy_conservation(copper, study.observables, seed=3)
     assert [run["timestep_fs"] for run in runs] == [0.5, 1.0]
     assert [run["duration_ps"] for run in runs] == [0.02, 0.02]
     assert all(abs(run["drift_mev_per_atom_ps"]) < 5.0 for run in runs)
@@ -159,12 +159,12 @@ def test_every_time_step_starts_from_the_equilibrated_state(study, copper):
 
 
 def test_a_run_that_leaves_physics_is_unstable(study, copper):
-    dynamics = study.validation.dynamics.model_copy(update={"unstable_above": 301.0, "timestep": 1.0})
+    dynamics = study.observables.dynamics.model_copy(update={"unstable_above": 301.0, "timestep": 1.0})
     copper.rattle(0.4, seed=1)  # hot within femtoseconds
-    runs = energy_conservation(copper, study.validation.model_copy(update={"dynamics": dynamics}), seed=1)
+    runs = energy_conservation(copper, study.observables.model_copy(update={"dynamics": dynamics}), seed=1)
     assert [run["failure"] for run in runs] == ["unstable", "unstable"]
     assert "ps of 0.005 ps" in runs[0]["reason"] and "drift_mev_per_atom_ps" not in runs[0]
-    found = sampled_rdf(copper, study.validation.model_copy(update={"dynamics": dynamics}), seed=1)
+    found = sampled_rdf(copper, study.observables.model_copy(update={"dynamics": dynamics}), seed=1)
     assert found["failure"] == "unstable"
 
 
@@ -175,7 +175,7 @@ def test_an_energy_that_is_not_finite_is_unstable(study, copper):
             self.results["energy"] = float("nan")
 
     copper.calc = Broken()
-    failed = stable_run(copper, study.validation.dynamics, duration=0.01, timestep=1.0)
+    failed = stable_run(copper, study.observables.dynamics, duration=0.01, timestep=1.0)
     assert isinstance(failed, Failure) and "not finite" in failed.reason
 
 
@@ -183,7 +183,7 @@ def test_wrong_input_is_an_error_and_not_instability(study):
     gold = Atoms("U2", positions=[[0, 0, 0], [0, 0, 2.5]])
     gold.calc = Metal()
     with pytest.raises(Exception, match="No EMT-potential for U"):
-        stable_run(gold, study.validation.dynamics, duration=0.01, timestep=1.0)
+        stable_run(gold, study.observables.dynamics, duration=0.01, timestep=1.0)
 
 
 def test_fluctuation_and_trace_of_a_known_run():
@@ -228,7 +228,7 @@ def store(tmp_path_factory, crystals):
     from fcl.data.read import read_frames
 
     frames = [frame for frame, _ in zip(read_frames(crystals), range(12), strict=False)]
-    path = tmp_path_factory.mktemp("validation") / "test.h5"
+    path = tmp_path_factory.mktemp("observables") / "test.h5"
     write_store(arrays_from_frames(frames, 7.0), path, {})
     return path
 
@@ -266,7 +266,7 @@ def done(study, store, tmp_path_factory):
     cutoffs = folder / "cutoffs.json"
     cutoffs.write_text(json.dumps({"cutoffs": {"Ca": 4.5, "S": 3.6}}))
     before = torch.get_default_dtype()
-    validate_statics(
+    observe_statics(
         study,
         store,
         MODEL,
@@ -276,7 +276,7 @@ def done(study, store, tmp_path_factory):
         folder / "statics.json",
         folder / "s.manifest.json",
     )
-    for stage, run in (("nve", validate_nve), ("rdf", validate_rdf)):
+    for stage, run in (("nve", observe_nve), ("rdf", observe_rdf)):
         outputs = folder / f"{stage}.json", folder / f"{stage}.manifest.json"
         run(study, folder / "relaxed.xyz", MODEL, cutoffs, CRYSTAL, *outputs)
     assert torch.get_default_dtype() == before
@@ -306,6 +306,6 @@ def test_the_stages_compare_the_two_cutoffs(done):
 
 def test_the_manifests_say_what_was_compared(done):
     manifest = json.loads((done / "nve.manifest.json").read_text())
-    assert manifest["stage"] == "validate_nve" and manifest["extra"] == {"subset": CRYSTAL}
+    assert manifest["stage"] == "observe_nve" and manifest["extra"] == {"subset": CRYSTAL}
     assert set(manifest["inputs"]) == {"structures", "model", "cutoffs"}
-    assert manifest["settings"]["validation"]["nve"]["timesteps"] == [0.5, 1.0]
+    assert manifest["settings"]["observables"]["nve"]["timesteps"] == [0.5, 1.0]

@@ -65,7 +65,7 @@ def finished(tmp_path_factory):
             }
         ],
     )
-    write_json(folder / "validation/MC3D_nve.json", {"structures": [{"uniform": {"microseconds_per_atom_step": 8.5}}]})
+    write_json(folder / "observables/MC3D_nve.json", {"structures": [{"uniform": {"microseconds_per_atom_step": 8.5}}]})
     claim = {"id": "fig3_plateau", "value": 1.0, "verdict": "reproduced", "reason": "3 seeds"}
     write_csv(folder / "claims.csv", [claim])
     write_csv(folder / "data/elements.csv", [{"element": "H", "fraction": 0.25}])
@@ -375,8 +375,8 @@ def test_rows_of_measured_times_are_left_out(tmp_path):
     rows = "subset,quantity,unit,uniform\nMC3D,time of a step,µs/atom,{}\nMC3D,drift,meV/atom,{}\n"
     for name, values in (("record", (1.0, 2.0)), ("same", (9.0, 2.0)), ("other", (1.0, 2.1))):
         (tmp_path / name / "tables").mkdir(parents=True)
-        (tmp_path / name / "tables/validation.csv").write_text(rows.format(*values), encoding="utf-8")
-        write_json(tmp_path / name / "a.manifest.json", manifest("validate_nve", 1))
+        (tmp_path / name / "tables/observables.csv").write_text(rows.format(*values), encoding="utf-8")
+        write_json(tmp_path / name / "a.manifest.json", manifest("observe_nve", 1))
     same = compare(tmp_path / "same", tmp_path / "record")
     assert same.passed and (same.equal, same.measured) == (1, 1)
     assert not compare(tmp_path / "other", tmp_path / "record").passed

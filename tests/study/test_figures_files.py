@@ -22,7 +22,7 @@ from figure_examples import (
     write_histories,
     write_metrics,
 )
-from validation_examples import files_of, nve, rdf, statics
+from observable_examples import files_of, nve, rdf, statics
 
 pytestmark = pytest.mark.heavy
 
@@ -60,8 +60,8 @@ def draw_all(tables, folder):
     FIGURES["figure_01"](example, cutoffs, *outputs(folder, "figure_01"), title=TITLE, **settings)
     FIGURES["figure_02"](*outputs(folder, "figure_02")[:2], r_min=3.5, r_max=7.0, initial_cutoff=6.0)
     FIGURES["figure_training"](write_histories(tables), *outputs(folder, "figure_training")[:2], title=TITLE)
-    FIGURES["figure_validation"](
-        *files_of(tables, statics(), nve(), rdf()), *outputs(folder, "figure_validation"),
+    FIGURES["figure_observables"](
+        *files_of(tables, statics(), nve(), rdf()), *outputs(folder, "figure_observables"),
         title=TITLE, at_lambda=1e-4, uniform_cutoff=6.0,
     )  # fmt: skip
     wall_clock_rows().to_csv(tables / "wall_clock.csv", index=False)
@@ -101,7 +101,7 @@ def test_torch_is_not_imported_and_matplotlib_stays_as_it_was():
 
 
 def test_all_ten_figures_and_those_beyond_the_paper_are_there():
-    further = ["figure_training", "figure_validation", "figure_wall_clock"]
+    further = ["figure_observables", "figure_training", "figure_wall_clock"]
     assert sorted(FIGURES) == [*(f"figure_{number:02d}" for number in range(1, 11)), *further]
     assert resources.files("fcl.study.figures").joinpath("fcl.mplstyle").is_file()
 

@@ -45,9 +45,9 @@ def test_the_papers_plan_counts_its_epochs_and_jobs():
         "evaluate_trivial": 1,
         "diatomic_curves": 3,
         "calibrate_cutoffs": 20,
-        "validate_statics": 2,
-        "validate_nve": 2,
-        "validate_rdf": 2,
+        "observe_statics": 2,
+        "observe_nve": 2,
+        "observe_rdf": 2,
         "calibrate_unlabelled": 12,
         "measure_wall_clock": 1,
         "figures, tables, report": 23,
@@ -58,9 +58,9 @@ def test_the_papers_plan_counts_its_epochs_and_jobs():
     assert stages["train_static"].hours == pytest.approx(12 * 500 * (train + val) / 3600)
     assert stages["evaluate_cutoffs"].hours == pytest.approx((3 * 36 + 13) * test / 3600)
     runs = 2 * 2 * 3  # subsets, cutoffs, structures
-    assert stages["validate_nve"].hours == pytest.approx(runs * (4000 + 40000 + 20000) / 3600)
-    assert stages["validate_rdf"].hours == pytest.approx(runs * (4000 + 40000) / 3600)
-    assert stages["validate_statics"].hours == pytest.approx(runs * (9 * 500 + 6 * 27) / 3600)
+    assert stages["observe_nve"].hours == pytest.approx(runs * (4000 + 40000 + 20000) / 3600)
+    assert stages["observe_rdf"].hours == pytest.approx(runs * (4000 + 40000) / 3600)
+    assert stages["observe_statics"].hours == pytest.approx(runs * (9 * 500 + 6 * 27) / 3600)
     configurations = 8 + 4 * 5  # uniform cutoffs, optimised ones
     assert stages["measure_wall_clock"].hours == pytest.approx(21 * configurations * 10000 / 27 / 3600)
     ratio = stages["calibrate_unlabelled"].hours / stages["calibrate_cutoffs"].hours
@@ -81,7 +81,7 @@ def test_what_a_job_takes_until_it_works_is_counted_for_each():
     begins = {"build_store": 100, "describe_data": 100, "evaluate_cutoffs": 110, "diatomic_curves": 110}
     begins |= {"pretrain": 1110, "train_fcl": 1110, "train_static": 1110, "calibrate_cutoffs": 110}
     begins |= dict.fromkeys(("calibrate_unlabelled", "measure_wall_clock"), 110)
-    begins |= dict.fromkeys(("validate_statics", "validate_nve", "validate_rdf"), 110)
+    begins |= dict.fromkeys(("observe_statics", "observe_nve", "observe_rdf"), 110)
     begins |= {"evaluate_trivial": 100, "figures, tables, report": 1}
     assert later == {name: pytest.approx(begins[name] * stages[name].jobs) for name in stages}
     workflow = plan(study, manifest, replace(UNIT, store=0.0))[0].hours * 3600
@@ -91,10 +91,10 @@ def test_what_a_job_takes_until_it_works_is_counted_for_each():
 @pytest.mark.usefixtures("without_the_workflow")
 def test_what_a_study_leaves_out_costs_nothing():
     study, manifest = studied("paper")
-    study = study.narrowed(validation={"nve": None, "phonons": None, "equation_of_state": None})
+    study = study.narrowed(observables={"nve": None, "phonons": None, "equation_of_state": None})
     stages = {stage.name: stage for stage in plan(study, manifest, UNIT)}
-    assert "validate_nve" not in stages
-    assert stages["validate_statics"].hours == pytest.approx(12 * 500 / 3600)
+    assert "observe_nve" not in stages
+    assert stages["observe_statics"].hours == pytest.approx(12 * 500 / 3600)
 
 
 def test_limits_and_known_subsets_are_counted():

@@ -206,7 +206,7 @@ adapter.library_function = library_function
 #: Files that tell how long a job took.
 TIMED = r"(logs|benchmarks)/.*|.*\.manifest\.json|report\.md"
 #: Files that show what the study measures of this machine; the numbers behind them are in CSV and JSON.
-MEASURED = r"tables/(validation|wall_clock)\.(md|tex|html)|figures/wall_clock\.(png|pdf)"
+MEASURED = r"tables/(observables|wall_clock)\.(md|tex|html)|figures/wall_clock\.(png|pdf)"
 #: Columns, keys and quantities that are such a measurement.
 MEASUREMENT = re.compile("seconds|memory|time")
 
@@ -222,7 +222,7 @@ def results_of(folder, stubs=True):
 
 def _without_times(path):
     text = path.read_bytes()
-    if path.name in ("wall_clock.csv", "validation.csv") or path.parent.name == "history":
+    if path.name in ("wall_clock.csv", "observables.csv") or path.parent.name == "history":
         table = pandas.read_csv(path, dtype=str)
         if "quantity" in table:
             table = table[~table["quantity"].str.contains(MEASUREMENT)]

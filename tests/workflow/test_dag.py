@@ -14,7 +14,7 @@ from throughput import Throughput
 
 SUBSETS = ("MC3D", "SHIFTML-molfrags")  # of the smoke study
 FIGURES = {f"figure_{number:02d}": 1 for number in range(1, 11)} | {"figure_training": 1}
-VALIDATION = {"validate_statics": 2, "validate_nve": 2, "validate_rdf": 2}  # a job a subset
+OBSERVABLES = {"observe_statics": 2, "observe_nve": 2, "observe_rdf": 2}  # a job a subset
 SMALL = {
     "build_store": 3,
     "describe_data": 1,
@@ -28,10 +28,10 @@ SMALL = {
     "calibrate_cutoffs": 4,
     "calibrate_unlabelled": 2,
     "measure_wall_clock": 1,
-    **VALIDATION,
+    **OBSERVABLES,
     **FIGURES,
-    "figure_validation": 1,
-    "table_validation": 1,
+    "figure_observables": 1,
+    "table_observables": 1,
     "figure_wall_clock": 1,
     "table_01": 1,
     "table_02": 1,
@@ -48,7 +48,7 @@ SMALL = {
 SUMMARIES = {"claims_table": 1, "report_page": 1, "summary": 1}
 UNIFORM, DIATOMIC = ("figure_03", "figure_08"), ("figure_04", "figure_10")
 CALIBRATED = ("figure_01", "figure_05", "figure_06", "figure_07", "figure_09")
-COMPARED = ("figure_validation", "table_validation")
+COMPARED = ("figure_observables", "table_observables")
 MEASURED = ("measure_wall_clock", "figure_wall_clock", "table_wall_clock")
 WHOLE = SMALL | {"train_static": 12, "evaluate_cutoffs": 16, "calibrate_cutoffs": 20, "calibrate_unlabelled": 8}
 
@@ -64,7 +64,7 @@ def test_the_paper_plans_the_whole_protocol(tree):
 
 def test_a_file_of_three_splits_is_downloaded_once(tree):
     data, subsets = {"manifest": "resources/mad-sample/manifest.yaml"}, {"subsets": ["MC3D", "SHIFTML-molcrys"]}
-    study = {"base": "smoke", "data": data, "calibration": subsets, "validation": subsets}
+    study = {"base": "smoke", "data": data, "calibration": subsets, "observables": subsets}
     jobs = planned(tree, "--config", "study=sample", f"studies={json.dumps({'sample': study})}")
     assert (jobs["download_data"], jobs["build_store"]) == (1, 3)
 
@@ -123,7 +123,8 @@ def test_smoke_is_small(tree):
         ("evaluate_all", "evaluate_cutoffs", "diatomic_curves"),
         ("diatomics_all", "diatomic_curves", "train_static"),
         ("calibrate_all", "calibrate_cutoffs", "figure_05"),
-        ("validate_all", "validate_nve", "evaluate_cutoffs"),
+        ("observables_all", "observe_nve", "evaluate_cutoffs"),
+        ("validate_all", "observe_nve", "evaluate_cutoffs"),  # the former name
         ("cost_all", "measure_wall_clock", "train_static"),
         ("figures", "figure_10", "download_data"),
         ("tables", "table_04", "pretrain"),
@@ -180,7 +181,7 @@ def test_a_second_run_does_nothing(finished):
 def test_every_compute_job_left_a_log_and_a_benchmark(finished):
     results = finished / "results/smoke"
     compute = ("train_fcl", "train_static", "evaluate_cutoffs", "diatomic_curves", "calibrate_cutoffs")
-    for folder in (*compute, "calibrate_unlabelled", *VALIDATION):
+    for folder in (*compute, "calibrate_unlabelled", *OBSERVABLES):
         logs = sorted(path.stem for path in (results / "logs" / folder).iterdir())
         assert logs == sorted(path.stem for path in (results / "benchmarks" / folder).iterdir())
         assert len(logs) == SMALL[folder]
@@ -197,7 +198,7 @@ def test_every_figure_has_its_files_and_a_manifest(finished):
     figures = finished / "results/smoke/figures"
     suffixes = ("png", "pdf", "csv", "manifest.json")
     names = {f"fig{number:02d}.{suffix}" for number in range(1, 11) for suffix in suffixes}
-    names |= {f"{name}.{suffix}" for name in ("validation", "wall_clock") for suffix in suffixes}
+    names |= {f"{name}.{suffix}" for name in ("observables", "wall_clock") for suffix in suffixes}
     assert {path.name for path in figures.iterdir()} == names - {"fig02.csv"}  # a schematic has no numbers
     assert all((figures.parent / f"training.{suffix}").is_file() for suffix in ("png", "pdf", "manifest.json"))
     manifest = json.loads((figures / "fig06.manifest.json").read_text())
@@ -225,7 +226,7 @@ def test_figures_show_the_parts_of_a_study_that_the_paper_shows(finished):
             {
                 "calibrate_cutoffs": 4,
                 "calibrate_unlabelled": 2,
-                **VALIDATION,
+                **OBSERVABLES,
                 **once((*CALIBRATED, *COMPARED, *MEASURED, "table_labels")),
             },
         ),
@@ -262,12 +263,12 @@ def test_a_changed_setting_runs_what_it_determines_and_nothing_else(finished, ov
     [
         ({"wall_clock": {"atoms": 50}}, once(MEASURED)),
         ({"unlabelled": {"lambdas": [1e-4]}}, {"calibrate_unlabelled": 2, "table_labels": 1}),
-        ({"validation": {"nve": {"duration": 0.03}}}, {"validate_nve": 2, **once(COMPARED)}),
+        ({"observables": {"nve": {"duration": 0.03}}}, {"observe_nve": 2, **once(COMPARED)}),
         (
-            {"validation": {"phonons": {"displacement": 0.02}}},
-            {**VALIDATION, **once(COMPARED)},  # dynamics go on from the files of the statics
+            {"observables": {"phonons": {"displacement": 0.02}}},
+            {**OBSERVABLES, **once(COMPARED)},  # dynamics go on from the files of the statics
         ),
-        ({"tolerances": {"drift": 2.0}}, once(("table_validation",))),
+        ({"tolerances": {"drift": 2.0}}, once(("table_observables",))),
     ],
 )
 def test_no_claim_depends_on_what_is_measured_beyond_the_paper(finished, override, expected):
@@ -289,8 +290,8 @@ def test_an_edit_of_the_library_runs_the_stages_that_use_it(finished):
 
 
 DRAWN = {
-    *FIGURES, "figure_validation", "figure_wall_clock", "table_01", "table_02", "table_03", "table_04",
-    "table_validation", "table_wall_clock", "table_labels", "claims_table", "report_page",
+    *FIGURES, "figure_observables", "figure_wall_clock", "table_01", "table_02", "table_03", "table_04",
+    "table_observables", "table_wall_clock", "table_labels", "claims_table", "report_page",
 }  # fmt: skip
 FROM_RECORD = ("--config", "study=embedded", "from_record=true")
 

@@ -82,7 +82,7 @@ def test_it_holds_claims_figures_and_tables_with_captions(page):
     figures = [path for path in results if path.endswith(".png")]
     drawn = [f"results/mini/figures/{path.name}" for path in page.parent.glob("figures/*.png")]
     assert sorted(figures) == [*sorted(drawn), "results/mini/training.png"]
-    tables = {"labels", "validation", "wall_clock", *(f"table{number:02d}" for number in range(1, 5))}
+    tables = {"labels", "observables", "wall_clock", *(f"table{number:02d}" for number in range(1, 5))}
     assert len(categories["Tables"][next(iter(categories["Tables"]))]) == len(tables)
     assert {"results/mini/claims.html", *(f"results/mini/tables/{name}.html" for name in tables)} <= set(results)
     for path, result in results.items():

@@ -19,9 +19,9 @@ GPU_RULES = {
     "evaluate_cutoffs",
     "diatomic_curves",
     "calibrate_cutoffs",
-    "validate_statics",
-    "validate_nve",
-    "validate_rdf",
+    "observe_statics",
+    "observe_nve",
+    "observe_rdf",
     "calibrate_unlabelled",
     "measure_wall_clock",
 }

@@ -20,7 +20,7 @@ from dry_runs import copy_workflow
 
 GPU_JOBS = {
     "pretrain": 1, "train_fcl": 3, "train_static": 2, "calibrate_cutoffs": 4, "evaluations": 3,
-    "validate_statics": 2, "validate_nve": 2, "validate_rdf": 2,
+    "observe_statics": 2, "observe_nve": 2, "observe_rdf": 2,
     "calibrate_unlabelled": 2, "measure_wall_clock": 1,
 }  # fmt: skip
 OTHER_JOBS = {"build_store": 3, "describe_data": 1, "figures": 1}

@@ -1,7 +1,9 @@
 # The study on one Markdown page. Snakemake's own report: `snakemake --report results/<study>/report.html`.
 
 # figures/fig01 ... figures/fig10, those beyond the paper, and training
-SHOWN = sorted({*rules.figures.input, *rules.tables.input, *rules.cost_all.input, *rules.validate_all.input})
+SHOWN = sorted(
+    {*rules.figures.input, *rules.tables.input, *rules.cost_all.input, *rules.observables_all.input}
+)
 FIGURES = [
     Path(file).relative_to("results", STUDY.name).with_suffix("").as_posix()
     for file in SHOWN

@@ -103,8 +103,8 @@ def _check_names(study: Sections) -> None:
         "calibration.subsets": study.calibration.subsets,
         "calibration.lambdas": study.calibration.lambdas,
         "calibration.seeds": study.calibration.seeds,
-        "validation.subsets": study.validation.subsets,
-        "validation.nve.timesteps": study.validation.nve.timesteps if study.validation.nve else (),
+        "observables.subsets": study.observables.subsets,
+        "observables.nve.timesteps": study.observables.nve.timesteps if study.observables.nve else (),
     }.items():
         _distinct(key, values)
     for cutoff in study.static.cutoffs:
@@ -112,13 +112,13 @@ def _check_names(study: Sections) -> None:
             raise ValueError(f"static.cutoffs: {cutoff!r} has more than the one decimal that file names hold")
     for key, lam in [
         *(("calibration.lambdas", lam) for lam in study.calibration.lambdas),
-        ("validation.at_lambda", study.validation.at_lambda),
+        ("observables.at_lambda", study.observables.at_lambda),
     ]:
         if float(lambda_label(lam)) != lam:
             raise ValueError(f"{key}: {lam!r} has more than the one digit that file names hold")
     for key, subset in [
         *(("calibration.subsets", subset) for subset in study.calibration.subsets),
-        *(("validation.subsets", subset) for subset in study.validation.subsets),
+        *(("observables.subsets", subset) for subset in study.observables.subsets),
     ]:
         if not re.fullmatch(r"[A-Za-z0-9_-]+", subset):
             raise ValueError(f"{key}: {subset!r} holds other characters than letters, digits, - and _")
@@ -156,22 +156,22 @@ def check_physics(study: Sections) -> None:
     _check_names(study)
 
 
-def check_validation(study: Sections) -> None:
-    """Raise ValueError, with the dotted key, for inconsistent settings of the validation."""
-    validation = study.validation
-    if validation.seed not in study.fcl.seeds:
-        raise ValueError(f"validation.seed: no FCL model is trained with seed {validation.seed} (fcl.seeds)")
-    if validation.uniform_cutoff > study.cutoffs.r_max:
-        raise ValueError(f"validation.uniform_cutoff: {validation.uniform_cutoff:g} A exceeds cutoffs.r_max")
-    if validation.dynamics.unstable_above <= validation.dynamics.temperature:
-        raise ValueError("validation.dynamics.unstable_above: does not exceed validation.dynamics.temperature")
-    rdf = validation.rdf
+def check_observables(study: Sections) -> None:
+    """Raise ValueError, with the dotted key, for inconsistent settings of the observables."""
+    observables = study.observables
+    if observables.seed not in study.fcl.seeds:
+        raise ValueError(f"observables.seed: no FCL model is trained with seed {observables.seed} (fcl.seeds)")
+    if observables.uniform_cutoff > study.cutoffs.r_max:
+        raise ValueError(f"observables.uniform_cutoff: {observables.uniform_cutoff:g} A exceeds cutoffs.r_max")
+    if observables.dynamics.unstable_above <= observables.dynamics.temperature:
+        raise ValueError("observables.dynamics.unstable_above: does not exceed observables.dynamics.temperature")
+    rdf = observables.rdf
     if rdf:
-        frames = round(1000.0 * rdf.duration / validation.dynamics.timestep) // rdf.interval
+        frames = round(1000.0 * rdf.duration / observables.dynamics.timestep) // rdf.interval
         if frames < rdf.blocks:
-            raise ValueError(f"validation.rdf.blocks: {rdf.blocks} blocks, but the run gives {frames} structures")
+            raise ValueError(f"observables.rdf.blocks: {rdf.blocks} blocks, but the run gives {frames} structures")
         if rdf.reach < rdf.bin_width:
-            raise ValueError("validation.rdf.bin_width: exceeds validation.rdf.reach")
+            raise ValueError("observables.rdf.bin_width: exceeds observables.rdf.reach")
 
 
 def check_cost(study: Sections) -> None:

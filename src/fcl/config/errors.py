@@ -9,6 +9,15 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+#: Former names of keys, for error messages.
+RENAMED = {
+    "validation": "observables",
+    "download_mad": "download_data",
+    "validate_statics": "observe_statics",
+    "validate_nve": "observe_nve",
+    "validate_rdf": "observe_rdf",
+}
+
 
 class ConfigError(Exception):
     """An invalid configuration; the message gives the place and the reason.
@@ -62,6 +71,11 @@ def _without_tags(model: type[BaseModel], path: tuple[Any, ...]) -> tuple[Any, .
     return tuple(kept)
 
 
+def _successor(key: str, valid: list[str]) -> str:
+    """As `nearest`; a former name of a key is answered with the present one."""
+    return f"; it is now {RENAMED[key]!r}" if RENAMED.get(key) in valid else nearest(key, valid)
+
+
 def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") -> str:
     """One line per error: the dotted key, what is wrong and, for an unknown key, the nearest valid one."""
     lines = []
@@ -69,7 +83,7 @@ def explain(error: ValidationError, model: type[BaseModel], prefix: str = "") ->
         path = _without_tags(model, tuple(part for part in fault["loc"] if part != "[key]"))
         dotted = ".".join(str(part) for part in ((prefix,) if prefix else ()) + path)
         if fault["type"] == "extra_forbidden":
-            text = f"unknown key{nearest(str(path[-1]), _valid_keys(model, path[:-1]))}"
+            text = f"unknown key{_successor(str(path[-1]), _valid_keys(model, path[:-1]))}"
         elif fault["type"] == "missing":
             text = "is missing"
         else:

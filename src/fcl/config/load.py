@@ -76,9 +76,9 @@ class ResourceSettings(Section):
     evaluate_cutoffs: RuleResources
     diatomic_curves: RuleResources
     calibrate_cutoffs: RuleResources
-    validate_statics: RuleResources
-    validate_nve: RuleResources
-    validate_rdf: RuleResources
+    observe_statics: RuleResources
+    observe_nve: RuleResources
+    observe_rdf: RuleResources
     calibrate_unlabelled: RuleResources
     measure_wall_clock: RuleResources
     figures: RuleResources

@@ -304,7 +304,7 @@ class RDFSettings(Section):
     blocks: Annotated[int, Field(ge=2)] = Field(description="blocks of the run, for the statistical error")
 
 
-class ValidationSettings(Section):
+class ObservableSettings(Section):
     """Physical properties with optimised cutoffs and with a uniform cutoff, same model; null skips a quantity."""
 
     subsets: tuple[str, ...] = Field(min_length=1, description="subsets, each with the cutoffs optimised for it")
@@ -321,7 +321,7 @@ class ValidationSettings(Section):
 
 
 class ToleranceSettings(Section):
-    """Differences that count as agreement in the table of `validation`; no run depends on them."""
+    """Differences that count as agreement in the table of `observables`; no run depends on them."""
 
     energy: NonNegative = Field(description="energy of the minimum (meV/atom)")
     rmsd: NonNegative = Field(description="RMSD between the minima (A)")
@@ -366,7 +366,7 @@ class Sections(TrainingSections):
     evaluation: EvaluationSettings
     diatomics: DiatomicSettings
     calibration: CalibrationSettings
-    validation: ValidationSettings
+    observables: ObservableSettings
     tolerances: ToleranceSettings
     unlabelled: UnlabelledSettings
     wall_clock: WallClockSettings

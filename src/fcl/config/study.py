@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import Field, TypeAdapter, model_validator
 
 from fcl.config import checks
-from fcl.config.checks import check_cost, check_validation
+from fcl.config.checks import check_cost, check_observables
 from fcl.config.errors import deep_merge, nearest
 from fcl.config.sections import (
     AnyModelSettings,
@@ -28,13 +28,13 @@ from fcl.config.sections import (
     FCLSettings,
     LossSettings,
     ModelSettings,
+    ObservableSettings,
     PretrainSettings,
     Sections,
     StaticSettings,
     ToleranceSettings,
     TrainingSections,
     UnlabelledSettings,
-    ValidationSettings,
     WallClockSettings,
 )
 
@@ -56,7 +56,7 @@ class Protocol(Sections):
     @model_validator(mode="after")
     def _physics(self) -> Protocol:
         checks.check_physics(self)
-        check_validation(self)
+        check_observables(self)
         check_cost(self)
         return self
 
@@ -137,7 +137,7 @@ SECTION_MODELS = {
     "evaluation": EvaluationSettings,
     "diatomics": DiatomicSettings,
     "calibration": CalibrationSettings,
-    "validation": ValidationSettings,
+    "observables": ObservableSettings,
     "tolerances": ToleranceSettings,
     "unlabelled": UnlabelledSettings,
     "wall_clock": WallClockSettings,

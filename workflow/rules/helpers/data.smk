@@ -62,7 +62,7 @@ def described_store(study, split):
 
 def check_subsets(study):
     """Raise an error for subsets missing in the data before anything runs, if the subsets are known."""
-    for section in ("calibration", "validation"):
+    for section in ("calibration", "observables"):
         for split in (study.calibration.split, "test"):
             subsets = getattr(study, section).subsets
             fault = read_data_manifest(study.data.manifest).fault_of_subsets(split, subsets)

@@ -15,7 +15,7 @@ ACOUSTIC_MODES = 3
 
 
 def at_minimum(atoms, settings) -> dict[str, Any]:
-    """Relax ``atoms`` (in place) and compute the quantities of ``settings`` (`ValidationSettings`) at the minimum."""
+    """Relax ``atoms`` (in place) and compute the quantities of ``settings`` (`ObservableSettings`) at the minimum."""
     choice = settings.relaxation
     crystal = bool(atoms.pbc.all())
     result = relax(atoms, fmax=choice.fmax, steps=choice.steps, cell=choice.cell and crystal)

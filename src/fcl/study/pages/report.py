@@ -19,8 +19,8 @@ PathLike = str | os.PathLike[str]
 #: Order of the stages in the table of run times; others follow by name.
 STAGES = (
     "build_store", "describe_data", "pretrain", "train_fcl", "train_static", "evaluate_cutoffs", "diatomic_curves",
-    "calibrate_cutoffs", "calibrate_unlabelled", "measure_wall_clock", "validate_statics", "validate_nve",
-    "validate_rdf",
+    "calibrate_cutoffs", "calibrate_unlabelled", "measure_wall_clock", "observe_statics", "observe_nve",
+    "observe_rdf",
 )  # fmt: skip
 #: Packages whose versions are listed in the report.
 NAMED_PACKAGES = ("python", "torch", "mace-torch", "e3nn", "snakemake")
@@ -88,7 +88,7 @@ def versions(manifests: Iterable[dict]) -> str:
 
 
 def _heading(file: PathLike, kind: str) -> str:
-    """``Figure 3`` for fig03.png, ``Figure: validation`` for one that is not in the paper."""
+    """``Figure 3`` for fig03.png, ``Figure: observables`` for one that is not in the paper."""
     number = re.sub(r"\D", "", Path(file).stem)
     return f"{kind} {int(number)}" if number else f"{kind}: {Path(file).stem}"
 

@@ -17,7 +17,7 @@ tolerance       Otherwise. Training is chaotic: different rounding gives a diffe
 
 In tolerance mode some numbers are not compared individually; these are counted. Training histories are compared at
 their best epoch, since early stopping shifts their end, and diatomic curves by their RMS values, since a shift of a
-steep curve changes single points by any factor. `validation/` (relaxations and molecular dynamics of the model of one
+steep curve changes single points by any factor. `observables/` (relaxations and molecular dynamics of the model of one
 seed) is chaotic itself and skipped. Figures, tables and claims are made from the other files: their numbers are
 compared where the record gives their scatter (columns ``x_mean``, ``x_std``, ``seed``); verdicts that differ are
 listed but not off.

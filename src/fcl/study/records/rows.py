@@ -36,7 +36,7 @@ SHORTEST = 1.0
 HISTORY = re.compile(r"(?:.*/)?history/|.*_history\.csv$")
 CURVES = re.compile(r"diatomics/")
 #: Per-structure errors are summed up in ``metrics/``.
-CHAOTIC = re.compile(r"errors/|validation/|figures/(?:validation|fig04|fig10)\.csv$")
+CHAOTIC = re.compile(r"errors/|observables/|figures/(?:observables|fig04|fig10)\.csv$")
 
 Cell = float | str | None
 #: Row (its keys, or a JSON path) -> column or JSON key -> cell.

@@ -10,14 +10,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from fcl.study.figures.common import ANGSTROM, TEXT_WIDTH, PathLike, panel_title, power_of_ten, save, save_table, styled
-from fcl.study.tables.validation import read_records
+from fcl.study.tables.observables import read_records
 
 STRUCTURE = 1  # the first of each subset is drawn
 STYLES = {"uniform": {"color": "C0"}, "calibrated": {"color": "C1"}}
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))  # time steps, in the order of the runs
 
 
-def validation_curves(
+def observable_curves(
     statics: Sequence[PathLike], nve: Sequence[PathLike], rdf: Sequence[PathLike]
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """The numbers of the figure, one row per point, and the formula drawn for each subset.
@@ -74,7 +74,7 @@ def _rdf(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             yield from _points("rdf", name, values["distances_angstrom"], values["g"], error=values["g_standard_error"])
 
 
-def figure_validation(
+def figure_observables(
     statics: Sequence[PathLike],
     nve: Sequence[PathLike],
     rdf: Sequence[PathLike],
@@ -89,7 +89,7 @@ def figure_validation(
     """Draw the first structure of each subset, write PNG, PDF and CSV, and return the numbers drawn.
 
     Args:
-        statics, nve, rdf: ``validation/<subset>_<stage>.json`` of each subset.
+        statics, nve, rdf: ``observables/<subset>_<stage>.json`` of each subset.
         png, pdf: output files.
         csv: the numbers drawn; next to ``png`` if not given.
         title: data and study shown in the figure.
@@ -99,9 +99,9 @@ def figure_validation(
     Raises:
         ValueError: a file lacks a key, or no file has a structure.
     """
-    table, formulas = validation_curves(statics, nve, rdf)
+    table, formulas = observable_curves(statics, nve, rdf)
     if not formulas:
-        raise ValueError("no structure in the files of the validation")
+        raise ValueError("no structure in the files of the observables")
     with styled(TEXT_WIDTH, 8.2, f"{title}; λ = {power_of_ten(at_lambda)}") as figure:
         panels = figure.subplots(len(PANELS), len(formulas), squeeze=False)
         for column, (subset, formula) in enumerate(formulas.items()):

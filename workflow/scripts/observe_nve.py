@@ -1,17 +1,16 @@
-"""Minima, equations of state and phonons at Gamma of one subset, with uniform and with optimised cutoffs."""
+"""Energy drift of one subset, with uniform and with optimised cutoffs."""
 
 from pathlib import Path
 
 from fcl.study.adapter import library_function, settings_of
 
-validate_statics = library_function(snakemake, "fcl.study.stages.validation:validate_statics")
-validate_statics(
+observe_nve = library_function(snakemake, "fcl.study.stages.observables:observe_nve")
+observe_nve(
     settings_of(snakemake),
-    store=Path(snakemake.input.store),
+    structures=Path(snakemake.input.structures),
     model=Path(snakemake.input.model),
     cutoffs=Path(snakemake.input.cutoffs),
     subset=snakemake.wildcards.subset,
-    structures=Path(snakemake.output.structures),
     output=Path(snakemake.output.numbers),
     manifest=Path(snakemake.output.manifest),
 )

@@ -2,8 +2,8 @@
 
 from fcl.study.adapter import recorded_function
 
-figure_validation = recorded_function(snakemake, "fcl.study.figures.validation:figure_validation")
-figure_validation(
+figure_observables = recorded_function(snakemake, "fcl.study.figures.observables:figure_observables")
+figure_observables(
     snakemake.input.statics,
     snakemake.input.nve,
     snakemake.input.rdf,

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fcl.study.figures.validation import figure_validation, validation_curves
-from fcl.study.tables.validation import rdf_difference, summary, table_validation, validation_rows
-from validation_examples import files_of, nve, rdf, statics
+from fcl.study.figures.observables import figure_observables, observable_curves
+from fcl.study.tables.observables import observable_rows, rdf_difference, summary, table_observables
+from observable_examples import files_of, nve, rdf, statics
 
 TOLERANCES = {
     "energy": 5.0, "rmsd": 0.05, "volume": 0.01, "bulk_modulus": 0.1, "phonon_rms": 10.0, "phonon_max": 50.0,
@@ -17,12 +17,12 @@ TOLERANCES = {
 
 
 def verdicts(folder, *records):
-    table = validation_rows(*files_of(folder, *records), TOLERANCES).set_index("quantity")
+    table = observable_rows(*files_of(folder, *records), TOLERANCES).set_index("quantity")
     return table["verdict"].dropna().to_dict()
 
 
 def test_what_agrees_is_within_and_what_informs_has_no_verdict(tmp_path):
-    table = validation_rows(*files_of(tmp_path, statics(), nve(), rdf()), TOLERANCES).set_index("quantity")
+    table = observable_rows(*files_of(tmp_path, statics(), nve(), rdf()), TOLERANCES).set_index("quantity")
     assert set(table["verdict"].dropna()) == {"within"}
     informing = table.index[table["verdict"].isna()]
     assert {"steps of the relaxation", "pairs per atom in NVE, 0.5 fs", "time of a step in NVE, 1 fs"} <= set(informing)
@@ -85,7 +85,7 @@ def test_unstable_runs_have_a_verdict_and_no_numbers(tmp_path):
     record["calibrated"][0] = failed
     assert verdicts(tmp_path, None, record, None)["energy drift, 0.5 fs"] == "unstable (calibrated)"
     record["uniform"][0] = failed
-    table = validation_rows(*files_of(tmp_path, None, record, None), TOLERANCES).set_index("quantity")
+    table = observable_rows(*files_of(tmp_path, None, record, None), TOLERANCES).set_index("quantity")
     assert table.loc["energy drift, 0.5 fs", "verdict"] == "unstable in both"
     assert table.loc["pairs per atom in NVE, 0.5 fs", ["uniform", "calibrated"]].isna().all()
 
@@ -110,7 +110,7 @@ def test_a_difference_that_may_be_chance_is_not_called_one(tmp_path):
     assert list(verdicts(tmp_path, None, None, record).values()) == ["outside"]
     record["calibrated"] = {"failure": "not applicable", "reason": ""}
     record["uniform"] = record["calibrated"]
-    table = validation_rows(*files_of(tmp_path, None, None, record), TOLERANCES)
+    table = observable_rows(*files_of(tmp_path, None, None, record), TOLERANCES)
     assert list(table["verdict"]) == ["not applicable"]
     assert summary(table) == "Nothing could be compared."
 
@@ -118,8 +118,8 @@ def test_a_difference_that_may_be_chance_is_not_called_one(tmp_path):
 def test_the_four_formats_say_what_was_compared(tmp_path):
     record = statics()
     record["calibrated"]["relaxation"]["energy_ev_per_atom"] = -3.9
-    outputs = [tmp_path / f"validation.{suffix}" for suffix in ("csv", "md", "tex", "html")]
-    table_validation(
+    outputs = [tmp_path / f"observables.{suffix}" for suffix in ("csv", "md", "tex", "html")]
+    table_observables(
         *files_of(tmp_path, record, nve(), rdf()), *outputs, tolerances=TOLERANCES, at_lambda=1e-4,
         uniform_cutoff=6.0, title="a toy set, not MAD",
     )  # fmt: skip
@@ -136,7 +136,7 @@ def test_a_file_that_is_none_is_named(tmp_path):
     path = tmp_path / "statics.json"
     path.write_text("{}")
     with pytest.raises(ValueError, match=r"statics.json: key 'structures' is missing"):
-        validation_rows([path], [], [], TOLERANCES)
+        observable_rows([path], [], [], TOLERANCES)
 
 
 def test_the_figure_draws_the_first_structure_and_says_where_there_is_nothing(tmp_path):
@@ -146,12 +146,12 @@ def test_the_figure_draws_the_first_structure_and_says_where_there_is_nothing(tm
     content = json.loads(paths[0][0].read_text())
     content["structures"].append({**statics(), "structure": 2, "formula": "CH4"})
     paths[0][0].write_text(json.dumps(content))
-    outputs = [tmp_path / f"validation.{suffix}" for suffix in ("png", "pdf", "csv")]
-    table = figure_validation(*paths, *outputs, title="toy", at_lambda=1e-4, uniform_cutoff=6.0)
+    outputs = [tmp_path / f"observables.{suffix}" for suffix in ("png", "pdf", "csv")]
+    table = figure_observables(*paths, *outputs, title="toy", at_lambda=1e-4, uniform_cutoff=6.0)
     assert all(path.stat().st_size for path in outputs)
     assert table.groupby("panel").size().to_dict() == {"drift": 12, "eos": 6, "rdf": 240}
     eos = table[(table["panel"] == "eos") & (table["configuration"] == "uniform")]
     np.testing.assert_allclose(eos["y"], [10.0, 0.0, 10.0])
-    assert validation_curves(*paths)[1] == {"crystals": "H8S4"}
+    assert observable_curves(*paths)[1] == {"crystals": "H8S4"}
     with pytest.raises(ValueError, match="no structure"):
-        figure_validation([], [], [], *outputs, title="toy", at_lambda=1e-4, uniform_cutoff=6.0)
+        figure_observables([], [], [], *outputs, title="toy", at_lambda=1e-4, uniform_cutoff=6.0)

@@ -31,7 +31,7 @@ COLUMNS = {
 
 
 def read_records(files: Sequence[PathLike]) -> list[dict[str, Any]]:
-    """Per-structure results from the files of one stage of `fcl.study.stages.validation`, each with its ``subset``.
+    """Per-structure results from the files of one stage of `fcl.study.stages.observables`, each with its ``subset``.
 
     Raises `ValueError` naming the file if a key is missing.
     """
@@ -45,7 +45,7 @@ def read_records(files: Sequence[PathLike]) -> list[dict[str, Any]]:
     return records
 
 
-def validation_rows(
+def observable_rows(
     statics: Sequence[PathLike], nve: Sequence[PathLike], rdf: Sequence[PathLike], tolerances: Mapping[str, float]
 ) -> pd.DataFrame:
     """One row per (structure, quantity), with the columns of `COLUMNS`; subsets in file order.
@@ -208,13 +208,13 @@ def _by_count(item: tuple[str, int]) -> tuple[bool, int, str]:
     return verdict != WITHIN, -count, verdict
 
 
-def table_validation(
+def table_observables(
     statics: Sequence[PathLike], nve: Sequence[PathLike], rdf: Sequence[PathLike],
     csv: PathLike, markdown: PathLike, latex: PathLike, html: PathLike, *,
     tolerances: Mapping[str, float], at_lambda: float, uniform_cutoff: float, title: str,
 ) -> None:  # fmt: skip
     """Write the table; the calibration at ``at_lambda`` against ``uniform_cutoff`` (A), ``title`` names the data."""
-    table = validation_rows(statics, nve, rdf, tolerances)
+    table = observable_rows(statics, nve, rdf, tolerances)
     caption = (
         f"Physics of one FCL model with a uniform cutoff of {uniform_cutoff:g} Å and with the cutoffs calibrated at "
         f"λ = {at_lambda:g} for each subset, on the first structures of its test split. {summary(table)} "
@@ -222,4 +222,4 @@ def table_validation(
         "says that the uniform cutoff does no better. “sampling” is what statistics alone would give. "
         f"Data of this study: {title}."
     )
-    write_table(table, COLUMNS, TableFiles(csv, markdown, latex, html), caption=caption, label="tab:validation")
+    write_table(table, COLUMNS, TableFiles(csv, markdown, latex, html), caption=caption, label="tab:observables")

@@ -56,7 +56,7 @@ def calculators(study, model: Path, cutoffs: Path) -> dict[str, Any]:
     from fcl.study.stages.job import compute
 
     _, device = compute(study)
-    chosen = dict(zip(CONFIGURATIONS, (study.validation.uniform_cutoff, cutoffs), strict=True))
+    chosen = dict(zip(CONFIGURATIONS, (study.observables.uniform_cutoff, cutoffs), strict=True))
     backend = study.compute.backend
     return {name: FCLCalculator(model, value, device=device, backend=backend) for name, value in chosen.items()}
 
@@ -100,7 +100,7 @@ def compare_relaxed(
     quantity: Callable[..., Any], stage: str, study, structures: Path, model: Path, cutoffs: Path, subset: str,
     output: Path, manifest: Path,
 ) -> None:  # fmt: skip
-    """Stage: ``quantity(atoms, study.validation, seed=number)`` of each relaxed structure, with both cutoffs."""
+    """Stage: ``quantity(atoms, study.observables, seed=number)`` of each relaxed structure, with both cutoffs."""
     from fcl.study.stages.job import record
 
     started = time.time()
@@ -110,16 +110,16 @@ def compare_relaxed(
         results = {}
         for name, atoms in minima.items():
             atoms.calc = potentials[name]
-            results[name] = quantity(atoms, study.validation, seed=number)
+            results[name] = quantity(atoms, study.observables, seed=number)
         records.append({**labels(number, atoms), **results})
         logger.info(f"{subset} {number}: {records[-1]['formula']} done, {time.time() - started:.0f} s")
     write_json(output, {"subset": subset, "structures": records})
     inputs = {"structures": structures, "model": model, "cutoffs": cutoffs}
-    seed = study.validation.seed  # of the model; the seeds of the dynamics are the numbers of the structures
-    record(manifest, stage, study, ("validation",), inputs, started, seed=seed, extra={"subset": subset})
+    seed = study.observables.seed  # of the model; the seeds of the dynamics are the numbers of the structures
+    record(manifest, stage, study, ("observables",), inputs, started, seed=seed, extra={"subset": subset})
 
 
-def validate_statics(
+def observe_statics(
     study, store: Path, model: Path, cutoffs: Path, subset: str, structures: Path, output: Path, manifest: Path
 ) -> None:
     """Relax the first structures of a subset with both cutoffs; equation of state and phonons at each minimum.
@@ -129,7 +129,7 @@ def validate_statics(
     from fcl.study.stages.job import record
 
     started = time.time()
-    settings = study.validation
+    settings = study.observables
     potentials = calculators(study, model, cutoffs)
     records, relaxed = [], []
     for number, start in enumerate(first_structures(store, subset, settings.structures), 1):
@@ -146,18 +146,14 @@ def validate_statics(
     inputs = {"store": store, "model": model, "cutoffs": cutoffs}
     facts = {"subset": subset}
     seed = settings.seed
-    record(manifest, "validate_statics", study, ("validation",), inputs, started, seed=seed, extra=facts)
+    record(manifest, "observe_statics", study, ("observables",), inputs, started, seed=seed, extra=facts)
 
 
-def validate_nve(
-    study, structures: Path, model: Path, cutoffs: Path, subset: str, output: Path, manifest: Path
-) -> None:
+def observe_nve(study, structures: Path, model: Path, cutoffs: Path, subset: str, output: Path, manifest: Path) -> None:
     """Equilibrate each relaxed structure with both cutoffs, then run NVE at every time step from there."""
-    compare_relaxed(energy_conservation, "validate_nve", study, structures, model, cutoffs, subset, output, manifest)
+    compare_relaxed(energy_conservation, "observe_nve", study, structures, model, cutoffs, subset, output, manifest)
 
 
-def validate_rdf(
-    study, structures: Path, model: Path, cutoffs: Path, subset: str, output: Path, manifest: Path
-) -> None:
+def observe_rdf(study, structures: Path, model: Path, cutoffs: Path, subset: str, output: Path, manifest: Path) -> None:
     """Sample g(r) of each relaxed structure with both cutoffs after an equilibration, and compare."""
-    compare_relaxed(sampled_rdf, "validate_rdf", study, structures, model, cutoffs, subset, output, manifest)
+    compare_relaxed(sampled_rdf, "observe_rdf", study, structures, model, cutoffs, subset, output, manifest)

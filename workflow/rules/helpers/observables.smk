@@ -1,14 +1,14 @@
-# Helpers of ../validate.smk: inputs of the comparison of cutoffs.
-def validated_cutoffs(wildcards):
+# Helpers of ../observables.smk: inputs of the comparison of cutoffs.
+def compared_cutoffs(wildcards):
     """Calibrated cutoffs of a subset used in the comparison."""
-    validation = study_of(wildcards).validation
-    lam, seed = lambda_label(validation.at_lambda), validation.seed
+    chosen = study_of(wildcards).observables
+    lam, seed = lambda_label(chosen.at_lambda), chosen.seed
     return f"results/{wildcards.study}/calibration/{wildcards.subset}_lambda{lam}_seed{seed}.json"
 
 
-def validated_model(wildcards):
+def compared_model(wildcards):
     """Weights and card of the model used in the comparison."""
-    stem = f"results/{wildcards.study}/models/fcl_seed{study_of(wildcards).validation.seed}"
+    stem = f"results/{wildcards.study}/models/fcl_seed{study_of(wildcards).observables.seed}"
     return {"model": f"{stem}.safetensors", "card": f"{stem}.json"}
 
 
@@ -18,11 +18,11 @@ def compared_only(wildcards, *quantities):
     return {"subsets": [wildcards.subset], **dict.fromkeys(sorted(optional - set(quantities)))}
 
 
-def validated(study, stage):
+def observables(study, stage):
     """Results of one stage of the comparison, one file per subset; none if the study omits the stage."""
-    wanted = stage == "statics" or getattr(study.validation, stage) is not None
+    wanted = stage == "statics" or getattr(study.observables, stage) is not None
     return (
-        numbers(study, f"validation/{{subset}}_{stage}.json", subset=study.validation.subsets)
+        numbers(study, f"observables/{{subset}}_{stage}.json", subset=study.observables.subsets)
         if wanted
         else []
     )

@@ -1,11 +1,11 @@
-"""Energy drift of one subset, with uniform and with optimised cutoffs."""
+"""Radial distribution functions of one subset, with uniform and with optimised cutoffs."""
 
 from pathlib import Path
 
 from fcl.study.adapter import library_function, settings_of
 
-validate_nve = library_function(snakemake, "fcl.study.stages.validation:validate_nve")
-validate_nve(
+observe_rdf = library_function(snakemake, "fcl.study.stages.observables:observe_rdf")
+observe_rdf(
     settings_of(snakemake),
     structures=Path(snakemake.input.structures),
     model=Path(snakemake.input.model),

@@ -2,8 +2,8 @@
 
 from fcl.study.adapter import recorded_function
 
-table_validation = recorded_function(snakemake, "fcl.study.tables.validation:table_validation")
-table_validation(
+table_observables = recorded_function(snakemake, "fcl.study.tables.observables:table_observables")
+table_observables(
     snakemake.input.statics,
     snakemake.input.nve,
     snakemake.input.rdf,

@@ -1,16 +1,17 @@
-"""Radial distribution functions of one subset, with uniform and with optimised cutoffs."""
+"""Minima, equations of state and phonons at Gamma of one subset, with uniform and with optimised cutoffs."""
 
 from pathlib import Path
 
 from fcl.study.adapter import library_function, settings_of
 
-validate_rdf = library_function(snakemake, "fcl.study.stages.validation:validate_rdf")
-validate_rdf(
+observe_statics = library_function(snakemake, "fcl.study.stages.observables:observe_statics")
+observe_statics(
     settings_of(snakemake),
-    structures=Path(snakemake.input.structures),
+    store=Path(snakemake.input.store),
     model=Path(snakemake.input.model),
     cutoffs=Path(snakemake.input.cutoffs),
     subset=snakemake.wildcards.subset,
+    structures=Path(snakemake.output.structures),
     output=Path(snakemake.output.numbers),
     manifest=Path(snakemake.output.manifest),
 )

@@ -1,4 +1,4 @@
-"""Records of a comparison of cutoffs, as the stages of `fcl.study.stages.validation` write them."""
+"""Records of a comparison of cutoffs, as the stages of `fcl.study.stages.observables` write them."""
 
 import copy
 import json
