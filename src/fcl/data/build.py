@@ -1,4 +1,4 @@
-"""Files of structures -> a graph store: in parallel, in bounded memory, the same for any number of processes."""
+"""Building a graph store from structure files: in parallel, in bounded memory, reproducibly."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from fcl.runs.files import write_csv
 
 logger = logging.getLogger(__name__)
 
-#: A block of frames is what one process works on at a time.
+#: Maximum size of a block of frames, the unit of work of a process.
 BLOCK_FRAMES, BLOCK_BYTES = 256, 1 << 20
 REJECTED_COLUMNS = ("file", "frame", "key", "reason")
 
 
 @dataclass(frozen=True)
 class Block:
-    """Frames for one process (or the error met instead of one); of the subsets ``full`` no more are wanted."""
+    """Frames (or errors in their place) for one process; further frames of the subsets ``full`` are skipped."""
 
     sources: list[tuple[int, Any]]
     full: frozenset[str]
@@ -40,7 +40,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a frame: kept with its pairs, not wanted (``skipped``), or bad; ``subset`` where it is known."""
+    """Result for a frame: valid, ``skipped``, or with an ``error``; ``subset`` is None if unknown."""
 
     subset: str | None
     skipped: bool = False
@@ -65,19 +65,19 @@ def build_store(
     """Read ``source``, compute neighbour lists at ``r_max`` (A) and write ``target`` (HDF5).
 
     Args:
-        source: extended XYZ, also compressed, or any file that ASE reads; or several, one after the other.
-        split: its name; a frame that names another one is an error, unless the ``rules`` select by the key.
-        max_frames_per_subset: keep the first structures of each subset.
-        rules: keys of the labels and what a frame has to be; ``split`` is put into them.
-        portion: the part of the frames of a single file that makes the split; None takes all.
-        frames: how many frames the split must have in the file.
+        source: extended XYZ, also compressed, or any other format supported by ASE; or several files.
+        split: its name; frames labelled with another one are an error, unless ``rules.select`` is set.
+        max_frames_per_subset: keep only the first structures of each subset.
+        rules: keys of the labels and conditions on frames; ``rules.split`` is replaced by ``split``.
+        portion: the part of the frames of a single file in the split; None: all.
+        frames: expected number of frames of the split.
         references: energies (eV) by symbol to subtract from the labels, or "fit" for a least-squares fit to these.
-        strict: a bad frame is an error; otherwise it is left out and listed.
-        rejected: CSV for the frames left out.
-        workers: processes; the result does not depend on it.
+        strict: invalid frames are errors; otherwise they are skipped and listed.
+        rejected: CSV file listing the skipped frames.
+        workers: number of processes; the result does not depend on it.
 
     Returns counts (structures, atoms, pairs, bytes per pair), the reference energies and the content hash. Raises
-    `FrameError` naming file, frame and key; nothing is left half-written.
+    `FrameError` naming file, frame and key; ``target`` is written atomically.
     """
     from fcl.runs.log import progress
 
@@ -137,12 +137,12 @@ def build_store(
 
 
 def parent_count(parent: np.ndarray) -> int:
-    """How many different parents there are; each structure without one (-1) counts as its own."""
+    """Number of distinct parents; each structure without one (-1) counts as its own."""
     return len(np.unique(parent[parent >= 0])) + int((parent < 0).sum())
 
 
 class Counter:
-    """How many frames belonged to the split, and how many of each subset are kept of at most ``limit``."""
+    """Number of frames of the split, and number kept per subset (at most ``limit``)."""
 
     def __init__(self, limit: int | None):
         self.limit, self.seen = limit, 0
@@ -156,8 +156,8 @@ class Counter:
 
 
 def _accept(outcome: Outcome, count: Counter, bad: list[FrameError], strict: bool) -> bool:
-    """Whether a frame is kept. What a subset that is full would have got is dropped, be its pairs good or bad, so that
-    nothing depends on how far the processes had come."""
+    """Whether a frame is kept. Further frames of a full subset are dropped, whether valid or not, so that the result
+    does not depend on the order in which processes finish."""
     count.seen += 1
     if outcome.subset is not None and (outcome.skipped or count.is_full(outcome.subset)):
         return False
@@ -171,7 +171,7 @@ def _accept(outcome: Outcome, count: Counter, bad: list[FrameError], strict: boo
 
 
 def blocks(source: Path, portion: Portion | None, count: Counter, rules: FrameRules) -> Iterator[Block]:
-    """Blocks of frames in order; a fault of the file itself stands in the place of the frame where it was met."""
+    """Blocks of frames in order; an error of the file itself takes the place of the frame at which it occurred."""
     chosen = None
     group: list[tuple[int, Any]] = []
     size = 0
@@ -193,7 +193,7 @@ def blocks(source: Path, portion: Portion | None, count: Counter, rules: FrameRu
 
 
 def work_on(block: Block, path: Path, rules: FrameRules, r_max: float) -> tuple[list[Outcome], PackedFrames | None]:
-    """Parse, validate and find the pairs of a block: what became of each frame, and those that are whole."""
+    """Parse and validate the frames of a block and find their pairs: results, and the packed valid frames."""
     outcomes: list[Outcome] = []
     frames, pairs = [], []
     for index, item in block.sources:
@@ -202,7 +202,7 @@ def work_on(block: Block, path: Path, rules: FrameRules, r_max: float) -> tuple[
             if isinstance(item, FrameError):
                 raise item
             frame = validated(path, index, parse(path, index, item, rules), rules)
-            if frame is None:  # of another split
+            if frame is None:  # belongs to another split
                 continue
             subset = frame.subset
             if subset in block.full:
@@ -220,7 +220,7 @@ def work_on(block: Block, path: Path, rules: FrameRules, r_max: float) -> tuple[
 
 
 class _Spool:
-    """The store so far: what is counted in structures in memory, atoms and pairs on disk."""
+    """The store under construction: arrays over structures in memory, those over atoms and pairs on disk."""
 
     def __init__(self, folder: Path):
         self._files = {name: SpooledArray(folder / name, NARROWED.get(name)) for name in (*PER_ATOM, *PER_PAIR)}
@@ -230,7 +230,7 @@ class _Spool:
         self._names: dict[str, list[str | None]] = {name: [] for name in NAMED}
 
     def append(self, packed: PackedFrames, wanted: np.ndarray) -> None:
-        """Add the structures ``wanted`` [n] bool of a block."""
+        """Append the structures of a block selected by ``wanted`` [n] bool."""
         if not wanted.any():
             return
         rows = {name: np.repeat(wanted, packed.atoms) for name in PER_ATOM}
@@ -245,12 +245,12 @@ class _Spool:
             values += [value for value, keep in zip(packed.names[name], wanted, strict=True) if keep]
 
     def finish(self) -> tuple[dict[str, tuple[str, ...]], dict[str, Any]]:
-        """The names of `NAMED`, and every array of the store."""
+        """The names of `NAMED`, and all arrays of the store."""
         names = {}
         arrays: dict[str, Any] = {name: np.concatenate(parts) for name, parts in self._small.items()}
         for name, values in self._names.items():
             names[name], arrays[name] = coded(values)
-        self._files["pair_i"].widen(self._files["pair_j"].dtype)  # i <= j: what holds j holds i
+        self._files["pair_i"].widen(self._files["pair_j"].dtype)  # i <= j: a type that holds j holds i
         return names, {
             **arrays,
             **self._files,

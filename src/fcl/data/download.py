@@ -1,10 +1,9 @@
-"""Get the files that a data manifest names, and refuse any that is short or altered.
+"""Fetch the files of a data manifest and verify their sizes and checksums.
 
-A file comes from ``local_dir`` when one is given, from beside the manifest when the manifest gives no URL,
-from the folder that the environment variable FCL_DATA_DIR names when it is there, and from its URL
-otherwise. It is written beside its place as ``.<name>.part``, checked, and only then
-renamed; a broken transfer goes on where it stopped (HTTP Range), also in a later run. ``requests`` does the
-transport: it honours ``HTTPS_PROXY``, ``NO_PROXY`` and ``REQUESTS_CA_BUNDLE``.
+A file is taken from ``local_dir`` if given, from the manifest's folder if the manifest has no URL, from the folder
+FCL_DATA_DIR (environment variable) if it is there, and otherwise from its URL. It is written to ``.<name>.part`` in the
+target folder, verified and then renamed. An interrupted transfer resumes (HTTP Range), also in a later run. Transport
+is by ``requests``, so ``HTTPS_PROXY``, ``NO_PROXY`` and ``REQUESTS_CA_BUNDLE`` apply.
 """
 
 from __future__ import annotations
@@ -29,13 +28,12 @@ from fcl.runs.manifest import portable_path
 RECORD_FILE = re.compile(r"(?P<prefix>.*)/records/(?P<record>[^/]+)/files/(?P<file>[^/]+?)(?:/content)?/?")
 RETRY_STATUS = (408, 429, 500, 502, 503, 504)
 PROGRESS_SECONDS = 5.0
-PIECE_BYTES = 1 << 16  # at most this much is lost when a transfer breaks
-DATA_DIR = "FCL_DATA_DIR"  # environment variable: a folder where files are looked for before they are downloaded
+PIECE_BYTES = 1 << 16  # maximum loss when a transfer is interrupted
+DATA_DIR = "FCL_DATA_DIR"  # environment variable: folder to search before downloading
 
 
 class DownloadError(RuntimeError):
-    """A data file could not be had or is not what the manifest says; the message names file, source and
-    remedy."""
+    """A data file is unavailable or does not match the manifest; the message names file, source and remedy."""
 
 
 def fetch_split(
@@ -49,27 +47,26 @@ def fetch_split(
     progress: bool = True,
     backoff: float = 1.0,
 ) -> dict[str, Any]:
-    """Put one split's file at ``output``, verified, and return the record written to
-    ``<output>.verified.json``.
+    """Fetch and verify the file of a split; returns the record written to ``<output>.verified.json``.
 
-    Size and checksum are those of the manifest; where it pins no checksum, those of the archive's own file
-    listing (InvenioRDM, ``/api/records/<id>/files``). A download that nothing vouches for is refused; a
-    file from ``local_dir`` is then taken with a warning, and its record says ``"verified_by": null``.
+    Size and checksum come from the manifest or, if it has no checksum, from the archive's file listing (InvenioRDM,
+    ``/api/records/<id>/files``). Without a checksum, a download is an error; a file from ``local_dir`` is accepted with
+    a warning, and its record has ``"verified_by": null``.
 
     Args:
         manifest_path: the data manifest (YAML).
         split: a key of its ``splits``.
-        output: where the file goes; an existing file that passes the check is kept.
-        local_dir: folder with files got by other means, see `local_file`; one that is not there is an error.
-            Without it, FCL_DATA_DIR may name such a folder, and what is not there is downloaded.
-        timeout: seconds to wait for a connection and for each piece of an answer.
-        retries: further attempts after a server error or a broken transfer.
+        output: target file; an existing file that passes verification is kept.
+        local_dir: folder with files obtained by other means, see `local_file`; a file missing there is an error.
+            Without it, files missing in the folder FCL_DATA_DIR are downloaded.
+        timeout: seconds to wait for a connection and for each chunk of a response.
+        retries: number of retries after a server error or an interrupted transfer.
         progress: write progress lines to stderr.
         backoff: seconds before the first retry, doubled each time.
 
     Raises:
         KeyError: the manifest has no such split.
-        DownloadError: the file could not be had, or is short or altered. ``output`` is then not there.
+        DownloadError: the file is unavailable, truncated or altered; ``output`` is then not written.
     """
     manifest_path, output = Path(manifest_path), Path(output)
     splits = load_data_manifest(manifest_path).splits
@@ -104,7 +101,7 @@ def fetch_split(
             say("WARNING: taken as it is: neither the manifest nor the archive's listing gives a checksum")
     else:
         with _alone(output.with_name(f".{output.name}.lock"), say):
-            if not output.is_file() or _fault(output, expected):  # another process may have got it meanwhile
+            if not output.is_file() or _fault(output, expected):  # another process may have finished it meanwhile
                 _download(entry, output, expected, timeout=timeout, retries=retries, backoff=backoff, say=say)
 
     record = {
@@ -120,11 +117,11 @@ def fetch_split(
 
 
 def listing_url(url: str) -> tuple[str, str] | None:
-    """Address of an InvenioRDM record's file listing, and the key in it of the file at ``url``.
+    """URL of the file listing of an InvenioRDM record, and the key of the file at ``url`` in this listing.
 
     ``https://host/records/<id>/files/<file>?download=1`` and
     ``https://host/api/records/<id>/files/<file>/content`` both give
-    ``("https://host/api/records/<id>/files", "<file>")``; any other form gives ``None``.
+    ``("https://host/api/records/<id>/files", "<file>")``; other URLs give ``None``.
     """
     parts = urlsplit(url)
     match = RECORD_FILE.fullmatch(parts.path)
@@ -136,7 +133,7 @@ def listing_url(url: str) -> tuple[str, str] | None:
 
 
 def _local_source(entry: SplitFile, manifest_path: Path, local_dir: str | os.PathLike[str] | None) -> Path | None:
-    """The file on this machine to copy, or ``None`` for one that has to be downloaded."""
+    """The local file to copy, or ``None`` if the file has to be downloaded."""
     if local_dir is not None:
         folder, reason = Path(local_dir), "the folder given as local_dir lacks it"
     elif entry.url is None:
@@ -150,9 +147,9 @@ def _local_source(entry: SplitFile, manifest_path: Path, local_dir: str | os.Pat
 
 
 def local_file(entry: SplitFile, folder: str | os.PathLike[str]) -> Path | None:
-    """The file of ``entry`` in ``folder``: the one of its name, or else one of any name with its size and checksum.
+    """The file of ``entry`` in ``folder``: with its name, or with any name if size and checksum match; else None.
 
-    Only what the manifest pins tells a file of another name: without both, None.
+    A file with another name is found only if the manifest gives both size and checksum.
     """
     folder = Path(folder)
     if (folder / entry.file).is_file():
@@ -165,12 +162,12 @@ def local_file(entry: SplitFile, folder: str | os.PathLike[str]) -> Path | None:
 
 
 def _origin(entry: SplitFile) -> str:
-    """Where a file can be had by hand, for the end of a message."""
+    """The URL of a file, as the end of an error message."""
     return f" (it is published at {entry.url})" if entry.url else ""
 
 
 def _how_to_bring(entry: SplitFile) -> str:
-    """What to do where a download does not succeed."""
+    """What to do if a download fails, as the end of an error message."""
     pinned = f" ({entry.checksum})" if entry.checksum else ""
     return (
         f"Try again later, or get {entry.file}{pinned} from {entry.url} by other means, put it into a folder, and name "
@@ -181,7 +178,7 @@ def _how_to_bring(entry: SplitFile) -> str:
 def _ask_listing(
     entry: SplitFile, manifest_path: Path, timeout: float, retries: int, backoff: float, *, required: bool
 ) -> dict[str, Any]:
-    """Size and checksum that the archive itself publishes for ``entry``; nothing if it cannot be asked."""
+    """Size and checksum of ``entry`` in the archive's file listing; no checksum if it is unavailable."""
     nothing = {"size": entry.size, "checksum": None, "verified_by": None}
     address = listing_url(entry.url or "")
     if address is None:
@@ -212,7 +209,7 @@ def _ask_listing(
 
 
 def _session(retries: int, backoff: float) -> Any:
-    """A ``requests`` session that repeats a request which finds no server or a server error."""
+    """A ``requests`` session with retries on connection failures and server errors."""
     import requests
     from requests.adapters import HTTPAdapter
     from urllib3.util import Retry
@@ -234,7 +231,7 @@ def _download(
     backoff: float,
     say: _Progress,
 ) -> None:
-    """Transfer to ``.<name>.part``, going on where a transfer broke, verify and rename."""
+    """Transfer to ``.<name>.part``, resuming interrupted transfers; verify and rename."""
     import requests
 
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -263,7 +260,7 @@ def _download(
                 os.replace(part, output)
                 return
             if not fault.startswith("short"):
-                part.unlink(missing_ok=True)  # altered: nothing of it can be kept
+                part.unlink(missing_ok=True)  # altered: cannot be resumed
     raise DownloadError(
         f"{entry.file}: {entry.url}: {fault}, after {retries + 1} attempts; {output} was not written. "
         f"{_how_to_bring(entry)}"
@@ -271,7 +268,7 @@ def _download(
 
 
 def _transfer(session: Any, entry: SplitFile, part: Path, size: int | None, timeout: float, say: _Progress) -> None:
-    """One request: append to ``part`` what is missing, or write it anew if the server sends it whole."""
+    """One request: append the missing bytes to ``part``, or overwrite it if the server sends the whole file."""
     import requests
 
     done = part.stat().st_size if part.exists() else 0
@@ -280,15 +277,15 @@ def _transfer(session: Any, entry: SplitFile, part: Path, size: int | None, time
         done = 0
     if size is not None and done == size:
         return
-    headers = {"Accept-Encoding": "identity"}  # bytes as stored: they are what size and checksum describe
+    headers = {"Accept-Encoding": "identity"}  # size and checksum refer to the bytes as stored
     if done:
         headers["Range"] = f"bytes={done}-"
     try:
         answer = session.get(entry.url, headers=headers, stream=True, timeout=timeout)
-    except requests.RequestException as error:  # the session has already repeated the request
+    except requests.RequestException as error:  # after the retries of the session
         raise DownloadError(f"{entry.url}: no answer: {error}. {_how_to_bring(entry)}") from None
     with answer:
-        if answer.status_code == 416:  # nothing from there on: what we hold is not the beginning of this file
+        if answer.status_code == 416:  # range not satisfiable: ``part`` is not the beginning of this file
             part.unlink(missing_ok=True)
             raise OSError("the server cannot go on from where the transfer stopped")
         answer.raise_for_status()
@@ -303,7 +300,7 @@ def _transfer(session: Any, entry: SplitFile, part: Path, size: int | None, time
 
 @contextmanager
 def _alone(lock: Path, say: _Progress) -> Iterator[None]:
-    """Only one process at a time goes on, whichever machine of a shared disk it runs on; the others wait for it."""
+    """Lock across processes, also on several machines with a shared file system; others wait."""
     while True:
         lock.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(lock, os.O_RDWR | os.O_CREAT)
@@ -314,7 +311,7 @@ def _alone(lock: Path, say: _Progress) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX)
         if lock.exists() and os.path.samestat(os.fstat(handle), lock.stat()):
             break
-        os.close(handle)  # the one before has removed this file, and a third process may hold a new one
+        os.close(handle)  # the previous holder removed this file; another process may have locked a new one
     try:
         yield
     finally:
@@ -323,7 +320,7 @@ def _alone(lock: Path, say: _Progress) -> Iterator[None]:
 
 
 def _fault(path: Path, expected: dict[str, Any]) -> str:
-    """What is wrong with the file at ``path``; empty if nothing is."""
+    """What is wrong with the file at ``path``; empty if it is valid."""
     size, checksum = path.stat().st_size, expected["checksum"]
     if expected["size"] is not None and size != expected["size"]:
         return f"{'short' if size < expected['size'] else 'too long'}: {size} of {expected['size']} bytes"

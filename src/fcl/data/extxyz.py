@@ -1,9 +1,9 @@
-"""Files of structures -> one source a frame, cheaply; parsing a source is the expensive part and may run elsewhere.
+"""Reading structure files in two steps: splitting into one source per frame (cheap), and parsing a source (expensive).
 
-A source is the text of one frame of an extended XYZ file, or an ASE ``Atoms`` from any other file. The usual form of
-extended XYZ is parsed here; whatever is unusual in any respect goes to ASE, so that both readings agree
-(the library extxyz 0.4.6 is as fast, but refuses or reads differently what ASE accepts: NaN, braces, further columns,
-the periodicity of a structure without a lattice).
+The steps may run in different processes. A source is the text of one frame of an extended XYZ file, or an ASE ``Atoms``
+from any other file. Frames in the usual form of extended XYZ are parsed here, all others by ASE, so that results agree
+with ASE (the library extxyz 0.4.6 is as fast, but rejects or reads differently some input that ASE accepts: NaN,
+braces, additional columns, periodicity of a structure without a lattice).
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".xyz", ".extxyz", ".xyz.gz", ".extxyz.gz")
 
-# key=value or key="value" as ASE writes them, without escapes, other quotes, lists or a second "="
+# key=value or key="value" as written by ASE, without escapes, other quotes, lists or a second "="
 _PAIR = re.compile(r'([A-Za-z_][A-Za-z0-9_-]*)=(?:"([^"\\]+)"|([^\s"\'{}\[\]\\=,]+))(?:\s+|$)')
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.:/-]*")
-_NO_NAME = {"t", "f", "true", "false", "nan", "inf", "infinity"}  # ASE makes booleans or numbers of these
+_NO_NAME = {"t", "f", "true", "false", "nan", "inf", "infinity"}  # ASE converts these to booleans or numbers
 _SPECIAL_COLUMNS = set("species positions numbers symbols Z move_mask initial_charges masses mass charge".split())
 _BOOLEANS = {"T": True, "F": False}
 
 
 class BrokenFile(FrameError):
-    """A file whose further frames cannot be found: nobody knows what is lost, so it is never merely left out."""
+    """A file whose remaining frames cannot be located: always an error, since the number of lost frames is unknown."""
 
 
 def is_extxyz(path: str | Path) -> bool:
-    """Whether the name says extended XYZ."""
+    """Whether the file name has a suffix of extended XYZ."""
     return str(path).lower().endswith(SUFFIXES)
 
 
 def sources(path: str | Path) -> Iterator[tuple[int, Any]]:
-    """(frame, source) of every frame of a file, in order, a frame at a time in memory.
+    """(index, source) of every frame of a file, in order, with one frame in memory at a time.
 
-    Raises `FileNotFoundError`, or `BrokenFile` for a file that is empty, truncated or no text, or whose frames do
-    not follow each other as the counts of atoms say.
+    Raises `FileNotFoundError`, or `BrokenFile` for a file that is empty, truncated or not text, or whose numbers of
+    atoms do not match its lines.
     """
     path = Path(path)
     if not path.is_file():
@@ -59,7 +59,7 @@ def sources(path: str | Path) -> Iterator[tuple[int, Any]]:
             yield index, source
     except FrameError:
         raise
-    except Exception as error:  # gzip, zlib and ASE's readers raise many kinds for damaged files
+    except Exception as error:  # gzip, zlib and ASE's readers raise many types for damaged files
         reason = f"cannot be read ({_one_line(error)}); is the file truncated or of another format?"
         raise BrokenFile(path, index + 1, "frame", reason) from error
     if index < 0:
@@ -67,7 +67,7 @@ def sources(path: str | Path) -> Iterator[tuple[int, Any]]:
 
 
 def parse(path: str | Path, index: int, source: Any, rules: FrameRules) -> RawFrame:
-    """Structure and labels of a source; `FrameError` when it cannot be understood."""
+    """Structure and labels of a source; `FrameError` if it cannot be read."""
     if not isinstance(source, bytes):
         return raw_frame(source, rules)
     raw = _usual_frame(_text(path, index, source), rules)
@@ -75,7 +75,7 @@ def parse(path: str | Path, index: int, source: Any, rules: FrameRules) -> RawFr
 
 
 def atoms_of(path: str | Path, index: int, source: Any) -> Atoms:
-    """A source as ASE reads it; `FrameError` when it cannot be understood."""
+    """A source as read by ASE; `FrameError` if it cannot be read."""
     if not isinstance(source, bytes):
         return source
     from ase.io import read
@@ -84,7 +84,7 @@ def atoms_of(path: str | Path, index: int, source: Any) -> Atoms:
         return read(io.StringIO(_text(path, index, source)), format="extxyz", index=0)
     except FrameError:
         raise
-    except Exception as error:  # ASE raises many kinds for unreadable text; all mean the same to the reader
+    except Exception as error:  # ASE raises many types for unreadable text
         raise FrameError(Path(path), index, "frame", f"cannot be read ({_one_line(error)})") from error
 
 
@@ -141,7 +141,7 @@ def _next_text(path: Path, index: int, stream: IO[bytes]) -> bytes | None:
 
 
 def _usual_frame(text: str, rules: FrameRules) -> RawFrame | None:
-    """The frame if it has the form that ASE and the data sets write, or None: then ASE has to read it."""
+    """The frame if it has the form written by ASE and in the data sets; None: it has to be read by ASE."""
     first, header, *rows = text.split("\n")
     values = _header(header.strip())
     if values is None or "\r" in text:
@@ -174,10 +174,10 @@ def _usual_frame(text: str, rules: FrameRules) -> RawFrame | None:
 
 
 def _table(rows: list[str], n: int, width: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Atomic numbers [n] and real columns [n, width - 1] of rows that begin with a symbol; None if any is unusual.
+    """Atomic numbers [n] and real columns [n, width - 1] of rows that begin with a symbol; None if any row is unusual.
 
-    All fields are split at once. That each row has ``width`` of them follows from their number, and from the rows
-    beginning with capitals, which among the fields only symbols do (an infinity or NaN is left to ASE).
+    All fields are split at once. Each row has ``width`` fields if the total is right and every row begins with a
+    capital letter, since only symbols do (infinities and NaN are left to ASE).
     """
     initials = "".join([row[:1] for row in rows[:n]])
     fields = " ".join(rows[:n]).split()
@@ -194,7 +194,7 @@ def _table(rows: list[str], n: int, width: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def _column(reals: np.ndarray, place: tuple[int, int] | None) -> np.ndarray | None:
-    """One property of all atoms: [n] or [n, count]; None if there is none."""
+    """One property of all atoms: [n] or [n, count]; None if absent."""
     if place is None:
         return None
     first, count = place
@@ -202,7 +202,7 @@ def _column(reals: np.ndarray, place: tuple[int, int] | None) -> np.ndarray | No
 
 
 def _header(line: str) -> dict[str, str] | None:
-    """The comment line's keys and values as text, or None if any part of it is unusual."""
+    """Keys and values of the comment line as text, or None if any part is unusual."""
     values: dict[str, str] = {}
     place = 0
     while place < len(line):
@@ -219,7 +219,7 @@ def _header(line: str) -> dict[str, str] | None:
 
 @functools.lru_cache(maxsize=64)
 def _layout(properties: str) -> tuple[int, dict[str, tuple[int, int]]] | None:
-    """Fields of a row, and (first, count) of each property among the real ones; None unless symbols, then reals."""
+    """Fields per row, and (first, count) of each property among the real fields; None unless symbols, then reals."""
     if not properties.startswith("species:S:1:"):
         return None
     fields = properties.split(":")[3:]
@@ -238,7 +238,7 @@ def _layout(properties: str) -> tuple[int, dict[str, tuple[int, int]]] | None:
 
 
 def _cell(values: dict[str, str]) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """(cell [3, 3], pbc [3]) as ASE reads them: periodic where there is a lattice and nothing else is said."""
+    """(cell [3, 3], pbc [3]) as in ASE: with a lattice, periodic by default."""
     cell, pbc = np.zeros((3, 3)), np.full(3, "Lattice" in values)
     if "Lattice" in values:
         words = values["Lattice"].split()
@@ -253,7 +253,7 @@ def _cell(values: dict[str, str]) -> tuple[np.ndarray | None, np.ndarray | None]
 
 
 def _number(text: str | None) -> Any:
-    """A float; None if there is nothing, and an ellipsis for what needs ASE."""
+    """A float; None if absent, an ellipsis if ASE has to read it."""
     if text is None:
         return None
     try:
@@ -263,8 +263,8 @@ def _number(text: str | None) -> Any:
 
 
 def _stress(values: dict[str, str], key: str | None) -> Any:
-    """[6] (xx, yy, zz, yz, xz, xy) or [9] as ASE has it; None if there is none, and an ellipsis for what needs ASE."""
-    if "stress" in values:  # ASE refuses one that is not 9 numbers, and keeps 6 of them in the order of Voigt
+    """[6] (xx, yy, zz, yz, xz, xy) or [9] as in ASE; None if absent, an ellipsis if ASE has to read it."""
+    if "stress" in values:  # ASE requires 9 numbers and keeps 6 of them in Voigt order
         special = _numbers(values["stress"])
         if special is None or len(special) != 9:
             return ...
@@ -277,7 +277,7 @@ def _stress(values: dict[str, str], key: str | None) -> Any:
 
 
 def _numbers(text: str) -> np.ndarray | None:
-    """Numbers with spaces between; None for anything else."""
+    """Numbers separated by spaces; None for anything else."""
     try:
         return np.array([float(word) for word in text.split()]) if "_" not in text else None
     except ValueError:
@@ -285,7 +285,7 @@ def _numbers(text: str) -> np.ndarray | None:
 
 
 def _name(text: str | None) -> Any:
-    """A word that ASE would keep as it is; None if there is nothing, and an ellipsis for what needs ASE."""
+    """A word that ASE keeps unchanged; None if absent, an ellipsis if ASE has to read it."""
     if text is None:
         return None
     return text if _NAME.fullmatch(text) and text.lower() not in _NO_NAME else ...

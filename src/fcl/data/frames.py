@@ -1,4 +1,4 @@
-"""Labelled structures, and what makes one unusable: every fault is told with file, frame and key."""
+"""Labelled structures and their validation; every error names file, frame and key."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import Any
 
 import numpy as np
 
-#: Two atoms closer than this (A) are the same atom written twice.
+#: Atoms closer than this (A) are duplicates.
 DUPLICATE_DISTANCE = 0.1
-#: No structure reaches as far (A); beyond it, distances lose the digits that a cutoff needs.
+#: Upper limit of coordinates (A); beyond it, distances are too imprecise for a cutoff.
 LARGEST_COORDINATE = 1e6
 
 ALL_ELEMENTS = frozenset(range(1, 119))
 
-#: The level of theory of frames that name none.
+#: Level of theory of frames that do not name one.
 DEFAULT_FIDELITY = "default"
 
 
 class FrameError(ValueError):
-    """A frame that cannot be used; the message names the file, the frame (from 0) and the key."""
+    """An invalid frame; the message names the file, the frame (from 0) and the key."""
 
     def __init__(self, path: Path, frame: int, key: str, reason: str):
         super().__init__(f"{path}: frame {frame}: {key}: {reason}")
         self.path, self.frame, self.key, self.reason = path, frame, key, reason
 
-    def __reduce__(self):  # it crosses from a worker process
+    def __reduce__(self):  # pickled by worker processes
         return type(self), (self.path, self.frame, self.key, self.reason)
 
 
@@ -37,9 +37,9 @@ class Frame:
     """One labelled structure.
 
     numbers [n] int; positions [n, 3] A; cell [3, 3] A (rows are lattice vectors); pbc [3] bool;
-    energy eV (isolated-atom energies removed; NaN where there is none); forces [n, 3] eV/A; subset and split are names.
-    stress [3, 3] eV/A^3 (dE/dstrain / V) or None; parent: the name that frames derived from one structure share, or
-    None; fidelity: the name of the level of theory; index: the place in its file (from 0), or None.
+    energy eV (isolated-atom energies removed; NaN if unknown); forces [n, 3] eV/A; subset and split are names.
+    stress [3, 3] eV/A^3 (dE/dstrain / V) or None; parent: name shared by frames derived from one structure, or None;
+    fidelity: name of the level of theory; index: position in the file (from 0), or None.
     """
 
     numbers: np.ndarray
@@ -61,14 +61,14 @@ class Frame:
 
 @dataclass(frozen=True)
 class FrameRules:
-    """Under which keys the labels stand, and what a frame has to be.
+    """Keys of the labels, and conditions that a frame must satisfy.
 
-    Without ``labels``, energy and forces are not looked for and are zero. A frame may lack a stress; it may lack an
-    energy (or have NaN) only if ``energy_optional``. ``stress``, ``parent`` and ``fidelity_key`` are keys or None, for
-    what is not read; ``by_formula`` makes the formula the parent. ``fidelity`` is the level of theory of frames that
-    name none. ``split`` is the split that is read (None: any). Where one file holds several (``select``), a frame of
-    another one of ``splits`` is left out; otherwise it is an error, unless what frames say of it does not count
-    (``any_split``). ``elements`` are the atomic numbers allowed (None: Z = 1-118); ``max_force`` is in eV/A.
+    Without ``labels``, energy and forces are not read and set to zero. The stress may be missing; the energy may be
+    missing (or NaN) only if ``energy_optional``. ``stress``, ``parent`` and ``fidelity_key`` are keys, or None if not
+    read; with ``by_formula`` the formula is the parent. ``fidelity`` is the level of theory of frames that do not name
+    one. ``split`` is the split to read (None: any). If a file holds several (``select``), frames of the other
+    ``splits`` are skipped; otherwise they are an error, unless the frames' own splits are ignored (``any_split``).
+    ``elements`` are the allowed atomic numbers (None: Z = 1-118); ``max_force`` is in eV/A.
     """
 
     labels: bool = True
@@ -92,9 +92,9 @@ class FrameRules:
 
 @dataclass(frozen=True)
 class RawFrame:
-    """A frame as it was read: structure, the values found under the keys of the rules, and all names that it holds.
+    """A frame as read: structure, the values of the keys in the rules, and the names of all its properties.
 
-    A stress is as it stands in the file, or as ASE gives it: [6] (xx, yy, zz, yz, xz, xy), [9] or [3, 3].
+    The stress is as in the file or as given by ASE: [6] (xx, yy, zz, yz, xz, xy), [9] or [3, 3].
     """
 
     numbers: np.ndarray
@@ -112,7 +112,7 @@ class RawFrame:
 
 
 def raw_frame(atoms, rules: FrameRules) -> RawFrame:
-    """The labels of an ASE ``Atoms``: results of its calculator first, then ``info``, then ``arrays``."""
+    """Structure and labels of an ASE ``Atoms``; calculator results take precedence over ``info``, then ``arrays``."""
     results = atoms.calc.results if atoms.calc is not None else {}
     known = {**atoms.arrays, **atoms.info, **results}
     values = {name: known.get(getattr(rules, name)) for name in ("energy", "forces", "subset", "stress", "parent")}
@@ -129,7 +129,10 @@ def raw_frame(atoms, rules: FrameRules) -> RawFrame:
 
 
 def validated(path: str | Path, index: int, raw: RawFrame, rules: FrameRules) -> Frame | None:
-    """The frame, if the rules allow it; None where ``rules.select`` leaves it to another split. Raises `FrameError`."""
+    """The frame if it satisfies the rules; None if it belongs to another split (``rules.select``).
+
+    Raises `FrameError`.
+    """
 
     def fault(key: str, reason: str) -> FrameError:
         return FrameError(Path(path), index, key, reason)
@@ -145,7 +148,7 @@ def validated(path: str | Path, index: int, raw: RawFrame, rules: FrameRules) ->
         _labels(raw, rules, fault) if rules.labels else (0.0, np.zeros((len(raw.numbers), 3)), None)
     )
     for key, values in (("positions", raw.positions), ("Lattice", raw.cell)):
-        largest = max(values.max(), -values.min())  # NaN if there is any
+        largest = max(values.max(), -values.min())  # NaN if any value is NaN
         if not np.isfinite(largest):
             raise fault(key, "holds values that are not finite")
         if largest >= LARGEST_COORDINATE:
@@ -171,14 +174,14 @@ def validated(path: str | Path, index: int, raw: RawFrame, rules: FrameRules) ->
 
 
 def parent_of(raw: RawFrame, rules: FrameRules) -> str | None:
-    """The name of a frame's parent: its formula where the rules say so, otherwise what it says itself, or None."""
+    """Name of the parent: the formula (``rules.by_formula``), or as given in the frame, or None."""
     if rules.by_formula:
         return formula(raw.numbers)
     return None if raw.parent is None else str(raw.parent)
 
 
 def formula(numbers: np.ndarray) -> str:
-    """All atoms by element in the order of Z, e.g. H4C2O1: equal for equal composition *and* number of atoms."""
+    """Number of atoms of each element, ordered by Z, e.g. H4C2O1; not reduced."""
     from ase.data import chemical_symbols
 
     elements, counts = np.unique(numbers, return_counts=True)
@@ -188,9 +191,9 @@ def formula(numbers: np.ndarray) -> str:
 def _labels(
     raw: RawFrame, rules: FrameRules, fault: Callable[[str, str], FrameError]
 ) -> tuple[float, np.ndarray, np.ndarray | None]:
-    """Energy (eV; NaN: none), forces [n, 3] (eV/A), and stress [3, 3] (eV/A^3) or None.
+    """Energy (eV; NaN if unknown), forces [n, 3] (eV/A), and stress [3, 3] (eV/A^3) or None.
 
-    Raises what ``fault`` makes of a key and a reason.
+    Raises the error returned by ``fault(key, reason)``.
     """
     return _energy(raw, rules, fault), _forces(raw, rules, fault), _stress(raw, rules, fault)
 
@@ -234,7 +237,7 @@ def _forces(raw: RawFrame, rules: FrameRules, fault: Callable[[str, str], FrameE
 
 
 def _stress(raw: RawFrame, rules: FrameRules, fault: Callable[[str, str], FrameError]) -> np.ndarray | None:
-    """None where there is none, all of it is NaN, or the cell has no volume that it could refer to."""
+    """[3, 3] (eV/A^3); None if it is missing or entirely NaN, or the cell has no volume."""
     if raw.stress is None:
         return None
     stress = _real(raw.stress)
@@ -250,8 +253,8 @@ def _stress(raw: RawFrame, rules: FrameRules, fault: Callable[[str, str], FrameE
 
 
 def has_volume(cell: np.ndarray, pbc: np.ndarray) -> bool:
-    """Whether the lattice vectors (rows of ``cell``) along the periodic directions are independent."""
-    if pbc.all():  # the usual case, and a cheap one: the volume against that of a box with the same edges
+    """Whether the lattice vectors (rows of ``cell``) along the periodic directions are linearly independent."""
+    if pbc.all():  # the usual case, fast: volume relative to that of an orthogonal cell with the same edges
         (a, b, c), (d, e, f), (g, h, i) = cell.tolist()
         volume = abs(a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g))
         return volume > 1e-13 * math.hypot(a, b, c) * math.hypot(d, e, f) * math.hypot(g, h, i)
@@ -259,7 +262,7 @@ def has_volume(cell: np.ndarray, pbc: np.ndarray) -> bool:
 
 
 def _split(raw: RawFrame, rules: FrameRules) -> tuple[str | None, str]:
-    """(name of the frame's split, or None for a frame that another split takes; what is wrong with it, or nothing)."""
+    """(name of the split, or None if the frame belongs to another one; error message, empty if valid)."""
     if rules.any_split:
         return rules.split, ""
     named = None if raw.split is None else str(raw.split)
@@ -278,7 +281,7 @@ def _split(raw: RawFrame, rules: FrameRules) -> tuple[str | None, str]:
 
 
 def _other_elements(numbers: np.ndarray, rules: FrameRules) -> str:
-    """Which elements the rules do not allow; empty if there is none."""
+    """Error message for elements not allowed by the rules; empty if all are allowed."""
     allowed = ALL_ELEMENTS if rules.elements is None else rules.elements
     outside = sorted(set(numbers.tolist()) - allowed)
     if not outside:
@@ -290,6 +293,6 @@ def _other_elements(numbers: np.ndarray, rules: FrameRules) -> str:
 
 
 def _real(value: Any) -> np.ndarray | None:
-    """``value`` as float64; None if it is not numeric (a boolean is not)."""
+    """``value`` as float64; None if it is not numeric (booleans are not)."""
     array = np.asarray(value)
     return np.asarray(array, dtype=np.float64) if array.dtype.kind in "iuf" else None

@@ -1,8 +1,8 @@
-"""Dealing whole groups of frames to splits: none in two splits, each split like the whole, sizes as near as can be.
+"""Stratified group splits: no group in two splits, strata in equal proportions, sizes as close as possible.
 
-What is decided is how many groups of each *kind* (alike in how many frames of each stratum they hold) go to each split.
-Which ones these are follows from SHA-256 over the seed and the name of the group, so the result depends neither on the
-order of the frames nor on a library's random numbers.
+Groups of the same *kind* (equal numbers of frames in each stratum) are interchangeable, so it is only determined how
+many groups of each kind go to each split. The groups themselves are then ordered by SHA-256 of the seed and their name,
+so the result depends neither on the order of the frames nor on a library's random numbers.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 
 
 def wanted_frames(sizes: Mapping[str, int | float], count: int) -> dict[str, int]:
-    """Frames of each split: an int is a number of frames, a float a share of ``count`` (rounded at its ends).
+    """Number of frames per split: ints are numbers of frames, floats are shares of ``count`` (bounds are rounded).
 
-    Raises `ValueError` where the splits need more frames than there are, or one of them would get none.
+    Raises `ValueError` if there are too few frames, or a split would be empty.
     """
     wanted: dict[str, int] = {}
     begin = 0.0
@@ -38,17 +38,17 @@ def wanted_frames(sizes: Mapping[str, int | float], count: int) -> dict[str, int
 def deal_groups(
     groups: Sequence[str], strata: Sequence[str], sizes: Mapping[str, int | float], seed: int
 ) -> list[str | None]:
-    """The split of each frame, or None where no split takes it.
+    """The split of each frame, or None if it is in none.
 
     Args:
-        groups: the group of each frame, by name; all frames of a group go to one split.
-        strata: what each split is to hold in the proportions of the whole, e.g. the subset of each frame.
-        sizes: frames of each split, a number (int) or a share of the whole (float), in order.
-        seed: which groups go where.
+        groups: name of the group of each frame; all frames of a group go to the same split.
+        strata: stratum of each frame, e.g. its subset; splits have the proportions of the whole.
+        sizes: frames per split, a number (int) or a share of the whole (float), in order.
+        seed: determines the assignment of groups.
 
-    Sizes are met exactly where there are enough groups of a single frame, and proportions to a frame or two; otherwise
-    both are as near as moving one group, or exchanging two, can bring them, sizes first. Raises `ValueError` as
-    `wanted_frames`, and where the groups are too few or too large for each split to get one.
+    With enough groups of a single frame, sizes are exact and proportions within one or two frames; otherwise no move of
+    one group or exchange of two would bring sizes (first) or proportions closer. Raises `ValueError` as
+    `wanted_frames`, and if there are too few groups, or too large ones, for each split to get one.
     """
     wanted = wanted_frames(sizes, len(groups))
     members: dict[str, Counter[str]] = defaultdict(Counter)
@@ -68,7 +68,7 @@ def deal_groups(
     split_of: dict[str, str | None] = {}
     for kind, numbers in zip(order, shares.T.tolist(), strict=True):
         alike = iter(sorted(kinds[kind], key=lambda group: hashlib.sha256(f"{seed} {group}".encode()).digest()))
-        for name, number in zip(names, numbers, strict=False):  # there need not be a rest
+        for name, number in zip(names, numbers, strict=False):  # there may be no remainder
             split_of |= {next(alike): name for _ in range(number)}
     empty = [name for name, row in zip(wanted, shares, strict=False) if not row.any()]
     if empty:
@@ -78,10 +78,10 @@ def deal_groups(
 
 
 def _targets(totals: Mapping[str, int], wanted: list[int]) -> np.ndarray:
-    """[splits, strata] frames: whole numbers with the right sums, near the proportions of the whole.
+    """Target number of frames [splits, strata]: integers with exact sums, close to the proportions of the whole.
 
-    The strata are merged evenly, each frame at its share of its stratum, and the row is cut where the splits end. What
-    is left, if anything, is the last split.
+    The frames of all strata are interleaved evenly, and the sequence is cut at the ends of the splits. The remainder,
+    if any, is an additional split.
     """
     counts = [totals[name] for name in sorted(totals)]
     row = sorted(((2 * k + 1) / (2 * count), place) for place, count in enumerate(counts) for k in range(count))
@@ -92,10 +92,10 @@ def _targets(totals: Mapping[str, int], wanted: list[int]) -> np.ndarray:
 
 
 def _first_deal(held: np.ndarray, available: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """[splits, kinds] groups: one after the other where it fits, and there where its strata are the least filled.
+    """Number of groups [splits, kinds]: greedy, each group to the split where it fits and its strata are least filled.
 
-    ``held`` [kinds, strata] are frames of a group, ``available`` [kinds] groups. How far a stratum is filled is judged
-    as seats are given to parties (Sainte-Lague), which spreads large groups in proportion to the splits.
+    ``held`` [kinds, strata]: frames per group; ``available`` [kinds]: number of groups. Filling is measured as in the
+    Sainte-Lague method, which distributes large groups in proportion to the sizes of the splits.
     """
     filled, shares = np.zeros_like(targets), np.zeros((len(targets), len(held)), dtype=int)
     goals = np.maximum(targets, 0.5)
@@ -111,9 +111,9 @@ def _first_deal(held: np.ndarray, available: np.ndarray, targets: np.ndarray) ->
 
 
 def _improved(shares: np.ndarray, held: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Move the group, or exchange the two, that gain most, as long as sizes or else proportions come nearer."""
-    moves = np.concatenate([held, np.zeros_like(held[:1])])  # the last one: nothing comes back
-    weight = int(targets.sum()) * 4 + 1  # of a size against any change of proportions
+    """Local search: the best move of a group or exchange of two, while sizes or (second) proportions come closer."""
+    moves = np.concatenate([held, np.zeros_like(held[:1])])  # the last row: a move without exchange
+    weight = int(targets.sum()) * 4 + 1  # sizes take precedence over proportions
 
     def cost(excess: np.ndarray) -> np.ndarray:
         return weight * np.abs(excess.sum(-1)) + np.abs(excess).sum(-1)

@@ -1,4 +1,4 @@
-"""From an order of structures to batches with their pairs: how many structures make a batch, and what is made ahead."""
+"""Batches of structures with their pairs: batch sizes, and prefetching on a GPU."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from fcl.data.batch import Batch, GraphData
 def split_order(
     order: torch.Tensor, batch_size: int, pair_counts: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, ...]:
-    """Cut the structures ``order`` [n] into batches of ``batch_size`` structures, the last one may be smaller.
+    """Split ``order`` [n] (indices of structures) into batches of ``batch_size``; the last one may be smaller.
 
-    With ``pair_counts`` [n_structures in the store] the batches hold a similar number of pairs instead: as many as
-    ``batch_size`` structures have in the mean. As many steps make an epoch, and the largest batch is smaller.
+    With ``pair_counts`` [n_structures in the store], batches have similar numbers of pairs instead, on average those of
+    ``batch_size`` structures. The number of steps per epoch is the same, and the largest batch is smaller.
     """
     if pair_counts is None:
         return torch.split(order, batch_size)
     pairs = pair_counts.index_select(0, order).double()
     target = max(float(pairs.mean()) * batch_size, 1.0)
-    batch = ((pairs.cumsum(0) - 0.5 * pairs) / target).floor()  # each structure goes where its middle falls
+    batch = ((pairs.cumsum(0) - 0.5 * pairs) / target).floor()  # assigned by the midpoint of each structure
     return torch.split(order, torch.unique_consecutive(batch, return_counts=True)[1].tolist())
 
 
@@ -33,10 +33,10 @@ def selected_batches(
     rule: Callable[[Batch], torch.Tensor],
     selector: EdgeSelector,
 ) -> Iterator[tuple[Batch, torch.Tensor]]:
-    """Batches of the structures of each of ``chunks`` with their pairs, and the per-atom cutoffs [n_atoms] of ``rule``.
+    """Batches of the structures in each of ``chunks`` with their pairs, and per-atom cutoffs [n_atoms] from ``rule``.
 
-    On a CUDA device each batch is made one ahead, on a stream of its own: to count the pairs that are kept the host has
-    to wait, and so it waits for the selection only, while the device is busy with the step before.
+    On a CUDA device, batches are prefetched on a separate stream: the host has to wait for the number of selected
+    pairs, and thus waits for the selection only, while the device is busy with the previous step.
     """
 
     def make(chunk: torch.Tensor) -> tuple[Batch, torch.Tensor]:
@@ -51,9 +51,9 @@ def selected_batches(
 def _one_ahead(
     made: Iterator[tuple[Batch, torch.Tensor]], device: torch.device
 ) -> Iterator[tuple[Batch, torch.Tensor]]:
-    """Draw from ``made`` on a side stream, one item before it is asked for."""
+    """Iterate over ``made`` on a side stream, one item ahead."""
     main, side = torch.cuda.current_stream(device), torch.cuda.Stream(device)
-    side.wait_stream(main)  # the store is in place
+    side.wait_stream(main)  # the store has been copied to the device
 
     def draw():
         with torch.cuda.stream(side):
@@ -65,6 +65,6 @@ def _one_ahead(
         batch, cutoffs = ready
         for tensor in (cutoffs, *(getattr(batch, field.name) for field in fields(batch))):
             if isinstance(tensor, torch.Tensor):
-                tensor.record_stream(main)  # its memory may not be given away before the main stream has read it
+                tensor.record_stream(main)  # its memory must not be reused before the main stream has read it
         yield ready
-        ready = draw()  # the consumer has queued its step by now: this runs beside it
+        ready = draw()  # runs concurrently with the consumer's step, which is queued by now

@@ -1,4 +1,4 @@
-"""Data manifests: what a data set is, whose it is, where its files lie, and how its labels are to be read."""
+"""Data manifests: description, licence, citation and files of a data set, and how to read its labels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CHECKSUM = re.compile(r"(md5|sha1|sha256|sha512):([0-9a-f]{32,128})")
 
 
 class LabelKeys(BaseModel):
-    """Under which keys the labels stand: of the comment line, of the columns, or among a calculator's results."""
+    """Keys of the labels: in the comment line, among the columns, or in the calculator results."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -27,13 +27,13 @@ class LabelKeys(BaseModel):
     forces: str = "forces"
     subset: str = "subset"
     split: str = "split"
-    stress: str | None = "stress"  # null: it is not read
-    parent: str | None = None  # null: nothing names the parents
-    fidelity: str | None = None  # null: all frames are of one level of theory
+    stress: str | None = "stress"  # null: not read
+    parent: str | None = None  # null: parents are not named
+    fidelity: str | None = None  # null: all frames have the same level of theory
 
 
 class SourceFile(BaseModel):
-    """Where a file is had from; ``size`` in bytes, ``checksum`` as ``sha256:<hex>`` or ``md5:<hex>``."""
+    """Source of a file; ``size`` in bytes, ``checksum`` as ``sha256:<hex>`` or ``md5:<hex>``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -57,13 +57,13 @@ class SourceFile(BaseModel):
 
 
 class SplitFile(SourceFile):
-    """A split: its file, or its part of a file."""
+    """A split: a file or a part of one."""
 
     file: str
-    fraction: float | None = Field(default=None, gt=0, lt=1)  # share of a file that holds several splits
-    count: int | None = Field(default=None, gt=0)  # frames to take of such a file
-    frames: int | None = Field(default=None, gt=0)  # of this split; another number is an error
-    subsets: dict[str, int] | None = None  # frames by subset, where they are known
+    fraction: float | None = Field(default=None, gt=0, lt=1)  # share of a file divided into several splits
+    count: int | None = Field(default=None, gt=0)  # number of frames of such a file
+    frames: int | None = Field(default=None, gt=0)  # expected number of frames; any other is an error
+    subsets: dict[str, int] | None = None  # frames by subset, if known
 
     @field_validator("file")
     @classmethod
@@ -74,12 +74,12 @@ class SplitFile(SourceFile):
 
     @property
     def part(self) -> int | float | None:
-        """Its part of a file that is divided: a number of frames, or a share of them; None where none is divided."""
+        """Part of a divided file: a number (int) or share (float) of frames; None if the file is not divided."""
         return self.fraction if self.count is None else self.count
 
 
 class DataManifest(BaseModel):
-    """A data set: what it is, whose it is, and its files by split."""
+    """A data set: description, licence, citation, and files by split."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -91,23 +91,23 @@ class DataManifest(BaseModel):
     record: str | None = None
     doi: str | None = None
     description: str | None = None
-    complete: bool = True  # false while a data set is still being made
+    complete: bool = True  # false while the data set is being generated
     keys: LabelKeys = LabelKeys()
     elements: tuple[str, ...] | None = None  # null allows all elements of the model
     reference_energies: dict[str, FiniteFloat] | Literal["fit"] | None = None  # eV, by symbol
-    fidelity: str = Field("default", min_length=1)  # level of theory of frames that name none
-    optional_labels: tuple[Literal["energy"], ...] = ()  # labels that a frame may lack
-    group: Literal["parent", "formula"] | None = None  # what frames of one group share; parent where keys.parent is set
+    fidelity: str = Field("default", min_length=1)  # level of theory of frames that do not name one
+    optional_labels: tuple[Literal["energy"], ...] = ()  # labels that may be missing
+    group: Literal["parent", "formula"] | None = None  # what defines a group; parent if keys.parent is set
     split_by: Literal["frames", "groups"] = "frames"
     stratify: Literal["subset"] | None = None
     split_seed: int = Field(default=0, ge=0)
-    files: dict[str, SourceFile] = {}  # sources of files, where several splits share one
+    files: dict[str, SourceFile] = {}  # sources of files shared by several splits
     splits: dict[str, SplitFile] = Field(min_length=1)
 
     @model_validator(mode="before")
     @classmethod
     def _shared_sources(cls, data: Any) -> Any:
-        """Give each split the source of its file."""
+        """Copy the source of each file to its splits."""
         files, splits = (data.get(key) if isinstance(data, dict) else None for key in ("files", "splits"))
         if not isinstance(files, dict) or not isinstance(splits, dict):
             return data
@@ -176,11 +176,11 @@ class DataManifest(BaseModel):
 
     @property
     def divided(self) -> bool:
-        """Whether one file is divided by fractions or counts."""
+        """Whether one file is divided into splits by fractions or counts."""
         return any(entry.part is not None for entry in self.splits.values())
 
     def frame_settings(self, split: str) -> dict[str, Any]:
-        """What of this manifest determines the frames of ``split``, as plain JSON for `frame_arguments`."""
+        """The part of this manifest that determines the frames of ``split``, as JSON for `frame_arguments`."""
         entry = self.splits[split]
         sharing = [name for name, other in self.splits.items() if other.file == entry.file]
         return {
@@ -201,19 +201,19 @@ class DataManifest(BaseModel):
 
     @property
     def as_published(self) -> bool:
-        """Whether splits and energies are taken as the files have them."""
+        """Whether splits and energies are those of the files."""
         return self.reference_energies is None and not self.divided
 
     def split_of_file(self, file: str) -> str | None:
-        """The first split that is in ``file``, or None."""
+        """The first split in ``file``, or None."""
         return next((name for name, entry in self.splits.items() if entry.file == file), None)
 
     def fits_references(self) -> bool:
-        """Whether reference energies come from a fit to the training split."""
+        """Whether reference energies are fitted to the training split."""
         return self.reference_energies == "fit"
 
     def fault_of_subsets(self, split: str, subsets: Iterable[str]) -> str | None:
-        """What is wrong with ``subsets`` of a config, where the manifest says which ones ``split`` holds; or None."""
+        """Error message if ``split`` does not contain all ``subsets``; None if it does, or its subsets are unknown."""
         entry = self.splits.get(split)
         for name in subsets if entry is not None and entry.subsets is not None else ():
             if not entry.subsets.get(name):
@@ -225,14 +225,13 @@ def load_data_manifest(path: str | os.PathLike[str]) -> DataManifest:
     """Read and check a data manifest (YAML).
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is no YAML mapping, or a key is unknown, missing or wrong; every such key is
-            named.
+        FileNotFoundError: the file does not exist.
+        ValueError: not a YAML mapping, or keys are unknown, missing or invalid; all of them are named.
     """
     path = Path(path)
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date that is none
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or an invalid date
         raise ValueError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(data, dict):
         raise ValueError(f"{path}: a data manifest is a mapping with keys {', '.join(DataManifest.model_fields)}")

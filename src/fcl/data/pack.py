@@ -1,4 +1,4 @@
-"""Frames -> flat arrays with their neighbour lists: one block of structures at a time."""
+"""Packing of frames and their neighbour lists into flat arrays, by blocks of structures."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from fcl.data.frames import DUPLICATE_DISTANCE, Frame
 from fcl.data.neighbors import half_pairs
 
-#: Arrays by what their first axis counts; those of `NAMED` are indices into a list of names.
+#: Arrays by the meaning of their first axis; those in `NAMED` are indices into a list of names.
 PER_ATOM = ("numbers", "positions", "forces")
 LABELS_AND_CELLS = ("cells", "pbc", "energy", "energy_mask", "stress", "stress_mask", "frame")
 NAMED = ("subset", "fidelity", "parent")
 PER_STRUCTURE = (*LABELS_AND_CELLS, *NAMED)
 PER_PAIR = ("pair_i", "pair_j", "pair_shifts", "pair_distances")
-#: Integer arrays that a store keeps in the narrowest type that holds all of their values.
+#: Integer arrays that are stored in the narrowest type that holds all their values.
 NARROWED = {
     "pair_i": "atom index within a structure",
     "pair_j": "atom index within a structure",
@@ -27,8 +27,8 @@ INTEGER_TYPES = tuple(map(np.dtype, (np.int8, np.uint8, np.int16, np.uint16)))
 
 @dataclass(frozen=True)
 class PackedFrames:
-    """Some structures: arrays as in `fcl.data.store.StoreArrays`, counts instead of pointers, and the names of each
-    structure for `NAMED` (None: it has none)."""
+    """A block of structures: arrays as in `fcl.data.store.StoreArrays`, counts instead of pointers, and for `NAMED` the
+    name of each structure or None."""
 
     atoms: np.ndarray
     pairs: np.ndarray
@@ -37,13 +37,13 @@ class PackedFrames:
 
 
 def smallest_integer_type(values: np.ndarray, what: str) -> np.dtype:
-    """The narrowest of int8/uint8/int16/uint16 that holds ``values``; `OverflowError` when none does."""
+    """The narrowest of int8/uint8/int16/uint16 that holds ``values``; `OverflowError` if none does."""
     low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
     return integer_type(low, high, what)
 
 
 def integer_type(low: int, high: int, what: str) -> np.dtype:
-    """The narrowest of int8/uint8/int16/uint16 that holds ``low`` to ``high``; `OverflowError` when none does."""
+    """The narrowest of int8/uint8/int16/uint16 that holds ``low`` to ``high``; `OverflowError` if none does."""
     for kind in INTEGER_TYPES:
         if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
             return kind
@@ -51,7 +51,7 @@ def integer_type(low: int, high: int, what: str) -> np.dtype:
 
 
 def neighbours(frame: Frame, r_max: float) -> dict[str, np.ndarray]:
-    """The pair arrays of one structure; `ValueError` for atoms on top of each other, or a cell too thin to be real."""
+    """The pair arrays of one structure; `ValueError` for coinciding atoms or an unphysically thin cell."""
     pair_index, shifts, distances = half_pairs(frame.positions, frame.cell, frame.pbc, r_max)
     if distances.size and distances.min() < DUPLICATE_DISTANCE:
         worst = distances.argmin()
@@ -68,9 +68,9 @@ def neighbours(frame: Frame, r_max: float) -> dict[str, np.ndarray]:
 
 
 def pack(frames: Sequence[Frame], pairs: Sequence[dict[str, np.ndarray]]) -> PackedFrames:
-    """Flat arrays of ``frames`` and of the pair arrays that `neighbours` gave for each.
+    """Flat arrays of ``frames`` and of their ``pairs``, as returned by `neighbours`.
 
-    A frame that does not know its place in a file gets its place among ``frames``.
+    A frame without an index in a file is numbered by its position in ``frames``.
     """
     energy = np.array([frame.energy for frame in frames], dtype=np.float64)
     unknown = np.full((3, 3), np.nan)

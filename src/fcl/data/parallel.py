@@ -1,4 +1,4 @@
-"""A map over processes that keeps the order and holds only a few items at a time."""
+"""Ordered parallel map with bounded memory."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ B = TypeVar("B")
 
 
 def ordered_map(function: Callable[[A], B], items: Iterable[A], workers: int) -> Iterator[B]:
-    """``map(function, items)`` on ``workers`` processes; at most two items a worker are taken in advance.
+    """``map(function, items)`` on ``workers`` processes, with at most two pending items per worker.
 
-    Exceptions come out at the place of their item. Processes are forked, since the main module of a workflow's script
-    cannot be imported again; where the platform has no safe fork, or for one worker, all happens in this process.
+    Exceptions are raised at the position of their item. Processes are forked, since the main module of a Snakemake
+    script cannot be imported again; without a safe fork, or with one worker, everything runs in this process.
     """
     if workers <= 1 or not sys.platform.startswith("linux"):
         yield from map(function, items)

@@ -1,4 +1,4 @@
-"""Structures of a user's own: any file that ASE reads, with labels or without."""
+"""Reading structures with or without labels from any file format supported by ASE."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def read_structures(path: str | Path, num_elements: int = 118) -> list[Atoms]:
     """The ASE structures of a file, without their labels.
 
-    Raises `FileNotFoundError`, or `FrameError` that names file, frame (from 0) and key: unreadable, no atoms, values
-    that are not finite, no volume along periodic directions, elements beyond ``num_elements``.
+    Raises `FileNotFoundError`, or `FrameError` naming file, frame (from 0) and key: unreadable, no atoms, non-finite
+    values, no volume along periodic directions, elements beyond ``num_elements``.
     """
     rules = _rules(num_elements, labels=False)
     structures = []
@@ -40,11 +40,11 @@ def frames_of(
     keys: Mapping[str, str | None] | None = None,
     references: Mapping[str, float] | None = None,
 ) -> list[Frame]:
-    """The frames of a file, of ``subset`` only where it is named; without ``labels`` energies and forces are zero.
+    """The frames of a file, or of one ``subset``; without ``labels``, energies and forces are zero.
 
-    ``keys`` are names of "energy" and "forces" (None: the usual). ``references`` (eV by symbol, of a model's card) are
-    subtracted from the energies. Raises `FileNotFoundError`, `FrameError` as `read_frames` and for an
-    element without a reference, or `ValueError` for a subset that the file does not hold.
+    ``keys``: names of "energy" and "forces" (None: the defaults). ``references`` (eV by symbol, from a model's card) are
+    subtracted from the energies. Raises `FileNotFoundError`, `FrameError` as `read_frames` and for an element without a
+    reference, or `ValueError` for a subset that is not in the file.
     """
     rules = replace(_rules(num_elements, labels), **{name: key for name, key in (keys or {}).items() if key})
     frames = list(read_frames(path, rules=rules))
@@ -72,10 +72,10 @@ def _rules(num_elements: int, labels: bool) -> FrameRules:
 
 
 def read_frames(path: str | Path, split: str | None = None, rules: FrameRules | None = None) -> Iterator[Frame]:
-    """Yield the validated frames of an extended XYZ file (also ``.gz``) or any file that ASE reads, one by one.
+    """Yield the validated frames of an extended XYZ file (also ``.gz``) or any other format supported by ASE.
 
-    With ``split``, a frame that says that it belongs to another split is an error.
-    Raises `FileNotFoundError`, or `FrameError` that names file, frame (from 0) and key.
+    With ``split``, frames labelled with another split are an error. Raises `FileNotFoundError`, or `FrameError` naming
+    file, frame (from 0) and key.
     """
     rules = rules or FrameRules(split=split)
     for index, source in sources(path):

@@ -1,4 +1,4 @@
-"""Energies of the elements, given or fitted, that are subtracted from the labels: what is learned is the rest."""
+"""Reference energies per element, given or fitted, that are subtracted from the energy labels."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 
 
 def reference_energies(references: Mapping[str, float] | str | None, arrays: Mapping[str, Any], source: Path) -> dict:
-    """Energies (eV) by symbol of the elements in ``arrays``, which are those of a store.
+    """Reference energies (eV) by symbol for the elements in ``arrays``, the arrays of a store.
 
-    "fit" gives the least-squares solution of energy = sum over atoms (of smallest norm where compositions do not
-    determine it) for the structures that have an energy; a mapping is checked for the elements that
-    occur. Raises `ValueError` naming those that it lacks.
+    "fit": least-squares solution of energy = sum of references over atoms for all structures with an energy, with
+    minimum norm if the compositions do not determine it. A mapping must contain all elements that occur; `ValueError`
+    names the missing ones.
     """
     if not references:
         return {}
@@ -35,7 +35,7 @@ def reference_energies(references: Mapping[str, float] | str | None, arrays: Map
 
 
 def energies_of_atoms(references: Mapping[str, float], arrays: Mapping[str, Any]) -> np.ndarray:
-    """[n_structures] eV: sum of the references over the atoms of each structure."""
+    """Sum of the references over the atoms of each structure, [n_structures] eV."""
     from ase.data import chemical_symbols
 
     counts, elements = compositions(arrays["numbers"][:], arrays["ptr"])
@@ -43,7 +43,7 @@ def energies_of_atoms(references: Mapping[str, float], arrays: Mapping[str, Any]
 
 
 def compositions(numbers: np.ndarray, ptr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Atoms of each element in each structure, [n_structures, n_elements], and the atomic numbers [n_elements].
+    """Number of atoms by structure and element, [n_structures, n_elements], and atomic numbers [n_elements].
 
     ``numbers`` [n_atoms] are atomic numbers, ``ptr`` [n_structures + 1] the first atom of each structure.
     """

@@ -1,4 +1,4 @@
-"""Which frames of a file make a split, and by which rules they are read."""
+"""Assignment of the frames of a file to a split, and the rules for reading them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from fcl.data.groups import deal_groups
 
 @dataclass(frozen=True)
 class Portion:
-    """The part ``split`` of a file that is divided into ``sizes`` by ``seed``.
+    """The part ``split`` of a file divided into ``sizes``, randomly with ``seed``.
 
-    ``sizes`` are numbers of frames (int) or shares of the whole (float) by split, in order. ``by_groups`` keeps the
-    frames of a parent together; ``stratified`` gives each split the same proportions of the subsets.
+    ``sizes`` by split, in order: number of frames (int) or share of the whole (float). ``by_groups``: all frames of a
+    parent go to the same split; ``stratified``: subsets have the same proportions in every split.
     """
 
     split: str
@@ -31,12 +31,11 @@ class Portion:
 
 
 def chosen_frames(path: Path, portion: Portion, rules: FrameRules | None = None) -> np.ndarray:
-    """[n_frames] bool: the frames of a file that make ``portion.split``. Every frame belongs to at most one split.
+    """[n_frames] bool: the frames of a file in ``portion.split``. No frame is in two splits.
 
-    Shares of single frames need no more than the number of frames: their order is that of SHA-256 over seed and frame,
-    which depends on no library and no version of one. For all else the frames are read by ``rules`` and dealt by
-    `fcl.data.groups.deal_groups`. Raises `FrameError` when a split is left without a frame, or asks for more frames
-    than there are.
+    Shares of single frames depend only on the number of frames: these are ordered by SHA-256 of seed and index, which
+    is independent of library versions. Otherwise the frames are read with ``rules`` and assigned by
+    `fcl.data.groups.deal_groups`. Raises `FrameError` if a split would be empty, or there are too few frames.
     """
     if portion.by_groups or portion.stratified or all(isinstance(size, int) for size in portion.sizes.values()):
         return _dealt(path, portion, rules or FrameRules())
@@ -54,8 +53,8 @@ def chosen_frames(path: Path, portion: Portion, rules: FrameRules | None = None)
 
 
 def _dealt(path: Path, portion: Portion, rules: FrameRules) -> np.ndarray:
-    """`chosen_frames` by groups or strata. A frame that cannot be read is a group of its own: where bad frames are left
-    out, it is left out of the split to which it was dealt."""
+    """`chosen_frames` by groups or strata. An unreadable frame is a group of its own: if invalid frames are skipped, it
+    is missing in the split to which it was assigned."""
     groups, strata = [], []
     for index, source in sources(path):
         group, stratum = f"frame {index}", "default"
@@ -80,7 +79,7 @@ def _dealt(path: Path, portion: Portion, rules: FrameRules) -> np.ndarray:
 
 
 def frame_arguments(settings: dict[str, Any], num_elements: int, max_force: float | None) -> dict[str, Any]:
-    """Arguments of `fcl.data.build.build_store` from `DataManifest.frame_settings` and the limits of the study."""
+    """Arguments of `fcl.data.build.build_store`, from `DataManifest.frame_settings` and the limits of the study."""
     keys, split = settings["keys"], settings["split"]
     symbols = settings["elements"] or SYMBOLS
     numbers = {SYMBOLS.index(symbol) + 1 for symbol in symbols}

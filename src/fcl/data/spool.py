@@ -1,4 +1,4 @@
-"""Arrays that grow on disk: a store is put together from them without ever lying in memory as a whole."""
+"""Growing arrays on disk, so that a store can be assembled without holding all of it in memory."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _PIECE_ROWS = 1 << 20
 
 
 class SpooledArray:
-    """An array in a file of raw values, to which rows are appended; slices of rows are read back.
+    """An array in a raw binary file: rows can be appended, and slices of rows read back.
 
-    With ``narrow`` (what the integers are, for messages) it is kept in the narrowest integer type that holds them all.
+    With ``narrow`` (meaning of the integers, for messages) it is stored in the narrowest integer type that holds them.
     """
 
     def __init__(self, path: Path, narrow: str | None = None):
@@ -24,7 +24,7 @@ class SpooledArray:
         self.shape: tuple[int, ...] = (0,)
 
     def append(self, values: np.ndarray) -> None:
-        """Add the rows of ``values``, whose shape but for the first axis is that of the rows before."""
+        """Append the rows of ``values``; all axes but the first must match the previous rows."""
         kind = values.dtype
         if self._narrow:
             low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
@@ -36,7 +36,7 @@ class SpooledArray:
             np.ascontiguousarray(values, dtype=kind).tofile(stream)
 
     def widen(self, kind: np.dtype) -> None:
-        """Keep the values as ``kind`` from now on."""
+        """Convert the stored values to ``kind``."""
         if self.dtype not in (None, kind):
             wider = self._path.with_suffix(".wider")
             with wider.open("wb") as stream:

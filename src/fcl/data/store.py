@@ -1,4 +1,4 @@
-"""The graph store: one HDF5 file a split with flat arrays and the neighbour list at r_max, computed once."""
+"""The graph store: one HDF5 file per split with flat arrays and the neighbour list at r_max, computed once."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _PIECE_BYTES = 1 << 24
 class StoreArrays:
     """The arrays of a store in host memory; shapes and units as in `fcl.data`.
 
-    ``pair_i`` and ``pair_j`` are local to the structure; ``pair_ptr`` [n_structures + 1] is the first pair of each
-    structure; ``pair_distances`` is float32 and serves to select pairs before anything else is gathered.
+    ``pair_i`` and ``pair_j`` are indices within the structure; ``pair_ptr`` [n_structures + 1] is the first pair of
+    each structure; ``pair_distances`` (float32) is used to select pairs before other arrays are gathered.
 
-    Where ``energy_mask`` or ``stress_mask`` is false the label is NaN. ``frame`` [n_structures] is the place of each
+    The label is NaN where ``energy_mask`` or ``stress_mask`` is false. ``frame`` [n_structures] is the index of each
     structure in the source file. ``subset``, ``fidelity`` and ``parent`` [n_structures] are indices into their names;
-    a parent of -1 is one without a name, and such a structure shares it with none.
+    a structure with parent -1 is the only one of its parent.
     """
 
     r_max: float
@@ -62,7 +62,7 @@ class StoreArrays:
 
     @property
     def names(self) -> dict[str, tuple[str, ...]]:
-        """The names that ``subset``, ``fidelity`` and ``parent`` point into."""
+        """The names that ``subset``, ``fidelity`` and ``parent`` index."""
         return {name: getattr(self, f"{name}_names") for name in NAMED}
 
     def groups(self) -> np.ndarray:
@@ -75,9 +75,9 @@ class StoreArrays:
 
 
 def arrays_from_frames(frames: Sequence[Frame], r_max: float) -> StoreArrays:
-    """Pack frames into flat arrays and compute every neighbour list at ``r_max`` (A), in memory.
+    """Pack frames into flat arrays and compute their neighbour lists at ``r_max`` (A), in memory.
 
-    Raises `ValueError` for atoms on top of each other. `fcl.data.build.build_store` does the same for whole files.
+    Raises `ValueError` for coinciding atoms. `fcl.data.build.build_store` does the same for whole files.
     """
     pairs = []
     for index, frame in enumerate(frames):
@@ -89,7 +89,7 @@ def arrays_from_frames(frames: Sequence[Frame], r_max: float) -> StoreArrays:
     arrays = dict(packed.arrays)
     for name, what in NARROWED.items():
         arrays[name] = arrays[name].astype(smallest_integer_type(arrays[name], what))
-    arrays["pair_i"] = arrays["pair_i"].astype(arrays["pair_j"].dtype)  # i <= j: what holds j holds i
+    arrays["pair_i"] = arrays["pair_i"].astype(arrays["pair_j"].dtype)  # i <= j: a type that holds j holds i
     arrays |= {"ptr": pointers(packed.atoms), "pair_ptr": pointers(packed.pairs)}
     names = {}
     for name in NAMED:
@@ -102,24 +102,24 @@ def _store_arrays(r_max: float, names: Mapping[str, tuple[str, ...]], arrays: Ma
 
 
 def pointers(counts: np.ndarray) -> np.ndarray:
-    """[n + 1] int64: the first of each, and the end."""
+    """[n + 1] int64: index of the first element of each structure, and the end."""
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
 def coded(values: Sequence[str | None]) -> tuple[tuple[str, ...], np.ndarray]:
-    """The names that occur, sorted, and the place of each value among them, [n] int32; -1 for None."""
+    """The distinct names, sorted, and the index of each value among them, [n] int32; -1 for None."""
     names = tuple(sorted({value for value in values if value is not None}))
     places: dict[str | None, int] = {name: place for place, name in enumerate(names)} | {None: -1}
     return names, np.array([places[value] for value in values], dtype=np.int32)
 
 
 def content_hash(arrays: StoreArrays) -> str:
-    """SHA-256 over r_max, the names (of subsets, fidelities and parents) and every array (values, type and shape)."""
+    """SHA-256 of r_max, the names (of subsets, fidelities and parents) and all arrays (values, type and shape)."""
     return hash_arrays(arrays.r_max, arrays.names, {name: getattr(arrays, name) for name in ARRAYS})
 
 
 def hash_arrays(r_max: float, names: Mapping[str, tuple[str, ...]], arrays: Mapping[str, Any]) -> str:
-    """`content_hash` of arrays that need not lie in memory: what is used is dtype, shape and slices of rows."""
+    """`content_hash` of arrays that may be on disk; only dtype, shape and slices of rows are used."""
     known = [list(names[name]) for name in NAMED]
     digest = hashlib.sha256(f"{FORMAT} {r_max!r} {json.dumps(known)}".encode())
     for name in ARRAYS:
@@ -131,7 +131,7 @@ def hash_arrays(r_max: float, names: Mapping[str, tuple[str, ...]], arrays: Mapp
 
 
 def write_store(arrays: StoreArrays, target: str | Path, attributes: Mapping[str, Any]) -> None:
-    """Write the arrays beside ``target`` and rename; shuffled gzip keeps a pair at a few bytes."""
+    """Write the arrays atomically, compressed (shuffle, gzip) to a few bytes per pair."""
     write_arrays(arrays.r_max, arrays.names, {name: getattr(arrays, name) for name in ARRAYS}, target, attributes)
 
 
@@ -142,7 +142,7 @@ def write_arrays(
     target: str | Path,
     attributes: Mapping[str, Any],
 ) -> None:
-    """`write_store` of arrays that need not lie in memory; see `hash_arrays`."""
+    """`write_store` of arrays that may be on disk; see `hash_arrays`."""
     with atomic_path(Path(target)) as temporary, h5py.File(temporary, "w", track_order=True) as file:
         file.attrs.update({"format": FORMAT, "r_max": r_max, **attributes})
         for name in ("subset", "fidelity"):
@@ -157,7 +157,7 @@ def write_arrays(
 
 
 def _pieces(values: Any, multiple: int = 1) -> Iterator[slice]:
-    """Slices of the first axis of some megabytes each; all but the last a multiple of rows."""
+    """Slices of the first axis, some megabytes each; all but the last have a multiple of ``multiple`` rows."""
     row_bytes = values.dtype.itemsize * int(np.prod(values.shape[1:], dtype=np.int64))
     rows = max(_PIECE_BYTES // row_bytes // multiple, 1) * multiple
     for first in range(0, int(values.shape[0]), rows):
@@ -167,7 +167,7 @@ def _pieces(values: Any, multiple: int = 1) -> Iterator[slice]:
 def read_store(path: str | Path) -> StoreArrays:
     """Load a store into memory.
 
-    Raises `FileNotFoundError`, or `ValueError` when the file is not a graph store, or one of another format.
+    Raises `FileNotFoundError`, or `ValueError` if the file is not a graph store or has another format.
     """
     path = Path(path)
     if not path.is_file():
@@ -186,6 +186,6 @@ def read_store(path: str | Path) -> StoreArrays:
 
 
 def read_reference_energies(path: str | Path) -> dict[str, float]:
-    """Energies (eV) by chemical symbol that were subtracted from a store's labels; empty if none were."""
+    """Energies (eV) by chemical symbol that were subtracted from the labels of a store; empty if none."""
     with h5py.File(path, "r") as file:
         return json.loads(file.attrs.get("reference_energies", "{}"))

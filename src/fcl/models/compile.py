@@ -1,12 +1,12 @@
-"""The fast path as one compiled program: site energies and their gradient with respect to the pair vectors.
+"""Compilation of the fast path: site energies and their gradient with respect to the pair vectors.
 
-Training needs the derivative of a derivative: forces are a gradient of the energy, and the loss is differentiated again
-with respect to the parameters. `torch.compile` differentiates a program once. So the gradient with respect to the pair
-vectors is first traced into a plain program of tensor operations (`make_fx`), which is then compiled; the gradient with
-respect to parameters and cutoffs is one ordinary backward pass through it.
+Training needs second derivatives: forces are a gradient of the energy, and the loss is differentiated again with
+respect to the parameters. `torch.compile` supports only first derivatives. The gradient with respect to the pair
+vectors is therefore first traced into plain tensor operations (`make_fx`), which are then compiled; the gradient with
+respect to parameters and cutoffs is an ordinary backward pass.
 
-Compilation takes of the order of a minute (less when TorchInductor's cache on disk knows the program), so this is for
-long runs. It is done once each for training, evaluation and calibration; batches of any size share the program.
+Compilation takes about a minute (less if the program is in TorchInductor's cache on disk), so it pays off in long runs
+only. It is done once each for training, evaluation and calibration; the program is valid for batches of any size.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, Stateles
 
 from fcl.models.compile_cpu import ROWS, multiply_by_onednn, onednn_multiplies, sum_in_order
 
-#: Below these sizes a program of variable sizes is not valid: torch treats 0 and 1 as sizes of their own.
+#: Minimum of variable sizes: torch specialises on sizes 0 and 1.
 SMALLEST_SIZE = 2
 
 
 class _SiteEnergies(torch.nn.Module):
-    """`Potential.site_energies` as a module's forward, for `torch.func.functional_call`."""
+    """`Potential.site_energies` as the forward of a module, for `torch.func.functional_call`."""
 
     def __init__(self, model):
         super().__init__()
@@ -36,8 +36,8 @@ class _SiteEnergies(torch.nn.Module):
 class CompiledEnergies:
     """Compiled ``(site energies, d sum(site energies) / d vectors)`` of a model on its fast path.
 
-    Called as `Potential.site_energies`. Parameters and buffers are inputs of the program, never constants in it: they
-    may change between calls, and gradients reach them and the cutoffs. ``backend`` is torch.compile's.
+    Called like `Potential.site_energies`. Parameters and buffers are inputs of the program, not constants: they may
+    change between calls and, like the cutoffs, have gradients. ``backend``: see `torch.compile`.
     """
 
     def __init__(self, model, backend: str = "inductor"):
@@ -47,7 +47,7 @@ class CompiledEnergies:
 
     @staticmethod
     def covers(numbers: torch.Tensor, pair_index: torch.Tensor) -> bool:
-        """Whether the batch is large enough for the program; a single atom or no pairs at all are evaluated eagerly."""
+        """Whether the batch is large enough for the program; a single atom or pair is evaluated without it."""
         return numbers.shape[0] >= SMALLEST_SIZE and pair_index.shape[1] >= SMALLEST_SIZE
 
     def __call__(
@@ -63,8 +63,8 @@ class CompiledEnergies:
         key = (vectors.dtype, vectors.device, threads if vectors.device.type == "cpu" else None)
         if key not in self._programs:
             names, traced = self._trace(inputs)
-            # TorchInductor writes the number of threads into the code, but its caches on disk do not tell programs
-            # apart by torch's number: only by this option.
+            # The number of threads is part of the generated code. TorchInductor's cache on disk does not depend on
+            # torch's number of threads, only on this option.
             options = {"cpp.threads": threads} if self._backend == "inductor" else None
             program = torch.compile(traced, backend=self._backend, fullgraph=True, options=options)
             self._programs[key] = names, program
@@ -79,7 +79,7 @@ class CompiledEnergies:
         return energies, gradient[:n_pairs]
 
     def _filled_up(self, numbers: torch.Tensor, pair_index: torch.Tensor, vectors: torch.Tensor, *cutoffs) -> tuple:
-        """The inputs with pairs beyond every cutoff, which add exact zeros, so that sizes recur (`rewrite.ROWS`)."""
+        """The inputs padded to a multiple of `ROWS` pairs by pairs beyond all cutoffs, which contribute exact zeros."""
         missing = -vectors.shape[0] % ROWS
         beyond = vectors.new_tensor([[2.0 * self._module.model.cutoff_limit, 0.0, 0.0]]).expand(missing, 3)
         pair_index = torch.cat([pair_index, pair_index.new_zeros(2, missing)], dim=1)
@@ -89,7 +89,7 @@ class CompiledEnergies:
         return {**dict(self._module.named_parameters()), **dict(self._module.named_buffers())}
 
     def _trace(self, inputs: tuple[torch.Tensor, ...]) -> tuple[list[str], torch.fx.GraphModule]:
-        """Names of the parameters and buffers that the program reads, and the program."""
+        """Names of the parameters and buffers used by the program, and the program."""
         state = self._state()
         names = list(state)
 
@@ -105,7 +105,7 @@ class CompiledEnergies:
             traced = make_fx(energies_and_gradient)(*examples)
         graph = traced.graph
         for node in list(graph.nodes):
-            # Tracing detaches what a derivative saves: left in, it would cut the gradients of the parameters.
+            # Tracing detaches tensors saved for the derivative, which would cut off the gradients of the parameters.
             if node.op == "call_function" and node.target is torch.ops.aten.detach.default:
                 node.replace_all_uses_with(node.args[0])
                 graph.erase_node(node)
@@ -123,12 +123,12 @@ class CompiledEnergies:
         return [name for name in names if name not in unused], traced
 
 
-#: The dimension that varies from batch to batch: of numbers, pair_index, vectors and cutoffs.
+#: Dimension with variable size, of numbers, pair_index, vectors and cutoffs.
 _VARIABLE_DIMENSION = (0, 1, 0, 0)
 
 
 def _fake(mode: FakeTensorMode, tensor: torch.Tensor, variable: int | None) -> torch.Tensor:
-    """A stand-in for ``tensor`` without values, whose size along ``variable`` is a symbol."""
+    """A fake tensor without values; its size along ``variable`` is symbolic."""
     sizes = [DimDynamic.DYNAMIC if dim == variable else DimDynamic.STATIC for dim in range(tensor.dim())]
     fake = mode.from_tensor(tensor.detach(), symbolic_context=StatelessSymbolicContext(dynamic_sizes=sizes))
     return fake.requires_grad_(tensor.is_floating_point())

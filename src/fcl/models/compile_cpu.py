@@ -1,6 +1,6 @@
-"""What a CPU does better than the traced program says: products of tall matrices, and sums that several threads share.
+"""Graph rewrites for CPUs: products of tall matrices by oneDNN, and deterministic parallel sums.
 
-Both rewrite the graph of `fcl.models.compile` before it is differentiated, so derivatives are rewritten with it.
+Both are applied to the graph of `fcl.models.compile` before it is differentiated, and so affect derivatives too.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 import torch
 
 aten = torch.ops.aten
-#: The number of pairs is filled up to a multiple of this where oneDNN multiplies: it makes a program for each shape,
-#: which takes milliseconds, and keeps a thousand of them.
+#: With oneDNN the number of pairs is padded to a multiple of this: oneDNN generates a kernel per shape, which takes
+#: milliseconds, and caches about a thousand.
 ROWS = 512
-#: Below this width (rows and columns of the weight) a call costs more than it gains.
+#: Minimum width (rows and columns of the weight); below it, the overhead of a call exceeds the gain.
 WIDTH = 16
 
 
@@ -39,7 +39,7 @@ tall_product.register_autograd(_derivative, setup_context=_keep)
 
 
 def onednn_multiplies(tensor: torch.Tensor) -> bool:
-    """Whether `multiply_by_onednn` has something to do: float32 on a CPU, in a PyTorch built with oneDNN."""
+    """Whether `multiply_by_onednn` is applicable: float32 on a CPU, and PyTorch built with oneDNN."""
     return (
         tensor.dtype == torch.float32
         and tensor.device.type == "cpu"
@@ -49,9 +49,9 @@ def onednn_multiplies(tensor: torch.Tensor) -> bool:
 
 
 def multiply_by_onednn(graph: torch.fx.Graph) -> None:
-    """Let oneDNN make the products of matrices of variable height.
+    """Replace products of matrices of variable height by oneDNN calls.
 
-    MKL, which torch calls, uses half of the vector width of an AMD processor with AVX-512; oneDNN uses all of it.
+    MKL, which torch uses, exploits only half of the vector width of AMD processors with AVX-512; oneDNN all of it.
     """
     for node in list(graph.nodes):
         if node.op != "call_function" or node.target not in (aten.mm.default, aten.addmm.default):
@@ -63,17 +63,17 @@ def multiply_by_onednn(graph: torch.fx.Graph) -> None:
         with graph.inserting_before(node):
             product = graph.call_function(torch.ops.fcl.tall_product.default, (rows, weight))
             product = graph.call_function(aten.add.Tensor, (product, bias[0])) if bias else product
-        product.meta["val"] = node.meta["val"]  # it may be a factor of the next product
+        product.meta["val"] = node.meta["val"]  # it may be an operand of the next product
         node.replace_all_uses_with(product)
         graph.erase_node(node)
 
 
 def sum_in_order(graph: torch.fx.Graph) -> None:
-    """Let `scatter_add` make the sums over pairs, and `gather` the choices whose derivative is such a sum.
+    """Replace `index_add` by `scatter_add`, and `index_select`, whose derivative is such a sum, by `gather`.
 
-    From `index_add` TorchInductor makes a loop in which the threads of a CPU add to the same memory, in an order that
-    differs from run to run and one atomic operation at a time. Its `scatter_add` with several threads is torch's own
-    kernel: it sorts by receiver, and gives the same bits again.
+    For `index_add`, TorchInductor generates a parallel loop with atomic additions, which is slow and whose order varies
+    from run to run. For `scatter_add` with several threads it calls torch's own kernel, which sorts by receiver and is
+    deterministic.
     """
     sums = {aten.index_add.default: aten.scatter_add.default, aten.index_add_.default: aten.scatter_add_.default}
     for node in list(graph.nodes):

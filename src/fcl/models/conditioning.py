@@ -1,7 +1,7 @@
-"""How a model is conditioned on cutoffs: the parts that are composed into a backbone (`fcl.models.interface`).
+"""Conditioning on cutoffs: the parts of a model that depend on them (composed into it by `fcl.models.interface`).
 
-A static model has the radial features of Eq. 13 with one cutoff. FCL replaces them by those of Eq. 14, with a taper
-that ends at the cutoff of each pair, and adds an embedding of the cutoff to the features of each atom, Eq. 16.
+A static model has the radial features of Eq. 13 with one cutoff. FCL replaces them by those of Eq. 14, with an envelope
+that vanishes at the cutoff of each pair, and adds an embedding of the cutoff to the node features, Eq. 16.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import torch
 
 
 def taper(distances: torch.Tensor, pair_cutoffs: torch.Tensor, p: int) -> torch.Tensor:
-    """Polynomial taper s(r, m) of Eq. 1 as a function of two variables; any broadcastable shapes, A.
+    """Polynomial envelope s(r, m) of Eq. 1 with pairwise cutoffs; any broadcastable shapes, A.
 
-    Written as (1 - x)^3 sum_{k < p} (k + 1)(k + 2) / 2 x^k with x = r / m, which is Eq. 1 for whole p: s and its first
-    and second derivatives vanish at r = m, the third does not. The terms of Eq. 1 as printed cancel there, which in
-    float32 leaves a step of 4e-6 and values below zero; these do not.
+    Evaluated as (1 - x)^3 sum_{k < p} (k + 1)(k + 2) / 2 x^k with x = r / m, identical to Eq. 1 for integer p: s and
+    its first and second derivatives vanish at r = m, the third does not. In the printed form, terms cancel at r = m,
+    which in float32 causes a step of 4e-6 and negative values; this form has no cancellation.
     """
     x = (distances / pair_cutoffs).clamp(max=1.0)
     series = torch.full_like(x, 0.5 * p * (p + 1))
@@ -41,18 +41,18 @@ class BesselBasis(torch.nn.Module):
 
 
 def padding(width: int) -> int:
-    """Columns that are missing to a multiple of 16: products of narrower matrices run far below a processor's speed."""
+    """Columns missing to a multiple of 16, since products of other widths are far slower."""
     return -width % 16
 
 
 def padded(values: torch.Tensor) -> torch.Tensor:
-    """``values`` [n, width] with columns of zeros up to a multiple of 16."""
-    # cat, since torch's pad makes a constant of the variable size n when it is traced (`fcl.models.compile`)
+    """``values`` [n, width] padded with columns of zeros to a multiple of 16."""
+    # cat, since tracing torch's pad makes the variable size n a constant (`fcl.models.compile`)
     return torch.cat([values, values.new_zeros(values.shape[0], padding(values.shape[1]))], dim=1)
 
 
 class PaddedLinear(torch.nn.Linear):
-    """`torch.nn.Linear` [n, in] -> [n, out], multiplied as matrices that are `padded` with zeros; same result."""
+    """`torch.nn.Linear` [n, in] -> [n, out] with `padded` matrices; same result."""
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         columns, rows = padding(self.in_features), padding(self.out_features)
@@ -104,8 +104,8 @@ class FixedRadialEmbedding(torch.nn.Module):
 class FlexibleRadialEmbedding(torch.nn.Module):
     """Edge features of Eq. 14: u([b(r), m]) s(r, m), with u of Eq. 15 (num_bessel + 1 -> hidden -> num_bessel).
 
-    The Bessel functions have the fixed range ``bessel_range`` (A; in the paper the largest cutoff that is sampled). A
-    pair ends at its own m by the taper alone, outside the network.
+    The Bessel functions have the fixed range ``bessel_range`` (A; in the paper the largest sampled cutoff). Features
+    vanish at m only through the envelope, which is applied after the network.
     """
 
     def __init__(self, bessel_range: float, num_bessel: int, polynomial_order: int, hidden: int):
@@ -122,7 +122,7 @@ class FlexibleRadialEmbedding(torch.nn.Module):
         return features * taper(distances, pair_cutoffs, self.polynomial_order)
 
 
-#: Forms of the embedding of the cutoff, see `CutoffEmbedding`.
+#: Variants of the cutoff embedding, see `CutoffEmbedding`.
 CUTOFF_EMBEDDINGS = ("released", "released_no_silu", "literal")
 
 
@@ -131,8 +131,8 @@ class CutoffEmbedding(torch.nn.Module):
 
     ``released``, as in the authors' code: Linear(1, hidden), SiLU, Linear(hidden, hidden), Linear(hidden, channels)
     without bias, SiLU; 6 336 parameters for 64 and 32, with u 9 162, the "approximately 9 000" of the text.
-    ``released_no_silu``: the same without the last SiLU, as models of the card format fcl-model-1 have it. ``literal``:
-    1 -> hidden -> channels with one SiLU, as Eq. 15 alone reads (5 034). Raises `ValueError` for another ``kind``.
+    ``released_no_silu``: without the last SiLU, as in models with card format fcl-model-1. ``literal``: 1 -> hidden ->
+    channels with one SiLU, Eq. 15 taken literally (5 034 with u). Raises `ValueError` for any other ``kind``.
     """
 
     def __init__(self, hidden: int, channels: int, kind: str = "released"):
@@ -151,11 +151,11 @@ class CutoffEmbedding(torch.nn.Module):
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What makes a backbone a static or a flexible model: its two parts, to be composed into it.
+    """The two parts that make a backbone a static or a flexible model.
 
     ``radial_embedding`` maps distances [n_pairs, 1] and pair cutoffs [n_pairs, 1] (A; None without cutoffs) to edge
-    features [n_pairs, num_bessel]. ``cutoff_embedding`` maps cutoffs [n_atoms, 1] (A) to what is added to the initial
-    node features [n_atoms, channels]; a static model has none. ``bessel_range`` in A.
+    features [n_pairs, num_bessel]. ``cutoff_embedding`` maps cutoffs [n_atoms, 1] (A) to a term added to the initial
+    node features [n_atoms, channels]; None in a static model. ``bessel_range`` in A.
     """
 
     radial_embedding: torch.nn.Module
@@ -164,10 +164,10 @@ class Conditioning:
 
 
 def conditioning(kind: str, settings, r_max: float, channels: int) -> Conditioning:
-    """The parts of a model of ``kind`` "static" (its cutoff is ``r_max``, A) or "fcl" (cutoffs up to ``r_max``).
+    """The parts of a model of ``kind`` "static" (with cutoff ``r_max``, A) or "fcl" (with cutoffs up to ``r_max``).
 
-    ``settings`` is a `fcl.config.sections.ModelSettings`; its ``bessel_range`` is ``r_max`` where it is None. Weights
-    are drawn from torch's global generator. Raises `ValueError` for another kind.
+    ``settings`` is a `fcl.config.sections.ModelSettings`; if its ``bessel_range`` is None, ``r_max`` is used. Weights
+    are drawn from torch's global generator. Raises `ValueError` for any other kind.
     """
     bessel_range = float(r_max if settings.bessel_range is None else settings.bessel_range)
     basis = settings.num_bessel, settings.polynomial_order

@@ -1,4 +1,4 @@
-"""Model files: safetensors with a JSON card beside them, never pickles."""
+"""Model files: weights as safetensors with a JSON card beside them, never pickles."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from fcl.runs.device import torch_device
 from fcl.runs.files import atomic_path, sha256_file, write_json
 
 CARD_FORMAT = "fcl-model-2"
-#: Formats that can be read. In fcl-model-1 ``cutoff_embedding: released`` had no SiLU at its end.
+#: Readable formats. In fcl-model-1 ``cutoff_embedding: released`` had no final SiLU.
 CARD_FORMATS = ("fcl-model-1", CARD_FORMAT)
 
 
 class _Card(BaseModel):
-    """What a card has to say; whatever else it says is kept as it is."""
+    """Required fields of a card; other fields are kept unchanged."""
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
@@ -44,7 +44,7 @@ class _Card(BaseModel):
 
 @contextmanager
 def default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    """Build modules in ``dtype``; the previous default comes back afterwards."""
+    """Set torch's default dtype within the context, to build modules in ``dtype``."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
@@ -64,9 +64,9 @@ def build_model(
     backend: str = "auto",
     architecture: str | None = None,
 ) -> Potential:
-    """A fresh model of ``kind`` "static" or "fcl"; initialised from torch's global generator.
+    """A new model of ``kind`` "static" or "fcl", initialised from torch's global generator.
 
-    ``architecture`` is a name of `fcl.models.registry`, None that of the ``settings``; the other arguments as of
+    ``architecture`` is a name in `fcl.models.registry`, None: that of the ``settings``; for the other arguments see
     `fcl.models.mace.model.build`. Raises `ValueError` for an unknown kind, architecture or backend.
     """
     build = builder(architecture or settings.architecture)
@@ -75,15 +75,15 @@ def build_model(
 
 
 def card_path(path: str | Path) -> Path:
-    """The JSON card that belongs to a model file."""
+    """The JSON card of a model file."""
     return Path(path).with_suffix(".json")
 
 
 def save_model(model: Potential, path: str | Path, extra: dict | None = None) -> dict:
-    """Write weights (safetensors) and card; the card holds all that is needed to build the model again.
+    """Write weights (safetensors) and card; the card contains everything needed to rebuild the model.
 
-    ``extra`` joins the card (stage, seed, elements, hashes). Returns the card. Raises `ValueError` for a wrapped model
-    without settings, which could not be built again.
+    ``extra`` is added to the card (stage, seed, elements, hashes). Returns the card. Raises `ValueError` for a wrapped
+    model without settings, which could not be rebuilt.
     """
     if model.settings is None:
         raise ValueError("a wrapped model without settings cannot be saved")
@@ -107,7 +107,7 @@ def save_model(model: Potential, path: str | Path, extra: dict | None = None) ->
 
 
 def read_card(path: str | Path) -> dict:
-    """The card of a model file; `FileNotFoundError` or `ValueError` say what is wrong with it."""
+    """The card of a model file. Raises `FileNotFoundError` or, for an invalid card, `ValueError`."""
     card_file = card_path(path)
     if not card_file.is_file():
         raise FileNotFoundError(f"{card_file}: the model's card is missing; it has to lie beside the weights")
@@ -125,7 +125,7 @@ def read_card(path: str | Path) -> dict:
 
 
 def card_settings(card: dict) -> ModelSettings:
-    """The settings of the model of a card, in the words of today whatever the format of the card."""
+    """The model settings of a card, with older formats converted."""
     settings = _Card.model_validate(card).model
     if card["format"] == "fcl-model-1" and settings.cutoff_embedding == "released":
         return settings.model_copy(update={"cutoff_embedding": "released_no_silu"})
@@ -133,7 +133,7 @@ def card_settings(card: dict) -> ModelSettings:
 
 
 def verified_card(model: str | Path) -> tuple[Path, dict]:
-    """File and card of a model, given by its path or the name of a shipped one; the weights have to be the card's.
+    """File and card of a model, given as a path or the name of a shipped model; verifies the hash of the weights.
 
     Raises `FileNotFoundError` and `ValueError` as `load`.
     """
@@ -151,10 +151,10 @@ def load(
     device: str | torch.device = "cpu",
     backend: str = "auto",
 ) -> Potential:
-    """Load a model file, or a shipped model by its name (`fcl.models.pretrained.MODELS`), in evaluation mode.
+    """Load a model file, or a shipped model by name (`fcl.models.pretrained.MODELS`), in evaluation mode.
 
-    Raises `FileNotFoundError` for a missing file, `ValueError` for a damaged one: weights that are not the card's, or
-    parameters that are missing or of another shape, an unknown architecture. Loading runs no code from the file.
+    Raises `FileNotFoundError` for a missing file, and `ValueError` if the weights do not match the card, parameters are
+    missing or have another shape, or the architecture is unknown. Loading executes no code from the file.
     """
     path, card = verified_card(path)
     try:
@@ -178,7 +178,7 @@ def load(
 
 
 def prepared(model, dtype: torch.dtype, device, backend: str | None):
-    """The model for inference: loaded, used as it is, or copied where it has another precision, device or backend."""
+    """The model for inference: loaded from a file, or copied if precision, device or backend differ."""
     if isinstance(model, str | os.PathLike):
         loaded = load(model, dtype=dtype, device=torch_device(device), backend=backend or "auto")
         return loaded.requires_grad_(False)

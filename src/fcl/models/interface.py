@@ -1,4 +1,4 @@
-"""`Potential`, the interface of a model, and what all models share: forces, stress, checks, and the parts of FCL."""
+"""`Potential`, the interface of models, and their common parts: forces, stress, checks and conditioning on cutoffs."""
 
 from __future__ import annotations
 
@@ -17,24 +17,23 @@ if TYPE_CHECKING:
 
 
 class Potential(torch.nn.Module, ABC):
-    """A model of energies from undirected pairs: a backbone with the parts of a static or a flexible model.
+    """A model that predicts energies from undirected pairs: a backbone with the parts of a static or flexible model.
 
     A backbone implements `element_features` and `propagate`. The parts (`fcl.models.conditioning.Conditioning`: edge
-    features with their taper, embedding of the cutoff) are composed into it as ``radial_embedding`` and
-    ``cutoff_embedding``.
+    features with their envelope, cutoff embedding) are its modules ``radial_embedding`` and ``cutoff_embedding``.
 
     Attributes:
         architecture: name of the backbone in cards and in `fcl.models.registry`.
-        backends: evaluation paths that this model has; ``backend`` is the one in use and can be assigned.
+        backends: available evaluation paths; ``backend`` is the one in use and can be assigned.
         settings: the `fcl.config.sections.ModelSettings`.
-        elements: atomic numbers that the model knows, ascending.
-        cutoff_limit: r_max (A), the largest admissible cutoff; the one cutoff of a static model. (``r_max`` is the
-            buffer of the state dict.)
+        elements: supported atomic numbers, ascending.
+        cutoff_limit: r_max (A), the largest admissible cutoff; for a static model, its cutoff. (``r_max`` is the
+            buffer in the state dict.)
         bessel_range: range of the Bessel functions (A).
         flexible: whether the cutoffs of the atoms are inputs; ``kind`` is "fcl" or "static".
         selector: which pairs are kept and their m_ij (`fcl.cutoffs.edges`); ``mixing`` is its rule.
-        head: name of the head whose energies are given.
-        card: what the model file says, {} for a model that was not loaded.
+        head: name of the head whose energies are predicted.
+        card: the card of the model file; {} if the model was not loaded from a file.
     """
 
     architecture: str
@@ -69,7 +68,7 @@ class Potential(torch.nn.Module, ABC):
 
     @property
     def backend(self) -> str:
-        """The evaluation path in use, one of ``backends``; ``auto`` may be assigned for the first of them."""
+        """The evaluation path in use, one of ``backends``; assign ``auto`` for the first of them."""
         return self._backend
 
     @backend.setter
@@ -91,14 +90,14 @@ class Potential(torch.nn.Module, ABC):
 
     @abstractmethod
     def element_features(self, numbers: torch.Tensor) -> torch.Tensor:
-        """h_i^(0): initial node features [n_atoms, channels] of atoms with atomic ``numbers`` [n_atoms]."""
+        """h_i^(0): initial node features [n_atoms, channels] for atomic ``numbers`` [n_atoms]."""
 
     @abstractmethod
     def propagate(self, numbers, pair_index, vectors, distances, features, nodes):
-        """Site energies [n_atoms] (eV), and what the last layers read: one tensor [n_atoms, width] for each readout.
+        """Site energies [n_atoms] (eV), and the inputs of the last layers: one tensor [n_atoms, width] per readout.
 
         numbers [n_atoms]; pair_index [2, n_pairs]; vectors [n_pairs, 3] A from i to j; distances [n_pairs, 1] A;
-        features [n_pairs, num_bessel], tapered; nodes [n_atoms, channels], initial node features.
+        features [n_pairs, num_bessel], with the envelope; nodes [n_atoms, channels], initial node features.
         """
 
     @abstractmethod
@@ -108,12 +107,12 @@ class Potential(torch.nn.Module, ABC):
     @property
     @abstractmethod
     def energy_offsets(self) -> torch.Tensor:
-        """Energy of an isolated atom of each of ``elements`` [n_elements] (eV), which predictions do not hold."""
+        """Isolated-atom energies of ``elements`` [n_elements] (eV), which are not included in predictions."""
 
     def freeze(self, elements: Sequence[int], cutoffs: Sequence[float], dtype: torch.dtype = torch.float64):
-        """A scriptable module for engines: the model with one cutoff (A) for each of ``elements`` (atomic numbers).
+        """A scriptable module for engines: the model with fixed ``cutoffs`` (A) of ``elements`` (atomic numbers).
 
-        Its forward takes (numbers, pair_index, vectors) and gives site energies, as `site_energies`. Raises
+        Its forward takes (numbers, pair_index, vectors) and returns site energies, as `site_energies`. Raises
         `ValueError` for a model that cannot be exported.
         """
         raise ValueError("export covers max_ell = 1, correlation 1, two layers of scalars and vectors only")
@@ -121,9 +120,9 @@ class Potential(torch.nn.Module, ABC):
     # -- checks --------------------------------------------------------------------------------------------------------
 
     def check_cutoff(self, cutoff: float) -> None:
-        """Raise `ValueError` when the model cannot be evaluated at a uniform ``cutoff`` (A).
+        """Raise `ValueError` if the model cannot be evaluated at a uniform ``cutoff`` (A).
 
-        A static model has one cutoff; those of a flexible model are positive and at most r_max.
+        A static model requires its own cutoff, a flexible model 0 < cutoff <= r_max.
         """
         if not self.flexible and abs(cutoff - self.cutoff_limit) > 1e-9:
             raise ValueError(f"a static model of cutoff {self.cutoff_limit} A cannot be evaluated at {cutoff} A")
@@ -149,16 +148,16 @@ class Potential(torch.nn.Module, ABC):
     # -- inputs of the backbone, with the parts of FCL -----------------------------------------------------------------
 
     def initial_node_features(self, numbers: torch.Tensor, cutoffs: torch.Tensor | None) -> torch.Tensor:
-        """h_i^(0), in a flexible model + q(a_i), Eq. 16: [n_atoms, channels]. ``cutoffs`` [n_atoms] A."""
+        """h_i^(0), plus q(a_i) in a flexible model, Eq. 16: [n_atoms, channels]. ``cutoffs`` [n_atoms] A."""
         nodes = self.element_features(numbers)
         return nodes + self.cutoff_embedding(cutoffs[:, None]) if self.flexible else nodes
 
     def edge_features(self, distances: torch.Tensor, pair_cutoffs: torch.Tensor | None) -> torch.Tensor:
-        """Tapered radial features of pairs, Eq. 13 or Eq. 14: [n_pairs, 1] A -> [n_pairs, num_bessel]."""
+        """Radial features of pairs with their envelope, Eq. 13 or Eq. 14: [n_pairs, 1] A -> [n_pairs, num_bessel]."""
         return self.radial_embedding(distances, pair_cutoffs)
 
     def _evaluate(self, numbers, pair_index, vectors, cutoffs):
-        """`propagate` from positions' pairs and cutoffs, shapes as in `site_energies`."""
+        """`propagate` for pairs and cutoffs, shapes as in `site_energies`."""
         if self.flexible and cutoffs is None:
             raise ValueError("a flexible model needs the cutoffs of the atoms")
         distances = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
@@ -176,10 +175,10 @@ class Potential(torch.nn.Module, ABC):
         vectors: torch.Tensor,
         cutoffs: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Energy of each atom [n_atoms] (eV) from undirected pairs.
+        """Site energies [n_atoms] (eV) from undirected pairs.
 
-        numbers [n_atoms]; pair_index [2, n_pairs]; vectors [n_pairs, 3] A from i to j; cutoffs [n_atoms] A, for a
-        flexible model (`ValueError` without).
+        numbers [n_atoms]; pair_index [2, n_pairs]; vectors [n_pairs, 3] A from i to j; cutoffs [n_atoms] A, required by
+        a flexible model (else `ValueError`).
         """
         return self._evaluate(numbers, pair_index, vectors, cutoffs)[0]
 
@@ -190,7 +189,7 @@ class Potential(torch.nn.Module, ABC):
         vectors: torch.Tensor,
         cutoffs: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """What the last, linear layers of all readouts read, [n_atoms, n_features]; inputs as of `site_energies`."""
+        """Inputs of the last, linear layers of all readouts, [n_atoms, n_features]; arguments: see `site_energies`."""
         return torch.cat(self._evaluate(numbers, pair_index, vectors, cutoffs)[1], dim=1)
 
     # -- energies, forces and stress -----------------------------------------------------------------------------------
@@ -204,18 +203,18 @@ class Potential(torch.nn.Module, ABC):
         stress: bool = False,
         training: bool = False,
     ) -> dict[str, torch.Tensor]:
-        """Energies, forces and stress of a batch whose pairs have been selected.
+        """Energies, forces and stress of a batch with selected pairs.
 
-        ``cutoffs`` [n_atoms] (A) are the per-atom radii by which the pairs were selected (flexible models only). With
-        ``training`` the results stay differentiable, also with respect to ``cutoffs`` and ``batch.positions``.
+        ``cutoffs`` [n_atoms] (A) are the per-atom cutoffs used to select the pairs (flexible models only). With
+        ``training`` the results remain differentiable, also with respect to ``cutoffs`` and ``batch.positions``.
         Returns energy [n_structures] eV, node_energy [n_atoms] eV, forces [n_atoms, 3] eV/A, stress [n_structures, 3,
-        3] eV/A^3. Forces and stress both follow from one gradient g = dE/dr_ij: F_i = sum g, F_j = -sum g,
-        stress = sum r_ij (x) g / V, symmetrised. Raises `ValueError` when no pairs have been selected and, on the CPU,
-        for an element that the model does not know.
+        3] eV/A^3. Forces and stress are computed from the gradient g = dE/dr_ij: F_i = sum g, F_j = -sum g,
+        stress = sum r_ij (x) g / V, symmetrised. Raises `ValueError` if no pairs have been selected and, on the CPU,
+        for unsupported elements.
         """
         if batch.pair_index is None:
             raise ValueError("the batch has no pairs: call GraphData.select_pairs first")
-        if batch.numbers.device.type == "cpu":  # on a GPU the host would have to wait for the answer
+        if batch.numbers.device.type == "cpu":  # on a GPU this would synchronise with the host
             self.check_elements(batch.numbers)
         i, j = batch.pair_index
         with torch.set_grad_enabled(training or forces or stress):
@@ -244,7 +243,7 @@ class Potential(torch.nn.Module, ABC):
         return results if training else {name: value.detach() for name, value in results.items()}
 
     def _energies_and_gradient(self, batch: Batch, vectors, cutoffs, *, wanted: bool, training: bool):
-        """Site energies, and dE/dr_ij [n_pairs, 3] where it is ``wanted``; differentiable again in ``training``."""
+        """Site energies, and dE/dr_ij [n_pairs, 3] if ``wanted``; both differentiable in ``training``."""
         inputs = (batch.numbers, batch.pair_index, vectors, cutoffs)
         if wanted and self._compiled is not None and self._compiled.covers(batch.numbers, batch.pair_index):
             with torch.set_grad_enabled(training):
@@ -258,14 +257,14 @@ class Potential(torch.nn.Module, ABC):
         return energies, gradient
 
     def load_backbone(self, state: dict[str, torch.Tensor]) -> None:
-        """Start from pre-trained weights: all but the radial and the cutoff embedding, which keep their initial ones.
+        """Load pre-trained weights of the backbone; radial and cutoff embedding keep their initial weights.
 
-        Raises `ValueError` naming the parameters when ``state`` is not that of a backbone of the same shape.
+        Raises `ValueError` naming the parameters if ``state`` does not fit.
         """
         own = self.state_dict()
         new = ("radial_embedding.", "cutoff_embedding.")
         taken = {name: value for name, value in state.items() if not name.startswith("radial_embedding.")}
-        taken.pop("r_max", None)  # the buffer of the range belongs to this model, not to the pre-trained one
+        taken.pop("r_max", None)  # keep the range of this model
         missing = [name for name in own if not name.startswith(new) and name != "r_max" and name not in taken]
         wrong = [name for name, value in taken.items() if name not in own or own[name].shape != value.shape]
         if missing or wrong:
@@ -273,7 +272,7 @@ class Potential(torch.nn.Module, ABC):
         self.load_state_dict(taken, strict=False)
 
 
-#: Evaluation paths that a model may have; ``auto`` is the first that it has.
+#: Possible evaluation paths; ``auto`` is the first one of a model.
 BACKENDS = ("auto", "fast", "reference", "compiled")
 
 

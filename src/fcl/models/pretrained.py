@@ -1,6 +1,6 @@
-"""What comes with the package: small models, so that there is something to try, and the structures of the embedded set.
+"""Small models and the structures of the embedded set, shipped with the package for trying it out.
 
-Nothing heavy is imported here.
+This module must not import torch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "shipped_files"
 
-#: Models by name, and what each is. Their files are NAME.safetensors and NAME.json in `FOLDER`.
+#: Shipped models: name and description. Their files are NAME.safetensors and NAME.json in `FOLDER`.
 MODELS = {
     "embedded": "FCL model of seed 1 of the record of the study embedded: the paper's schedule, shortened, on 384 "
     "structures of the embedded PBEsol set (not MAD); not for science",
@@ -25,9 +25,9 @@ SPLITS = ("train", "val", "test")
 
 
 def model_file(model: str | os.PathLike[str]) -> Path:
-    """The file of a model that is given by its path or, where there is no such file, by the name of a shipped one.
+    """The file of a model, given as a path or, if there is no such file, as the name of a shipped model.
 
-    Raises `FileNotFoundError` for what is neither.
+    Raises `FileNotFoundError` if it is neither.
     """
     path = Path(model)
     if path.is_file():
@@ -40,7 +40,7 @@ def model_file(model: str | os.PathLike[str]) -> Path:
 def structures(split: str = "test", subset: str | None = None) -> list[Atoms]:
     """Structures of a split of the embedded PBEsol set (not MAD) with their energies (eV) and forces (eV/A).
 
-    ``subset`` names one kind only, such as ``"SHIFTML-molcrys"``. Raises `ValueError` for names that are not there.
+    ``subset`` selects one subset, such as ``"SHIFTML-molcrys"``. Raises `ValueError` for an unknown split or subset.
     """
     from ase.io import read
 

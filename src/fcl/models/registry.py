@@ -1,4 +1,4 @@
-"""Backbones by the name that cards give: which function builds a model of an architecture."""
+"""Registry of backbones: the function that builds a model, by the name of its architecture in model cards."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ def _mace_torch() -> Callable:
     return build
 
 
-#: Imports of the builders by architecture, on first use (statements, not names: `fcl.runs.code_digest` follows them).
+#: Builders by architecture, imported on first use (by import statements, which `fcl.runs.code_digest` can follow).
 #: A builder takes (kind, settings, r_max, avg_num_neighbors, backend) and returns a `fcl.models.interface.Potential`.
 ARCHITECTURES: dict[str, Callable[[], Callable]] = {"mace": _mace, "mace-torch": _mace_torch}
-#: What cards without an architecture mean.
+#: Architecture of cards that do not name one.
 DEFAULT_ARCHITECTURE = "mace"
 
 
 def builder(architecture: str) -> Callable:
-    """The function that builds models of ``architecture``; `ValueError` lists the known ones."""
+    """The function that builds models of ``architecture``; `ValueError` if it is unknown."""
     if architecture not in ARCHITECTURES:
         raise ValueError(f"architecture {architecture!r} is unknown; known are {', '.join(ARCHITECTURES)}")
     return ARCHITECTURES[architecture]()

@@ -1,4 +1,4 @@
-"""The unmodified MACE of Table 2, exactly as mace-torch builds it; only `fcl.models.mace.wrapper` imports this."""
+"""The unmodified MACE of Table 2, as built by mace-torch; to be imported by `fcl.models.mace.wrapper` only."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import warnings
 
 import torch
 
-# e3nn 0.4.4 stores a built-in `slice` in its constants, which torch >= 2.6 refuses under weights_only loading: that one
-# constant is allowed for that one load; safe loading stays on for everything else.
+# e3nn 0.4.4 stores a built-in `slice` in its constants, which torch >= 2.6 rejects under weights_only loading. It is
+# allowed for this import only; safe loading remains on.
 with torch.serialization.safe_globals([slice]):
     from e3nn import o3
 
 _SAFE_LOADING = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 _before = os.environ.get(_SAFE_LOADING)
 
-# Importing mace also prints which optional packages it lacks: standard output belongs to whoever imports this module.
+# mace prints the names of missing optional packages when imported, which must not appear on standard output.
 with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-    warnings.simplefilter("ignore")  # deprecations inside mace-torch's imports
+    warnings.simplefilter("ignore")  # deprecations in mace-torch's imports
     from mace.modules.blocks import RealAgnosticInteractionBlock, RealAgnosticResidualInteractionBlock
     from mace.modules.irreps_tools import mask_head
     from mace.modules.models import ScaleShiftMACE
 
-# Importing mace switches safe loading off for the whole process by this variable: put it back as it was.
+# Importing mace disables safe loading for the whole process through this variable: restore it.
 if _before is None:
     os.environ.pop(_SAFE_LOADING, None)
 else:

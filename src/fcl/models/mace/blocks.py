@@ -1,20 +1,20 @@
 """The blocks of the paper's MACE in plain PyTorch, under mace-torch's names.
 
-Two layers of messages, max_ell = 1, correlation 1, hidden features of n scalars and n vectors (``n x 0e + n x 1o``), a
-linear and a non-linear readout. A block holds the parameters and buffers that mace-torch's block of the same name has,
-with the same names, shapes and initial distributions, so that a state dict goes both ways; here it only says how they
-are read. `fcl.models.mace.fast` evaluates them.
+Two message-passing layers, max_ell = 1, correlation 1, hidden features of n scalars and n vectors (``n x 0e + n x
+1o``), a linear and a non-linear readout. Each block has the parameters and buffers of mace-torch's block of the same
+name, with the same names, shapes and initial distributions, so that state dicts can be exchanged in both directions.
+The blocks only give access to their parameters; they are evaluated by `fcl.models.mace.fast`.
 
-mace-torch builds on e3nn. What its layers come to for scalars (l = 0) and vectors (l = 1):
+mace-torch is based on e3nn, whose layers reduce to the following for scalars (l = 0) and vectors (l = 1):
 
-* ``Linear``: one matrix for each pair of an input and an output of equal l, W / sqrt(inputs that reach the output);
-* ``FullyConnectedTensorProduct`` with the one-hot vector of the element: one such matrix for each element Z, W_Z /
-  sqrt(inputs x elements). Its path weight sqrt(2 l + 1) cancels against the Wigner 3j symbol delta / sqrt(2 l + 1);
-* ``TensorProduct`` of the messages: no parameters, only buffers; its path weights stand in `fcl.models.mace.fast`;
-* ``SymmetricContraction`` at correlation 1: one factor for each element, l and channel;
+* ``Linear``: one matrix per pair of an input and an output of equal l, W / sqrt(number of inputs of the output);
+* ``FullyConnectedTensorProduct`` with the one-hot vector of the element: one such matrix per element Z, W_Z /
+  sqrt(inputs x elements). The path weight sqrt(2 l + 1) cancels with the Wigner 3j symbol delta / sqrt(2 l + 1);
+* ``TensorProduct`` of the messages: no parameters, only buffers; the path weights are in `fcl.models.mace.fast`;
+* ``SymmetricContraction`` at correlation 1: one factor per element, l and channel;
 * ``FullyConnectedNet``: W / sqrt(inputs), and SiLU times `SILU_SCALE`.
 
-All weights start as independent draws from N(0, 1), from torch's global generator.
+All weights are initialised independently from N(0, 1), with torch's global generator.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from collections.abc import Sequence
 
 import torch
 
-#: 1 / sqrt(E[SiLU(z)^2]) for z from N(0, 1), as e3nn's `normalize2mom` estimates it from 10^6 fixed draws (the integral
-#: gives 1.67653). SiLU times this keeps the second moment at 1.
+#: 1 / sqrt(E[SiLU(z)^2]) for z from N(0, 1), as estimated by e3nn's `normalize2mom` from 10^6 fixed samples (exactly
+#: 1.67653). With this factor, SiLU preserves a second moment of 1.
 SILU_SCALE = 1.6791767923989418
 
 
 class Buffers(torch.nn.Module):
-    """Named constants in the state dict and nothing else."""
+    """A module with named buffers only."""
 
     def __init__(self, **values: torch.Tensor):
         super().__init__()
@@ -41,8 +41,8 @@ class Buffers(torch.nn.Module):
 class Linear(torch.nn.Module):
     """e3nn's ``Linear``: one flat ``weight`` [sum(rows x columns)] for the matrices of all ``paths``.
 
-    ``paths`` are the shapes (inputs, outputs) of the matrices in e3nn's order, ``fan_in`` the number of inputs that
-    reach one output, ``irreps_out`` e3nn's name of the outputs, ``dim`` their number with the components of vectors.
+    ``paths``: shapes (inputs, outputs) of the matrices in e3nn's order; ``fan_in``: number of inputs per output;
+    ``irreps_out``: e3nn's name of the outputs; ``dim``: their dimension, including the components of vectors.
     """
 
     def __init__(self, paths: Sequence[tuple[int, int]], fan_in: int, irreps_out: str, dim: int):
@@ -53,14 +53,14 @@ class Linear(torch.nn.Module):
         self.register_buffer("output_mask", torch.ones(dim))
 
     def matrix(self, path: int) -> torch.Tensor:
-        """Matrix [inputs, outputs] of the ``path``-th path: outputs are inputs @ matrix, alike for all components."""
+        """Matrix [inputs, outputs] of the ``path``-th path; outputs are inputs @ matrix, for each component."""
         rows, columns = self.paths[path]
         start = sum(map(math.prod, self.paths[:path]))
         return self.weight[start : start + rows * columns].view(rows, columns) * self.factor
 
 
 class ElementLinear(torch.nn.Module):
-    """e3nn's ``FullyConnectedTensorProduct`` with one-hot elements: a matrix for each element, for each of ``degrees``.
+    """e3nn's ``FullyConnectedTensorProduct`` with one-hot elements: a matrix per element and degree.
 
     ``weight`` is flat, [degrees x channels x n_elements x channels].
     """
@@ -72,7 +72,7 @@ class ElementLinear(torch.nn.Module):
         self.register_buffer("output_mask", torch.ones(sum(channels * (2 * degree + 1) for degree in degrees)))
 
     def matrices(self, path: int, element: torch.Tensor) -> torch.Tensor:
-        """Matrices [n_atoms, channels, channels] of the ``path``-th degree for the element index [n_atoms] of atoms."""
+        """Matrices [n_atoms, channels, channels] of the ``path``-th degree, for ``element`` indices [n_atoms]."""
         size = math.prod(self.shape)
         weight = self.weight[path * size : (path + 1) * size].view(self.shape) * self.factor
         return weight.transpose(0, 1).index_select(0, element)
@@ -88,7 +88,7 @@ class RadialLayer(torch.nn.Module):
 
 
 class RadialNetwork(torch.nn.Sequential):
-    """e3nn's ``FullyConnectedNet`` of the widths ``widths``: radial features to the weights of the messages."""
+    """e3nn's ``FullyConnectedNet`` with layers of ``widths``: radial features -> weights of the messages."""
 
     def __init__(self, widths: Sequence[int]):
         super().__init__()
@@ -96,8 +96,8 @@ class RadialNetwork(torch.nn.Sequential):
             self.add_module(f"layer{index}", RadialLayer(h_in, h_out))
 
     def matrices(self, columns: int | None = None) -> list[torch.Tensor]:
-        """Matrices [h_in, h_out] with all constant factors, SiLU stands between them; of the last the first
-        ``columns`` outputs."""
+        """Matrices [h_in, h_out] including all constant factors, for use with SiLU between them; of the last one only
+        the first ``columns``."""
         scales = [layer.h_in**-0.5 * (SILU_SCALE if index else 1.0) for index, layer in enumerate(self)]
         weights = [layer.weight for layer in self]
         weights[-1] = weights[-1][:, :columns]
@@ -113,7 +113,7 @@ class RadialNetwork(torch.nn.Sequential):
 
 
 class RealAgnosticInteractionBlock(torch.nn.Module):
-    """First layer of messages: n scalars in; ``skip_tp`` acts on the sum of messages (n scalars, n vectors)."""
+    """First message-passing layer: n scalars in; ``skip_tp`` acts on the summed messages (n scalars, n vectors)."""
 
     def __init__(self, channels: int, n_elements: int, radial_widths: Sequence[int], avg_num_neighbors: float):
         super().__init__()
@@ -126,10 +126,10 @@ class RealAgnosticInteractionBlock(torch.nn.Module):
 
 
 class RealAgnosticResidualInteractionBlock(torch.nn.Module):
-    """Second layer: n scalars and n vectors in; ``skip_tp`` takes the scalars of an atom past the messages.
+    """Second layer: n scalars and n vectors in; ``skip_tp`` is a skip connection for the scalars.
 
-    The messages are 2 n scalars and 2 n vectors. The vectors never reach the energy at correlation 1; their weights,
-    the second halves of ``linear`` and of the last radial layer, are kept for mace-torch's shapes only.
+    The messages are 2 n scalars and 2 n vectors. At correlation 1 the energy does not depend on the vectors; their
+    weights, the second halves of ``linear`` and of the last radial layer, exist only to match mace-torch's shapes.
     """
 
     def __init__(self, channels: int, n_elements: int, radial_widths: Sequence[int], avg_num_neighbors: float):
@@ -143,24 +143,24 @@ class RealAgnosticResidualInteractionBlock(torch.nn.Module):
 
 
 class Contraction(torch.nn.Module):
-    """A factor for each element and channel, ``weights_max`` [n_elements, 1, channels], for features of one degree."""
+    """A factor per element and channel, ``weights_max`` [n_elements, 1, channels], for features of one degree."""
 
     correlation = 1
 
     def __init__(self, channels: int, n_elements: int, degree: int):
         super().__init__()
         self.weights_max = torch.nn.Parameter(torch.randn(n_elements, 1, channels))
-        rows = torch.eye(4)[degree**2 : (degree + 1) ** 2, :, None]  # of the four components of a channel
+        rows = torch.eye(4)[degree**2 : (degree + 1) ** 2, :, None]  # the four components of a channel
         self.register_buffer("U_matrix_1", rows[0].clone() if degree == 0 else rows.clone())
         self.register_buffer("weights_max_zeroed", torch.tensor(False))
 
     def factors(self, element: torch.Tensor) -> torch.Tensor:
-        """[n_atoms, channels] for the element index [n_atoms] of atoms."""
+        """Factors [n_atoms, channels] for ``element`` indices [n_atoms]."""
         return self.weights_max[:, 0].index_select(0, element)
 
 
 class SymmetricContraction(torch.nn.Module):
-    """One `Contraction` for each of ``degrees``."""
+    """One `Contraction` per degree."""
 
     def __init__(self, channels: int, n_elements: int, degrees: Sequence[int]):
         super().__init__()
@@ -168,7 +168,7 @@ class SymmetricContraction(torch.nn.Module):
 
 
 class EquivariantProductBasisBlock(torch.nn.Module):
-    """Product basis of correlation 1: a factor for each element and channel, then a linear map."""
+    """Product basis of correlation 1: a factor per element and channel, then a linear map."""
 
     def __init__(self, channels: int, n_elements: int, degrees: Sequence[int]):
         super().__init__()
@@ -177,12 +177,12 @@ class EquivariantProductBasisBlock(torch.nn.Module):
         self.linear = Linear([(channels, channels)] * len(degrees), channels, irreps, dim)
 
     def factors(self, path: int, element: torch.Tensor) -> torch.Tensor:
-        """[n_atoms, channels] of the ``path``-th degree."""
+        """Factors [n_atoms, channels] of the ``path``-th degree."""
         return self.symmetric_contractions.contractions[path].factors(element)
 
 
 class LinearReadoutBlock(torch.nn.Module):
-    """Energy of an atom from its scalars, after the first layer."""
+    """Site energy from the scalars after the first layer."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -190,7 +190,7 @@ class LinearReadoutBlock(torch.nn.Module):
 
 
 class NonLinearReadoutBlock(torch.nn.Module):
-    """Energy of an atom from its scalars, after the second layer: one hidden layer of ``width`` with SiLU."""
+    """Site energy from the scalars after the second layer: one hidden layer of ``width`` with SiLU."""
 
     def __init__(self, channels: int, width: int):
         super().__init__()
@@ -199,7 +199,7 @@ class NonLinearReadoutBlock(torch.nn.Module):
 
 
 class LinearNodeEmbeddingBlock(torch.nn.Module):
-    """h_i^(0): a row [channels] for each element."""
+    """h_i^(0): a row [channels] per element."""
 
     def __init__(self, n_elements: int, channels: int):
         super().__init__()

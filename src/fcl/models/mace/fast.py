@@ -1,12 +1,12 @@
-"""The mathematics of `fcl.models.mace.blocks`, those of mace-torch for scalars and vectors, on undirected pairs.
+"""Evaluation of `fcl.models.mace.blocks`, equivalent to mace-torch for scalars and vectors, on undirected pairs.
 
-Exact (to rounding) because r_ij, m_ij and hence the radial network are symmetric in i and j and the l = 1 spherical
-harmonic changes sign: everything that depends on a pair is computed once instead of twice. Per-element weights
-are looked up instead of multiplied with one-hot vectors, and the l = 1 messages of the last layer, which never reach
-the energy at correlation 1, are left out.
+Exact (up to rounding), since r_ij, m_ij and hence the radial network are symmetric in i and j, and the l = 1 spherical
+harmonics change sign: pair quantities are computed once instead of twice. Per-element weights are looked up instead of
+multiplied with one-hot vectors, and the l = 1 messages of the last layer, on which the energy does not depend at
+correlation 1, are omitted.
 
 Path weights of e3nn's tensor products with component normalisation (Y_1 = sqrt(3) n): 0e x 1o -> 1o gives h sqrt(3) n,
-1o x 1o -> 0e gives v . n, 1o x 0e -> 1o gives v. They are compared with mace-torch in the tests.
+1o x 1o -> 0e gives v . n, 1o x 0e -> 1o gives v. Tests compare them with mace-torch.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ _SQRT3 = math.sqrt(3.0)
 def fast_site_energies(
     model, numbers, pair_index, vectors, distances, features, nodes
 ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
-    """Energies of atoms [n_atoms] (eV), and what the two last layers read, [n_atoms, channels] and [n_atoms, width].
+    """Site energies [n_atoms] (eV), and the inputs of the last layers, [n_atoms, channels] and [n_atoms, width].
 
     ``model`` is a `fcl.models.mace.model.MACE`; shapes as in `fcl.models.interface.Potential.propagate`. Vector
     features are [n_atoms, 3, channels].
     """
     first, second = model.interactions
     channels = nodes.shape[1]
-    n_atoms = numbers.shape[0]  # not len(): sizes stay symbols when this function is traced
+    n_atoms = numbers.shape[0]  # not len(), so that sizes remain symbolic in tracing
     i, j = pair_index
     directions = vectors / distances
     element = numbers - 1
     features = padded(features)
 
     def collect(to_j: torch.Tensor, to_i: torch.Tensor) -> torch.Tensor:
-        """Sum the messages of both directions at their receivers: [n_atoms, ...]."""
+        """Sum the messages in both directions at their receivers: [n_atoms, ...]."""
         out = torch.zeros(n_atoms, *to_j.shape[1:], dtype=to_j.dtype, device=to_j.device)
         return out.index_add_(0, j, to_j).index_add_(0, i, to_i)
 
-    # Layer 1: scalars of the sender make scalar and vector messages.
+    # Layer 1: scalar and vector messages from the scalars of the sender.
     up = nodes @ first.linear_up.matrix(0)
     weights = first.conv_tp_weights(features)
     sent_i, sent_j = up.index_select(0, i), up.index_select(0, j)
@@ -59,7 +59,7 @@ def fast_site_energies(
     vectors_in = (vectors_in * product.factors(1, element)[:, None]) @ product.linear.matrix(1)
     energies = (scalars @ model.readouts[0].linear.matrix(0)).squeeze(-1)
 
-    # Layer 2: scalar messages from the sender's scalars and from its vectors along the pair.
+    # Layer 2: scalar messages from the scalars of the sender and the components of its vectors along the pair.
     skip = (scalars[:, None] @ second.skip_tp.matrices(0, element))[:, 0]
     up = scalars @ second.linear_up.matrix(0)
     up_vectors = vectors_in @ second.linear_up.matrix(1)

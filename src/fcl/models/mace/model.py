@@ -1,4 +1,4 @@
-"""The paper's MACE in plain PyTorch: own blocks with mace-torch's parameters and names."""
+"""The paper's MACE in plain PyTorch, with mace-torch's parameters and names."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from fcl.models.mace.fast import fast_site_energies
 
 
 def channels_of(settings) -> int | None:
-    """n where the blocks of `MACE` cover ``settings`` (a `fcl.config.sections.ModelSettings`), None where they do not.
+    """n if `MACE` supports ``settings`` (a `fcl.config.sections.ModelSettings`), else None.
 
-    They cover two layers, max_ell 1, correlation 1, hidden features n x 0e + n x 1o and a readout of scalars.
+    Supported: two layers, max_ell 1, correlation 1, hidden features n x 0e + n x 1o, and readouts with scalars.
     """
     hidden = [part.strip().split("x") for part in settings.hidden_irreps.split("+")]
     covered = (
@@ -32,12 +32,13 @@ def channels_of(settings) -> int | None:
 class MACE(Potential):
     """mace-torch's ScaleShiftMACE for the paper's settings, evaluated on undirected pairs.
 
-    Same parameters, buffers and names as in mace-torch: a state dict goes both ways. ``backend``: ``fast`` evaluates
-    the blocks on undirected pairs, ``compiled`` the same as a compiled program (`fcl.models.compile`; a minute to
-    compile, for long runs), ``reference`` mace-torch's own blocks on directed edges with the parameters of this model.
+    Parameters, buffers and their names are those of mace-torch, so that state dicts can be exchanged. ``backend``:
+    ``fast`` evaluates the blocks on undirected pairs, ``compiled`` does the same in a compiled program
+    (`fcl.models.compile`; takes a minute to compile, for long runs), ``reference`` evaluates mace-torch's blocks on
+    directed edges with the parameters of this model.
 
     Fixed by the paper, not configurable: SiLU gate, no pair repulsion, scale 1 and shift 0, isolated-atom energies 0
-    (the labels have them removed). ``r_max`` in A; raises `ValueError` for settings that `channels_of` does not cover.
+    (removed from the labels). ``r_max`` in A; raises `ValueError` for settings not supported (`channels_of`).
     """
 
     architecture = "mace"
@@ -76,7 +77,7 @@ class MACE(Potential):
         return self.atomic_energies_fn.atomic_energies
 
     def element_features(self, numbers: torch.Tensor) -> torch.Tensor:
-        """h_i^(0): [n_atoms, channels], the row of the linear embedding that belongs to Z_i."""
+        """h_i^(0): [n_atoms, channels], the row of the linear embedding for Z_i."""
         weight = self.node_embedding.linear.matrix(0)
         return weight.index_select(0, numbers - 1)
 
@@ -96,7 +97,7 @@ class MACE(Potential):
         return FrozenMACE(self, elements, cutoffs, dtype)
 
     def _oracle(self):
-        """mace-torch's blocks, which are built when they are asked for first; they read the parameters of this one."""
+        """mace-torch's blocks with the parameters of this model, built on first use."""
         if self._reference is None:
             from fcl.models.mace.wrapper import BorrowedBlocks
 
@@ -107,11 +108,11 @@ class MACE(Potential):
 def build(
     kind: str, settings, r_max: float, avg_num_neighbors: float | None = None, backend: str = "auto"
 ) -> Potential:
-    """A `MACE` of ``kind`` "static" or "fcl"; mace-torch's blocks for settings that its own do not cover.
+    """A `MACE` of ``kind`` "static" or "fcl", or a wrapped mace-torch model if `MACE` does not support the settings.
 
-    ``r_max`` (A) is the cutoff of a static model, the largest one of a flexible model (7.0 in the paper).
-    ``avg_num_neighbors`` None is ``settings.fcl_avg_num_neighbors``, 50 "throughout all experiments" for flexible
-    models (Appendix A, below Table 3). Weights are drawn from torch's global generator.
+    ``r_max`` (A) is the cutoff of a static model or the largest cutoff of a flexible model (7.0 in the paper).
+    ``avg_num_neighbors`` None: ``settings.fcl_avg_num_neighbors``, 50 "throughout all experiments" for flexible models
+    (Appendix A, below Table 3). Weights are drawn from torch's global generator.
     """
     channels = channels_of(settings)
     if channels is None:

@@ -1,4 +1,4 @@
-"""mace-torch's ScaleShiftMACE as a `Potential`: for settings that the own blocks do not cover, and as their oracle."""
+"""mace-torch's ScaleShiftMACE as a `Potential`: for other settings than the paper's, and as a reference for `MACE`."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from fcl.models.mace.backbone import ScaleShiftMACE, backbone_arguments, mask_he
 
 @contextlib.contextmanager
 def scripted(wanted: bool):
-    """Whether e3nn's blocks are compiled by TorchScript when they are built: two thirds of the time of building.
+    """Within the context, build e3nn's blocks with or without TorchScript; results are bitwise identical.
 
-    The numbers are the same bits.
+    TorchScript takes two thirds of the build time.
     """
     before = e3nn.get_optimization_defaults()
     e3nn.set_optimization_defaults(jit_script_fx=wanted)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="The TorchScript type system")  # once for each block
+            warnings.filterwarnings("ignore", message="The TorchScript type system")  # raised for each block
             yield
     finally:
         e3nn.set_optimization_defaults(**before)
 
 
 def directed_site_energies(mace, element: torch.Tensor, pair_index, vectors, features, nodes, head: int = 0):
-    """The blocks of ``mace`` (a ScaleShiftMACE) on directed edges: each pair becomes i -> j with r_ij and j -> i with
-    -r_ij. Returns site energies [n_atoms] (eV) without those of isolated atoms, and what each last layer reads.
+    """Evaluate the blocks of ``mace`` (a ScaleShiftMACE) on directed edges, i -> j with r_ij and j -> i with -r_ij.
 
-    element [n_atoms], index among the elements of ``mace``; other shapes as in `Potential.propagate`.
+    Returns site energies [n_atoms] (eV) without isolated-atom energies, and the inputs of the last layers. ``element``
+    [n_atoms] is the index among the elements of ``mace``; other shapes as in `Potential.propagate`.
     """
     edge_index = torch.cat([pair_index, pair_index.flip(0)], dim=1)
     edge_attrs = mace.spherical_harmonics(torch.cat([vectors, -vectors]))
@@ -61,7 +61,7 @@ def directed_site_energies(mace, element: torch.Tensor, pair_index, vectors, fea
 
 
 def _read_by(readout, nodes: torch.Tensor, heads: torch.Tensor) -> torch.Tensor:
-    """What the last linear map of ``readout`` reads: [n_atoms, width]."""
+    """Input of the last linear layer of ``readout``: [n_atoms, width]."""
     if hasattr(readout, "linear_2"):
         nodes = readout.non_linearity(readout.linear_1(nodes))
         return mask_head(nodes, heads, readout.num_heads) if readout.num_heads > 1 else nodes
@@ -69,7 +69,7 @@ def _read_by(readout, nodes: torch.Tensor, heads: torch.Tensor) -> torch.Tensor:
 
 
 class _Directed(torch.nn.Module):
-    """`directed_site_energies` of ``mace`` as a module's forward, for `torch.func.functional_call`."""
+    """`directed_site_energies` of ``mace`` as the forward of a module, for `torch.func.functional_call`."""
 
     def __init__(self, mace):
         super().__init__()
@@ -80,9 +80,9 @@ class _Directed(torch.nn.Module):
 
 
 class BorrowedBlocks:
-    """mace-torch's blocks, which compute with the parameters and buffers of another model of the same names.
+    """mace-torch's blocks, evaluated with the parameters and buffers of another model with the same names.
 
-    ``settings``, ``r_max`` (A) and ``avg_num_neighbors`` are those of that model. Building draws no random numbers.
+    ``settings``, ``r_max`` (A) and ``avg_num_neighbors`` are those of that model. The random state is not changed.
     """
 
     def __init__(self, settings, r_max: float, avg_num_neighbors: float):
@@ -92,19 +92,19 @@ class BorrowedBlocks:
         self._names = [name for name in names if not name.startswith("radial_embedding.")]
 
     def __call__(self, model, numbers, pair_index, vectors, features, nodes):
-        """As `Potential.propagate` of ``model``, a `fcl.models.mace.model.MACE`."""
+        """`Potential.propagate` of ``model``, a `fcl.models.mace.model.MACE`."""
         state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         borrowed = {f"mace.{name}": state[name] for name in self._names}
         return torch.func.functional_call(self._module, borrowed, (numbers - 1, pair_index, vectors, features, nodes))
 
 
 class MACETorch(Potential):
-    """Any ScaleShiftMACE of mace-torch on a `Batch` of undirected pairs; its blocks keep their names.
+    """Any ScaleShiftMACE of mace-torch on a `Batch` of undirected pairs; the names of its blocks are kept.
 
-    ``parts`` make it flexible; None keeps the radial embedding of ``mace``, hence a static model. ``r_max`` (A) is that
-    of ``mace`` to all digits. A model without ``settings`` can be evaluated, not saved. Energies do not hold those of
-    isolated atoms (``energy_offsets``). ``head`` is the name of one of the heads of ``mace``, None the first. Raises
-    `ValueError` for an unknown head and for parts that are not covered: pair repulsion, transformed distances, a cutoff
+    ``parts`` make it flexible; None keeps the radial embedding of ``mace``, i.e. a static model. ``r_max`` (A) is that
+    of ``mace`` in full precision. Without ``settings`` the model can be evaluated but not saved. Energies exclude
+    isolated-atom energies (``energy_offsets``). ``head`` is the name of a head of ``mace``, None: the first. Raises
+    `ValueError` for an unknown head and for unsupported features: pair repulsion, transformed distances, a cutoff
     outside the radial embedding, embeddings of other inputs.
     """
 
@@ -153,7 +153,7 @@ class MACETorch(Potential):
 
     @property
     def gate(self) -> str:
-        """Name of the function inside e3nn's `Activation`, which normalises it: silu is SiLU, as in the paper."""
+        """Name of the activation function, without e3nn's normalisation; SiLU in the paper."""
         functions = (getattr(act, "f", act) for act in self.readouts[-1].non_linearity.acts)
         names = {getattr(function, "__name__", type(function).__name__) for function in functions}
         return ", ".join(sorted("SiLU" if name.lower() == "silu" else name for name in names))
@@ -191,8 +191,7 @@ class MACETorch(Potential):
 def build(
     kind: str, settings, r_max: float, avg_num_neighbors: float | None = None, backend: str = "auto"
 ) -> MACETorch:
-    """A `MACETorch` of ``kind`` "static" or "fcl" with the paper's settings or others; arguments as of
-    `fcl.models.mace.model.build`."""
+    """A `MACETorch` of ``kind`` "static" or "fcl" with any settings; arguments: see `fcl.models.mace.model.build`."""
     neighbors = settings.fcl_avg_num_neighbors if avg_num_neighbors is None else avg_num_neighbors
     with scripted(backend == "reference"):
         mace = ScaleShiftMACE(**backbone_arguments(settings, r_max, neighbors))
