@@ -16,23 +16,23 @@ GOOD = "2\n" + HEADER + 'energy=-1.5 subset=MC3D split=train pbc="T T T"\nC 0 0 
 
 #: kind: (what is replaced in a good frame, by what), and the end of the message after "bad.xyz: frame 1: ".
 FRAMES = {
-    "no energy": (("energy=-1.5 ", ""), "energy: missing; the frame holds subset, split, forces"),
+    "no energy": (("energy=-1.5 ", ""), "energy: missing; the frame contains subset, split, forces"),
     "NaN energy": (("energy=-1.5", "energy=nan"), r"energy: not finite \(nan\)"),
     "infinite energy": (("energy=-1.5", "energy=-inf"), r"energy: not finite \(-inf\)"),
     "energy in words": (("energy=-1.5", "energy=low"), "energy: is 'low', expected one number"),
     "two energies": (("energy=-1.5", 'energy="1 2"'), "energy: is array.*expected one number"),
     "energy true": (("energy=-1.5", "energy=T"), "energy: is True, expected one number"),
-    "no forces": ((":forces:R:3", ":other:R:3"), "forces: missing; the frame holds energy, subset, split, other"),
-    "NaN forces": (("0.1 0 0\nO", "nan 0 0\nO"), "forces: holds values that are not finite"),
+    "no forces": ((":forces:R:3", ":other:R:3"), "forces: missing; the frame contains energy, subset, split, other"),
+    "NaN forces": (("0.1 0 0\nO", "nan 0 0\nO"), "forces: contains non-finite values"),
     "one force for all": (("forces:R:3 ", 'x:R:3 forces="1 2 3" '), r"forces: shape \(3,\), expected \(2, 3\)"),
     "two components": ((":forces:R:3", ":forces:R:2:x:R:1"), r"forces: shape \(2, 2\), expected \(2, 3\)"),
     "huge forces": (("0.1 0 0\nO", "300 0 400\nO"), r"forces: 500 eV/A on atom 0 exceeds .* data.max_force = 100 eV/A"),
     "two numbers of stress": (("energy", 'REF="1 2" energy'), r"REF: expected 9 numbers, or the 6 numbers xx, yy"),
-    "half a stress": (("energy", 'REF="1 nan 3 4 5 6" energy'), "REF: holds values that are not finite"),
+    "half a stress": (("energy", 'REF="1 nan 3 4 5 6" energy'), "REF: contains non-finite values"),
     "stress in words": (("energy", "REF=high energy"), "REF: expected 9 numbers"),
-    "infinite position": (("O 1.2", "O inf"), "positions: holds values that are not finite"),
+    "infinite position": (("O 1.2", "O inf"), "positions: contains non-finite values"),
     "far position": (("O 1.2", "O 1.2e9"), "positions: beyond 1e.06 A"),
-    "infinite cell": (('"6 0 0', '"inf 0 0'), "Lattice: holds values that are not finite"),
+    "infinite cell": (('"6 0 0', '"inf 0 0'), "Lattice: contains non-finite values"),
     "no volume": (('"6 0 0 0 6 0', '"6 0 0 6 0 0'), r"Lattice: no volume along .* \[True, True, True\]"),
     "no cell": (('Lattice="6 0 0 0 6 0 0 0 6" ', ""), "Lattice: no volume along the periodic directions"),
     "thin cell": (('"6 0 0', '"1e-8 0 0'), "Lattice: 2 atoms in a cell 1e-08 A high have too many neighbours"),
@@ -61,8 +61,8 @@ FILES = {
 MESSAGES = {
     "truncated": r"frame 1: frame: cannot be read: 0 of 2 atoms; is the file truncated\?",
     "too many atoms": r"frame 1: frame: cannot be read: 2 of 3 atoms; is the file truncated\?",
-    "too few atoms": r"frame 2: frame: expected the number of atoms, found 'O 1.2 0 0.*do the counts of atoms",
-    "blank line": r"frame 1: frame: a blank line instead of the number of atoms, then '2'",
+    "too few atoms": r"frame 2: frame: expected the number of atoms, found 'O 1.2 0 0.*are those of the previous",
+    "blank line": r"frame 1: frame: blank line instead of the number of atoms, followed by '2'",
     "no count": r"frame 1: frame: expected the number of atoms, found 'two'",
 }
 
@@ -108,8 +108,8 @@ def test_a_damaged_file_is_always_an_error(tmp_path, kind, strict):
         ("a.xyz.gz", gzip.compress((GOOD * 40).encode())[:-20], r"frame: cannot be read: damaged or truncated gzip"),
         ("a.xyz.gz", GOOD.encode(), r"frame: cannot be read: damaged or truncated gzip"),
         ("a.xyz", gzip.compress(GOOD.encode()), r"frame 0: frame: expected the number of atoms"),
-        ("a.xyz", b"", r"frame 0: frame: the file holds no frame"),
-        ("a.xyz", b"\n\n", r"frame 0: frame: the file holds no frame"),
+        ("a.xyz", b"", r"frame 0: frame: the file contains no frames"),
+        ("a.xyz", b"\n\n", r"frame 0: frame: the file contains no frames"),
         ("a.traj", b"no trajectory", r"frame 0: frame: cannot be read .* of another format\?"),
         ("a.dat", b"no known format", r"frame 0: frame: cannot be read .* of another format\?"),
     ],
@@ -148,12 +148,12 @@ def test_one_file_for_all_splits_needs_to_name_them(tmp_path):
     others = GOOD.replace("split=train", "split=val") + GOOD.replace("split=train", "split=test")
     assert build(tmp_path, GOOD + others, manifest=manifest)["structures"] == 1
     for change, message in (
-        ("split=tset", "is 'tset'; expected one of train, val, test, as the file holds several splits"),
+        ("split=tset", "is 'tset'; expected one of train, val, test, as the file contains several splits"),
         ("", "missing; expected one of train, val, test"),
     ):
         with pytest.raises(FrameError, match=f"frame 1: split: {message}"):
             build(tmp_path, GOOD + GOOD.replace("split=train", change), manifest=manifest)
-    with pytest.raises(FrameError, match="frame: no frame is left for the split 'train': 0 belong to it"):
+    with pytest.raises(FrameError, match="frame: no valid frame in the split 'train', which has 0 frames"):
         build(tmp_path, others, manifest=manifest)
 
 
@@ -162,12 +162,12 @@ def test_too_few_frames(tmp_path):
     with pytest.raises(FrameError, match=r"too few frames: 0\.1 of 2 frames leave none for the split 'train'"):
         build(tmp_path, GOOD * 2, manifest={"splits": splits})
     splits = {"train": {"file": "bad.xyz", "frames": 3}}
-    with pytest.raises(FrameError, match="holds 2 frames of this split, but the data manifest says 3"):
+    with pytest.raises(FrameError, match="contains 2 frames of this split, but the data manifest says 3"):
         build(tmp_path, GOOD * 2, manifest={"splits": splits})
-    with pytest.raises(FrameError, match="no frame is left for the split 'train': 2 belong to it, 2 of them are bad"):
+    with pytest.raises(FrameError, match="no valid frame in the split 'train', which has 2 frames, 2 of them invalid"):
         build(tmp_path, GOOD.replace("-1.5", "nan") * 2, strict=False)
 
 
 def test_reference_energies_that_lack_an_element(tmp_path):
-    with pytest.raises(ValueError, match=r"bad\.xyz: reference_energies: there is none for O"):
+    with pytest.raises(ValueError, match=r"bad\.xyz: reference_energies: no value for O"):
         build(tmp_path, GOOD, manifest={"reference_energies": {"C": -1.0}})

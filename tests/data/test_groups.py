@@ -122,15 +122,15 @@ FROZEN = "eeaarrrrreeerrar"
 @pytest.mark.parametrize(
     ("groups", "sizes", "message"),
     [
-        ("abcd", {"train": 3, "test": 2}, "the splits ask for 5, and there are 4"),
+        ("abcd", {"train": 3, "test": 2}, "the splits need 5, but there are 4"),
         ("abcd", {"train": 0.9, "test": 0.1}, "0.1 of 4 frames leave none for the split 'test'"),
-        ("aabb", {"train": 2, "val": 1, "test": 1}, "2 groups of frames cannot be dealt to 3 splits"),
+        ("aabb", {"train": 2, "val": 1, "test": 1}, "2 groups of frames cannot be divided into 3 splits"),
         (
             "aaaaab",
             {"train": 1, "val": 1},
-            "no group is left for the split 'val': the largest of 2 groups holds 5 of 6",
+            "no group is left for the split 'val': the largest of 2 groups has 5 of 6",
         ),
-        ("aaaab", {"train": 3, "val": 1, "test": 1}, "cannot be dealt"),
+        ("aaaab", {"train": 3, "val": 1, "test": 1}, "cannot be divided"),
     ],
 )
 def test_impossible_requests(groups, sizes, message):
@@ -204,13 +204,15 @@ def test_counts_without_groups(tmp_path):
 def test_a_frame_without_its_group_is_named(tmp_path):
     source = write_frames(tmp_path / "own.xyz", group=lambda k: "x" if k != 5 else "")
     source.write_text(source.read_text().replace(" parent_id= ", " "))
-    with pytest.raises(FrameError, match=r"own\.xyz: frame 5: parent_id: missing; it names the group.*holds energy"):
+    with pytest.raises(
+        FrameError, match=r"own\.xyz: frame 5: parent_id: missing, but needed as group.*contains energy"
+    ):
         stores(tmp_path, source, **divided(keys={"parent": "parent_id"}))
 
 
 def test_a_division_that_cannot_be_is_told_with_the_file(tmp_path):
     splits = {name: {"file": "own.xyz", "count": count} for name, count in (("train", 20), ("val", 4), ("test", 8))}
-    with pytest.raises(FrameError, match=r"own\.xyz.*the splits ask for 32, and there are 24"):
+    with pytest.raises(FrameError, match=r"own\.xyz.*the splits need 32, but there are 24"):
         stores(tmp_path, write_frames(tmp_path / "own.xyz"), **divided(group="formula", splits=splits))
 
 

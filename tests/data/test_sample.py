@@ -155,7 +155,7 @@ def test_without_file_or_network_the_error_says_where_it_is_and_how_to_bring_it(
         fetch_split(manifest, "train", tmp_path / "out/mad-val-1000.xyz", **OPTIONS)
     for part in (url, "mad-val-1000.xyz", "sha256:", "data.local_dir", DATA_DIR):
         assert part in str(caught.value)
-    with pytest.raises(DownloadError, match=r"no such file.*local_dir lacks it.*published at " + url.split("?")[0]):
+    with pytest.raises(DownloadError, match=r"no such file.*as local_dir.*published at " + url.split("?")[0]):
         fetch_split(manifest, "train", tmp_path / "out/mad-val-1000.xyz", local_dir=tmp_path / "none", **OPTIONS)
 
 

@@ -175,7 +175,7 @@ def test_misuse_is_an_error(flexible, model_settings, graphs):
     with pytest.raises(ValueError, match="select_pairs"):
         flexible(batch)
     cutoffs = uniform_cutoffs(batch.numbers, 4.0, torch.float64)
-    with pytest.raises(ValueError, match="needs the cutoffs"):
+    with pytest.raises(ValueError, match="requires per-atom cutoffs"):
         flexible(graphs.select_pairs(batch, cutoffs, ARITHMETIC))
     with pytest.raises(ValueError, match="r_max"):
         graphs.select_pairs(batch, cutoffs + 3.5, ARITHMETIC)

@@ -215,9 +215,9 @@ def test_misuse(model):
 
     with pytest.raises(ValueError, match="no cutoff is given for O"):
         energy(molecule("H2O"), {"H": 4.0})
-    with pytest.raises(ValueError, match="the model has the elements Z = 1-100, not Lr"):
+    with pytest.raises(ValueError, match="the model supports the elements Z = 1-100, not Lr"):
         energy(Atoms("Lr"))
-    with pytest.raises(ValueError, match="the model has the elements Z = 1-100, not X"):
+    with pytest.raises(ValueError, match="the model supports the elements Z = 1-100, not X"):
         energy(Atoms("X"))
     with pytest.raises(ValueError, match="not finite"):
         energy(Atoms("H", positions=[[0, 0, np.nan]]))

@@ -100,16 +100,16 @@ def build_store(
                     made = [not outcome.skipped and outcome.error is None for outcome in outcomes]
                     spool.append(packed, np.array(wanted)[made])
         if frames is not None and count.seen != frames:
-            reason = f"the file holds {count.seen} frames of this split, but the data manifest says {frames}"
+            reason = f"the file contains {count.seen} frames of this split, but the data manifest says {frames}"
             raise FrameError(source, count.seen, "frame", reason)
         if rejected is not None:
             rows = [{"file": e.path.name, "frame": e.frame, "key": e.key, "reason": e.reason} for e in bad]
             write_csv(rejected, rows, REJECTED_COLUMNS)
         if not count.kept:
-            reason = f"no frame is left for the split {split!r}: {count.seen} belong to it, {len(bad)} of them are bad"
+            reason = f"no valid frame in the split {split!r}, which has {count.seen} frames, {len(bad)} of them invalid"
             raise FrameError(source, 0, "frame", reason)
         if bad:
-            logger.warning(f"{target}: {len(bad)} of {count.seen} frames are bad and left out; the first: {bad[0]}")
+            logger.warning(f"{target}: skipped {len(bad)} invalid frames of {count.seen}; the first: {bad[0]}")
         names, arrays = spool.finish()
         subtracted = reference_energies(references, arrays, source)
         if subtracted:

@@ -74,31 +74,31 @@ def fetch_split(
         raise KeyError(f"{manifest_path}: no split {split!r}; there are {', '.join(splits)}")
     entry = splits[split]
     if (Path(entry.file).suffix == ".gz") != (output.suffix == ".gz"):
-        raise DownloadError(f"{output}: this name hides how {entry.file} is compressed")
+        raise DownloadError(f"{output}: must end in .gz if, and only if, {entry.file} is compressed")
 
     say = _Progress(entry.file, enabled=progress)
     expected = {"size": entry.size, "checksum": entry.checksum}
     expected["verified_by"] = "manifest" if entry.checksum else None
     local = _local_source(entry, manifest_path, local_dir)
     if local is not None:
-        say(f"taken from {local}")
+        say(f"copying {local}")
     if entry.checksum is None and entry.url is not None:
         expected = _ask_listing(entry, manifest_path, timeout, retries, backoff, required=local is None)
     if local is None and expected["checksum"] is None:
         raise DownloadError(
-            f"{manifest_path}: splits.{split}.checksum: {entry.file} has no pinned checksum, and its URL "
-            "is none of an archive with a file listing: pin the checksum"
+            f"{manifest_path}: splits.{split}.checksum: is missing, and the URL of {entry.file} is not that of an "
+            "archive with a file listing; add the checksum"
         )
 
     if output.is_file() and not _fault(output, expected) and expected["checksum"]:
-        say(f"{output} is there and verified")
+        say(f"{output} exists and is verified")
     elif local is not None:
         with atomic_path(output) as temporary:
             shutil.copyfile(local, temporary)
             if fault := _fault(temporary, expected):
-                raise DownloadError(f"{local}: {fault}. Put the file that {manifest_path} names there{_origin(entry)}")
+                raise DownloadError(f"{local}: {fault}. Replace it by the file of {manifest_path}{_origin(entry)}")
         if expected["checksum"] is None:
-            say("WARNING: taken as it is: neither the manifest nor the archive's listing gives a checksum")
+            say("WARNING: not verified: neither the manifest nor the archive's listing has a checksum")
     else:
         with _alone(output.with_name(f".{output.name}.lock"), say):
             if not output.is_file() or _fault(output, expected):  # another process may have finished it meanwhile
@@ -135,9 +135,9 @@ def listing_url(url: str) -> tuple[str, str] | None:
 def _local_source(entry: SplitFile, manifest_path: Path, local_dir: str | os.PathLike[str] | None) -> Path | None:
     """The local file to copy, or ``None`` if the file has to be downloaded."""
     if local_dir is not None:
-        folder, reason = Path(local_dir), "the folder given as local_dir lacks it"
+        folder, reason = Path(local_dir), "it is not in the folder given as local_dir"
     elif entry.url is None:
-        folder, reason = manifest_path.parent, "the manifest gives no url, so it must lie beside the manifest"
+        folder, reason = manifest_path.parent, "it has no url, so it must be in the folder of the manifest"
     else:
         return local_file(entry, os.environ[DATA_DIR]) if os.environ.get(DATA_DIR) else None
     found = local_file(entry, folder)
@@ -170,8 +170,8 @@ def _how_to_bring(entry: SplitFile) -> str:
     """What to do if a download fails, as the end of an error message."""
     pinned = f" ({entry.checksum})" if entry.checksum else ""
     return (
-        f"Try again later, or get {entry.file}{pinned} from {entry.url} by other means, put it into a folder, and name "
-        f"that folder as data.local_dir in config.yaml or in the environment variable {DATA_DIR}"
+        f"Try again later, or obtain {entry.file}{pinned} from {entry.url} by other means and give its folder as "
+        f"data.local_dir in config.yaml or in the environment variable {DATA_DIR}"
     )
 
 
@@ -199,10 +199,10 @@ def _ask_listing(
             return nothing
         raise DownloadError(
             f"{url}: the archive's listing, needed to verify {entry.file}, could not be read ({error}). "
-            f"{_how_to_bring(entry)}; or pin size and checksum in {manifest_path}"
+            f"{_how_to_bring(entry)}; or add size and checksum to {manifest_path}"
         ) from error
     if not CHECKSUM.fullmatch(checksum):
-        raise DownloadError(f"{url}: unknown kind of checksum {checksum!r}: pin one in {manifest_path}")
+        raise DownloadError(f"{url}: unknown type of checksum {checksum!r}: add one to {manifest_path}")
     if entry.size is not None and entry.size != size:
         raise DownloadError(f"{url}: {key} has {size} bytes, but {manifest_path} says {entry.size}")
     return {"size": size, "checksum": checksum, "verified_by": url}
@@ -239,8 +239,8 @@ def _download(
     lacking = (expected["size"] or 0) - (part.stat().st_size if part.exists() else 0)
     free = shutil.disk_usage(output.parent).free
     if lacking > free:
-        raise DownloadError(f"{output}: {lacking / 1e6:.0f} MB are to come, but {free / 1e6:.0f} MB are free there")
-    fault = "nothing came"
+        raise DownloadError(f"{output}: {lacking / 1e6:.0f} MB to download, but {free / 1e6:.0f} MB free on this disk")
+    fault = "nothing received"
     with _session(retries, backoff) as session:
         for attempt in range(retries + 1):
             if attempt:
@@ -253,7 +253,7 @@ def _download(
             except (requests.RequestException, OSError) as error:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT):
                     raise DownloadError(f"{part}: no space left ({error}): make room and try again") from error
-                fault = f"the transfer broke ({error})"
+                fault = f"the transfer was interrupted ({error})"
                 continue
             fault = _fault(part, expected)
             if not fault:
@@ -283,11 +283,11 @@ def _transfer(session: Any, entry: SplitFile, part: Path, size: int | None, time
     try:
         answer = session.get(entry.url, headers=headers, stream=True, timeout=timeout)
     except requests.RequestException as error:  # after the retries of the session
-        raise DownloadError(f"{entry.url}: no answer: {error}. {_how_to_bring(entry)}") from None
+        raise DownloadError(f"{entry.url}: no response: {error}. {_how_to_bring(entry)}") from None
     with answer:
         if answer.status_code == 416:  # range not satisfiable: ``part`` is not the beginning of this file
             part.unlink(missing_ok=True)
-            raise OSError("the server cannot go on from where the transfer stopped")
+            raise OSError("the server cannot resume the transfer")
         answer.raise_for_status()
         sent = answer.headers.get("Content-Range", "")
         resumed = answer.status_code == 206 and sent.startswith(f"bytes {done}-")
@@ -307,7 +307,7 @@ def _alone(lock: Path, say: _Progress) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("another process is getting this file: waiting for it")
+            say("waiting for another process that is downloading this file")
             fcntl.flock(handle, fcntl.LOCK_EX)
         if lock.exists() and os.path.samestat(os.fstat(handle), lock.stat()):
             break

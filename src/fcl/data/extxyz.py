@@ -63,7 +63,7 @@ def sources(path: str | Path) -> Iterator[tuple[int, Any]]:
         reason = f"cannot be read ({_one_line(error)}); is the file truncated or of another format?"
         raise BrokenFile(path, index + 1, "frame", reason) from error
     if index < 0:
-        raise BrokenFile(path, 0, "frame", "the file holds no frame")
+        raise BrokenFile(path, 0, "frame", "the file contains no frames")
 
 
 def parse(path: str | Path, index: int, source: Any, rules: FrameRules) -> RawFrame:
@@ -123,7 +123,7 @@ def _next_text(path: Path, index: int, stream: IO[bytes]) -> bytes | None:
     if not first.strip():
         if rest := next((line for line in stream if line.strip()), None):
             shown = rest.decode("utf-8", "replace").strip()[:40]
-            raise BrokenFile(path, index, "frame", f"a blank line instead of the number of atoms, then {shown!r}")
+            raise BrokenFile(path, index, "frame", f"blank line instead of the number of atoms, followed by {shown!r}")
         return None
     try:
         atoms = int(first)
@@ -131,7 +131,7 @@ def _next_text(path: Path, index: int, stream: IO[bytes]) -> bytes | None:
         atoms = -1
     if atoms < 0:
         shown = first.decode("utf-8", "replace").strip()[:40]
-        reason = f"expected the number of atoms, found {shown!r}; do the counts of atoms before it fit?"
+        reason = f"expected the number of atoms, found {shown!r}; are those of the previous frames right?"
         raise BrokenFile(path, index, "frame", reason)
     lines = list(islice(stream, atoms + 1))
     if len(lines) < atoms + 1:

@@ -150,7 +150,7 @@ def validated(path: str | Path, index: int, raw: RawFrame, rules: FrameRules) ->
     for key, values in (("positions", raw.positions), ("Lattice", raw.cell)):
         largest = max(values.max(), -values.min())  # NaN if any value is NaN
         if not np.isfinite(largest):
-            raise fault(key, "holds values that are not finite")
+            raise fault(key, "contains non-finite values")
         if largest >= LARGEST_COORDINATE:
             raise fault(key, f"beyond {LARGEST_COORDINATE:g} A")
     if outside := _other_elements(raw.numbers, rules):
@@ -199,7 +199,7 @@ def _labels(
 
 
 def _missing(raw: RawFrame) -> str:
-    return f"missing; the frame holds {', '.join(raw.names) or 'no label'}"
+    return f"missing; the frame contains {', '.join(raw.names) or 'no label'}"
 
 
 def _energy(raw: RawFrame, rules: FrameRules, fault: Callable[[str, str], FrameError]) -> float:
@@ -222,11 +222,11 @@ def _forces(raw: RawFrame, rules: FrameRules, fault: Callable[[str, str], FrameE
         raise fault(rules.forces, _missing(raw))
     forces = _real(raw.forces)
     if forces is None:
-        raise fault(rules.forces, "holds values that are not numbers")
+        raise fault(rules.forces, "contains values that are not numbers")
     if forces.shape != (n, 3):
         raise fault(rules.forces, f"shape {forces.shape}, expected {(n, 3)}")
     if not np.isfinite(max(forces.max(), -forces.min())):
-        raise fault(rules.forces, "holds values that are not finite")
+        raise fault(rules.forces, "contains non-finite values")
     if rules.max_force is not None:
         sizes = np.linalg.norm(forces, axis=1)
         worst = int(sizes.argmax())
@@ -246,7 +246,7 @@ def _stress(raw: RawFrame, rules: FrameRules, fault: Callable[[str, str], FrameE
     if np.isnan(stress).all() or not has_volume(raw.cell, np.ones(3, dtype=bool)):
         return None
     if not np.isfinite(stress).all():
-        raise fault(rules.stress, "holds values that are not finite")
+        raise fault(rules.stress, "contains non-finite values")
     if stress.size == 6:
         return stress[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
     return stress.reshape(3, 3)
@@ -267,7 +267,7 @@ def _split(raw: RawFrame, rules: FrameRules) -> tuple[str | None, str]:
         return rules.split, ""
     named = None if raw.split is None else str(raw.split)
     if rules.select:
-        known = f"expected one of {', '.join(rules.splits)}, as the file holds several splits"
+        known = f"expected one of {', '.join(rules.splits)}, as the file contains several splits"
         if named is None:
             return None, f"missing; {known}"
         if named not in rules.splits:

@@ -28,7 +28,7 @@ def wanted_frames(sizes: Mapping[str, int | float], count: int) -> dict[str, int
             wanted[name] = round((begin + size) * count) - round(begin * count)
             begin += size
     if sum(wanted.values()) > count:
-        raise ValueError(f"too few frames: the splits ask for {sum(wanted.values())}, and there are {count}")
+        raise ValueError(f"too few frames: the splits need {sum(wanted.values())}, but there are {count}")
     for name, number in wanted.items():
         if number < 1:
             raise ValueError(f"too few frames: {sizes[name]:g} of {count} frames leave none for the split {name!r}")
@@ -55,7 +55,7 @@ def deal_groups(
     for group, stratum in zip(groups, strata, strict=True):
         members[group][stratum] += 1
     if len(members) < len(wanted):
-        raise ValueError(f"{len(members)} groups of frames cannot be dealt to {len(wanted)} splits")
+        raise ValueError(f"{len(members)} groups of frames cannot be divided into {len(wanted)} splits")
     totals = Counter(strata)
     kinds: dict[tuple[int, ...], list[str]] = defaultdict(list)
     for group, held in members.items():
@@ -72,7 +72,7 @@ def deal_groups(
             split_of |= {next(alike): name for _ in range(number)}
     empty = [name for name, row in zip(wanted, shares, strict=False) if not row.any()]
     if empty:
-        largest = f"the largest of {len(members)} groups holds {max(map(sum, order))} of {len(groups)} frames"
+        largest = f"the largest of {len(members)} groups has {max(map(sum, order))} of {len(groups)} frames"
         raise ValueError(f"no group is left for the split {empty[0]!r}: {largest}")
     return [split_of[group] for group in groups]
 

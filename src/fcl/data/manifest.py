@@ -118,7 +118,7 @@ class DataManifest(BaseModel):
                 raise ValueError(f"files.{file}: no split names this file")
             for name in users if isinstance(source, dict) else ():
                 if twice := sorted(source.keys() & named[name].keys()):
-                    raise ValueError(f"splits.{name}.{twice[0]}: is given under files.{file} too")
+                    raise ValueError(f"splits.{name}.{twice[0]}: is given under files.{file} as well")
                 named[name] = {**named[name], **source}
         return {**data, "splits": {**splits, **named}}
 
@@ -171,7 +171,7 @@ class DataManifest(BaseModel):
             raise ValueError("split_by: groups needs keys.parent or group: formula, which say what a group is")
         for key, value in (("split_by", self.split_by == "groups"), ("stratify", self.stratify is not None)):
             if value and not self.divided:
-                raise ValueError(f"{key}: divides one file, for which each split needs a fraction or a count")
+                raise ValueError(f"{key}: divides one file and requires a fraction or a count for each split")
         return self
 
     @property

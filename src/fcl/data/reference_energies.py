@@ -29,7 +29,7 @@ def reference_energies(references: Mapping[str, float] | str | None, arrays: Map
     lacking = [symbol for symbol in symbols if symbol not in references]
     if lacking:
         raise ValueError(
-            f"{source}: reference_energies: there is none for {', '.join(lacking)} (a fit covers training data only)"
+            f"{source}: reference_energies: no value for {', '.join(lacking)} (a fit covers training data only)"
         )
     return {symbol: float(references[symbol]) for symbol in references}
 

@@ -67,7 +67,7 @@ def _dealt(path: Path, portion: Portion, rules: FrameRules) -> np.ndarray:
             if portion.by_groups:
                 group = parent_of(raw, rules)
                 if group is None:
-                    reason = f"missing; it names the group, and the frame holds {', '.join(raw.names) or 'no label'}"
+                    reason = f"missing, but needed as group; the frame contains {', '.join(raw.names) or 'no label'}"
                     raise BrokenFile(path, index, rules.parent or "parent", reason)
         groups.append(group)
         strata.append(stratum if portion.stratified else "")

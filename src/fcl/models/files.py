@@ -110,7 +110,7 @@ def read_card(path: str | Path) -> dict:
     """The card of a model file. Raises `FileNotFoundError` or, for an invalid card, `ValueError`."""
     card_file = card_path(path)
     if not card_file.is_file():
-        raise FileNotFoundError(f"{card_file}: the model's card is missing; it has to lie beside the weights")
+        raise FileNotFoundError(f"{card_file}: the model's card is missing; it must be in the folder of the weights")
     try:
         card = json.loads(card_file.read_text(encoding="utf-8"))
     except ValueError as error:  # JSON or its encoding

@@ -143,7 +143,7 @@ class Potential(torch.nn.Module, ABC):
                 return chemical_symbols[z] if 0 <= z < len(chemical_symbols) else str(z)
 
             has = f"Z = {known[0]}-{known[-1]}" if consecutive else ", ".join(map(name, known))
-            raise ValueError(f"the model has the elements {has}, not {', '.join(map(name, unknown))}")
+            raise ValueError(f"the model supports the elements {has}, not {', '.join(map(name, unknown))}")
 
     # -- inputs of the backbone, with the parts of FCL -----------------------------------------------------------------
 
@@ -159,7 +159,7 @@ class Potential(torch.nn.Module, ABC):
     def _evaluate(self, numbers, pair_index, vectors, cutoffs):
         """`propagate` for pairs and cutoffs, shapes as in `site_energies`."""
         if self.flexible and cutoffs is None:
-            raise ValueError("a flexible model needs the cutoffs of the atoms")
+            raise ValueError("a flexible model requires per-atom cutoffs")
         distances = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
         pair_cutoffs = None
         if self.flexible:
@@ -238,7 +238,7 @@ class Potential(torch.nn.Module, ABC):
                     virial = torch.zeros_like(batch.cells).index_add(0, pair_structure, outer)
                     volume = torch.linalg.det(batch.cells).abs()[:, None, None]
                     if (volume == 0).any():
-                        raise ValueError("stress was asked for a structure without a cell volume")
+                        raise ValueError("stress requested for a structure without a cell volume")
                     results["stress"] = 0.5 * (virial + virial.transpose(1, 2)) / volume
         return results if training else {name: value.detach() for name, value in results.items()}
 
