@@ -187,7 +187,7 @@ def test_a_batch_larger_than_the_data_is_a_warning(folder):
         ((*FILES, "--group", "formula"), "val_fraction and group divide one file"),
         (("--train", "a.xyz", "--val", "a.xyz"), "a.xyz: is among the training data too"),
         (("--train", "a.xyz", "--val", "nothing.xyz"), "nothing.xyz: no such file"),
-        (("--train", "a.xyz", "--val", "val.xyz"), "a.xyz: frame 0: energy: missing; the frame holds REF_energy"),
+        (("--train", "a.xyz", "--val", "val.xyz"), "a.xyz: frame 0: energy: missing; the frame contains REF_energy"),
         ((*FILES, "--max-force", "1e-6"), "a.xyz: frame 0: forces:"),
         ((*FILES, "--config", "typo.yaml"), "fcl.epoch: unknown key; did you mean 'epochs'?"),
         ((*FILES, "--config", "broken.yaml"), "broken.yaml: not valid YAML"),
@@ -200,7 +200,7 @@ def test_a_batch_larger_than_the_data_is_a_warning(folder):
         ((*FILES, "--kind", "pretrain", "--pretrain-epochs", "5"), "is for the pre-training of --kind fcl"),
         ((*FILES, "--reference-energies", "fitted"), "neither fit, none nor energies by symbol"),
         ((*FILES, "--reference-energies", "H=x"), "is not of the form"),
-        ((*FILES, "--reference-energies", "H=1"), "reference_energies: there is none for C"),
+        ((*FILES, "--reference-energies", "H=1"), "reference_energies: no value for C"),
     ],
 )
 def test_bad_input_is_an_error_of_one_sentence(folder, arguments, message, tmp_path):

@@ -42,9 +42,9 @@ def frames_of(
 ) -> list[Frame]:
     """The frames of a file, or of one ``subset``; without ``labels``, energies and forces are zero.
 
-    ``keys``: names of "energy" and "forces" (None: the defaults). ``references`` (eV by symbol, from a model's card) are
-    subtracted from the energies. Raises `FileNotFoundError`, `FrameError` as `read_frames` and for an element without a
-    reference, or `ValueError` for a subset that is not in the file.
+    ``keys``: names of "energy" and "forces" (None: the defaults). ``references`` (eV by symbol, from a model's card)
+    are subtracted from the energies. Raises `FileNotFoundError`, `FrameError` as `read_frames` and for an element
+    without a reference, or `ValueError` for a subset that is not in the file.
     """
     rules = replace(_rules(num_elements, labels), **{name: key for name, key in (keys or {}).items() if key})
     frames = list(read_frames(path, rules=rules))
