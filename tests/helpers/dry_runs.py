@@ -105,11 +105,11 @@ def describe_data(stores, subsets, neighbors, elements, example):
     "tables": """
 from fcl.runs.files import write_text
 
-def _write(*sources, csv, markdown, latex, html, title="", start=None):
+def _write(*sources, csv, markdown, latex, html, title="", start=None, nests=None, cutoffs=None):
     for path in (csv, markdown, latex, html):
         write_text(path, f"{title}\\n")
 
-table_01 = table_03 = table_04 = table_wall_clock = table_labels = _write
+table_01 = table_03 = table_04 = table_uniform = table_wall_clock = table_labels = _write
 
 def table_observables(statics, nve, rdf, *, tolerances, at_lambda, uniform_cutoff, **files):
     _write(**files)
