@@ -144,7 +144,7 @@ FURTHER = (
         "index_put((elements,), values)", "index_put((elements,), values.detach() + 0 * values)", (CALIBRATION,),
     ),
     Mutation(
-        "a pair beyond m kept by the selector", "src/fcl/cutoffs/edges.py",
+        "a pair beyond m kept by the selector", "src/fcl/cutoffs/plain.py",
         "return distances <= pair_cutoffs", "return distances <= pair_cutoffs + 0.01", (EDGES,),
     ),
     Mutation(

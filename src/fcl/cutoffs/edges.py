@@ -8,7 +8,7 @@ No gradient flows through the choice itself. Pair cutoffs and weights may be fun
 those that are dropped: a selector that computes them from ``distances`` and ``vectors`` has forces and stress by
 differentiation. Those of `RadialSelector` depend on cutoffs alone, so the topology is fixed.
 
-Importing this module does not import torch, as figures are drawn without it. TorchScript compiles `within` and
+The comparison itself is `fcl.cutoffs.plain.within`, which figures use without torch. TorchScript compiles it and
 `indices_within` into exported models.
 """
 
@@ -19,14 +19,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fcl.cutoffs.mixing import mixing_rule
+from fcl.cutoffs.plain import within
 
 if TYPE_CHECKING:
     import torch
-
-
-def within(distances: torch.Tensor, pair_cutoffs: torch.Tensor) -> torch.Tensor:
-    """Eq. 4, elementwise: whether pairs at r_ij (A) are within m_ij (A), also if equal. Tensors or NumPy arrays."""
-    return distances <= pair_cutoffs
 
 
 def indices_within(distances: torch.Tensor, pair_cutoffs: torch.Tensor, margin: float = 0.0) -> torch.Tensor:

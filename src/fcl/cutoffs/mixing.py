@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
+from fcl.cutoffs.plain import named_rule
 
 if TYPE_CHECKING:  # drawing figures must not require it
     import torch
@@ -47,26 +47,10 @@ MIXING_RULES: dict[str, MixingRule] = {
     "arithmetic": arithmetic_mean,
     "geometric": geometric_mean,
 }
-#: The same for NumPy arrays.
-NUMPY_RULES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "arithmetic": arithmetic_mean,
-    "geometric": lambda a_i, a_j: np.sqrt(a_i * a_j),
-}
 
 
 def mixing_rule(name: str) -> MixingRule:
     """The mixing rule ``name``; `ValueError` for an unknown one, and for a function that is not a symmetric mean."""
-    rule = _named(name, MIXING_RULES)
+    rule = named_rule(name, MIXING_RULES)
     _check_mixing_rule(name, rule)
     return rule
-
-
-def numpy_rule(name: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """The mixing rule ``name`` for NumPy arrays; `ValueError` for an unknown one."""
-    return _named(name, NUMPY_RULES)
-
-
-def _named(name: str, rules: dict):
-    if name not in rules:
-        raise ValueError(f"mixing rule {name!r} is unknown; known are {', '.join(rules)}")
-    return rules[name]

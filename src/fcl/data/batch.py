@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from fcl.cutoffs.edges import Candidates, EdgeSelector, within
+from fcl.cutoffs.edges import Candidates, EdgeSelector
+from fcl.cutoffs.plain import within
 from fcl.data.store import StoreArrays
 
 
