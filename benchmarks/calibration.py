@@ -1,8 +1,8 @@
 """Calibration: L-BFGS from several starts against Adam, in objective on the whole subset and in core time.
 
 The shipped model `embedded` on subsets of its training data. Adam has the settings with which the record of
-`embedded` was made; each element has its own cutoff. `gain`: by how much L-BFGS ends lower, relative. One thread; the two
-alternate; seconds are CPU seconds of the process.
+`embedded` was made; each element has its own cutoff. `gain`: by how much L-BFGS ends lower, relative. One thread;
+the two alternate; seconds are CPU seconds of the process.
 """
 
 from __future__ import annotations
