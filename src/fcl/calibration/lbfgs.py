@@ -18,7 +18,7 @@ from fcl.calibration.whole import ElementGroups, WholeObjective
 #: Converged: largest component of the projected gradient (loss per A).
 GRADIENT = 1e-4
 #: Otherwise a run ends when three iterations lower the objective by less than this fraction.
-GAIN = 2e-4
+GAIN = 1e-4
 #: Starts besides the given one and the best uniform cutoff, and the grid of the latter (A).
 SHORT_START, GRID = 4.25, 0.5
 #: Each start is followed for so many evaluations, on a sample of so many structures or an eighth of them if that is
