@@ -71,6 +71,7 @@ bench: $(STAMP) ## measure speed on this machine: benchmarks/records/<device>.js
 	$(RUN) python benchmarks/data_pipeline.py --json device
 	$(RUN) python benchmarks/inference.py --json device
 	$(RUN) python benchmarks/store.py --json device
+	$(RUN) python benchmarks/calibration.py --json device
 	$(RUN) python benchmarks/study.py --repeats 2 --json device
 	$(RUN) python benchmarks/page.py > docs/performance.md.part
 	mv docs/performance.md.part docs/performance.md

@@ -154,7 +154,7 @@ def main() -> None:
     in_process("evaluate, 1 cutoff", evaluate_uniform, settings, test, model, [5.0], *names)
     in_process("diatomics", diatomic_curves, settings, model, *outputs("curves", ".csv", ".manifest.json"))
     names = outputs("calibrated", ".json", "_history.csv", "_metrics.csv", ".manifest.json")
-    arguments = (settings, train, test, model, "SHIFTML-molfrags", 1e-4, 1)
+    arguments = (settings, train, val, test, model, "SHIFTML-molfrags", 1e-4, 1)
     in_process("calibrate, 1 epoch", calibrate_cutoffs, *arguments, *names)
 
 

@@ -153,7 +153,26 @@ def _study(name: str, result: dict) -> Iterator[str]:
     yield from _table(["an epoch of", *(f"{backend} (s)" for backend in backends)], rows)
 
 
+def _calibration(name: str, result: dict) -> Iterator[str]:
+    cases = {case: value for case, value in result.items() if case != "data"}
+    yield (
+        f"### Calibration, one CPU thread\n\n{result['data']}, shipped model `embedded`: L-BFGS on all structures from "
+        "several starts, against Adam with the settings of the record of `embedded` in November 2026 (CPU seconds; the "
+        "last column is the time after which L-BFGS is below the end of Adam).\n"
+    )
+    rows = []
+    for case, value in cases.items():
+        adam, lbfgs = value["adam"], value["lbfgs"]
+        objectives, seconds = ([f"{end[key]:.{digits}f}" for end in (adam, lbfgs)]
+                               for key, digits in (("objective", 5), ("core_seconds", 1)))  # fmt: skip
+        early = value["time_to_adams_objective"]
+        shares = f"{value['core_time_ratio']:.2f}", "" if early is None else f"{early:.2f}"
+        rows.append([case, *objectives, *seconds, *shares])
+    yield from _table(["case", "T, Adam", "T, L-BFGS", "Adam (s)", "L-BFGS (s)", "ratio", "until Adam's T"], rows)
+
+
 SECTIONS = {
+    "calibration": _calibration,
     "train_step": _train_step,
     "data_pipeline": _data_pipeline,
     "inference": _inference,

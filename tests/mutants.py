@@ -105,6 +105,11 @@ FURTHER = (
         "torch.rand(n_atoms, generator=generator,", "torch.rand(n_atoms,", (SAMPLING,),
     ),
     Mutation(
+        "a shared cutoff with the derivative of its first element", "src/fcl/calibration/whole.py",
+        "np.bincount(self.column, slope[self.elements], len(self))",
+        "slope[self.elements][np.unique(self.column, return_index=True)[1]]", ("tests/calibration/test_lbfgs.py",),
+    ),
+    Mutation(
         "seed of the calibration ignored", "src/fcl/calibration/optimise.py",
         "torch.Generator().manual_seed(seed)", "torch.Generator().manual_seed(0)", (CALIBRATION,),
     ),
@@ -141,7 +146,7 @@ FURTHER = (
     ),
     Mutation(
         "no gradient of the objective", "src/fcl/calibration/optimise.py",
-        "index_put((elements,), values)", "index_put((elements,), values.detach() + 0 * values)", (CALIBRATION,),
+        "values if column is None", "values.detach() + 0 * values if column is None", (CALIBRATION,),
     ),
     Mutation(
         "a pair beyond m kept by the selector", "src/fcl/cutoffs/plain.py",

@@ -25,6 +25,8 @@ def settings(**changes):
         "lower_bound": 3.5,
         "upper_bound": 7.0,
         "cost": "structures",
+        "optimiser": "adam",
+        "min_structures": 0,
     }
     return SimpleNamespace(**(values | changes))
 

@@ -7,7 +7,8 @@ from fcl.calibration.optimise import Calibration
 from fcl.calibration.path import CalibrationPlan, CutoffPath
 from fcl.training.loss import LOSS
 
-BOUNDS = {"lower_bound": 3.5, "upper_bound": 7.0}
+LBFGS = {"lower_bound": 3.5, "upper_bound": 7.0}
+BOUNDS = LBFGS | {"optimiser": "adam"}
 
 
 @pytest.fixture
@@ -58,3 +59,15 @@ def test_a_plan_is_long_enough_for_its_task():
     assert 0.35 < on_path.learning_rate * on_path.epochs * 8 < 3.5
     with pytest.raises(ValueError, match="bounds: 7.0 A is not below 3.5 A"):
         CalibrationPlan.for_structures(4, lower_bound=7.0, upper_bound=3.5)
+
+
+def test_lbfgs_goes_on_from_the_end_and_follows_one_objective(calls):
+    """Neither a mean over steps nor new structures at each lambda."""
+    plan = CalibrationPlan.for_structures(10_000, on_path=True, **LBFGS)
+    assert plan.optimiser == "lbfgs" and plan.sample < 1000
+    followed = path(10_000, plan)
+    for lam in (1e-4, 1e-3):
+        followed.extend(lam)
+    assert followed.at(1)["H"] == pytest.approx(5.6) and calls[1]["start"] == followed.at(1)
+    assert len(calls[0]["indices"]) == plan.sample and calls[0]["indices"] == calls[1]["indices"]
+    assert CalibrationPlan.for_structures(10_000, **LBFGS).sample is None

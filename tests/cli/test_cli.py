@@ -156,7 +156,17 @@ def test_calibrate_for_a_tolerance(succeeds):
 
 
 def test_calibrate_at_a_lambda_and_without_labels():
-    arguments = ("calibrate", "small.safetensors", "bare.xyz", "--no-labels", "--epochs", "2", "--json")
+    arguments = (
+        "calibrate",
+        "small.safetensors",
+        "bare.xyz",
+        "--no-labels",
+        "--epochs",
+        "2",
+        "--optimiser",
+        "adam",
+        "--json",
+    )
     done = run(*arguments, "--lambda", "1e-3", "-o", "a.json", "--held-out", "bare.xyz", "--reference-cutoff", "6.5")
     assert done.exit_code == 0, done.stderr
     facts = json.loads(done.stdout)["provenance"]

@@ -96,7 +96,8 @@ def calibrate(folder: Path, model: Path, backend: str = "auto") -> dict[str, dic
     study = golden_study(backend=backend)
     for subset, lam in CALIBRATIONS:
         paths = [folder / f"{subset}{end}" for end in (".csv", "_metrics.csv", ".manifest.json")]
-        files = folder / "train.h5", folder / "test.h5", model, subset, lam, 1, folder / f"{subset}.json"
+        stores = (folder / f"{split}.h5" for split in ("train", "val", "test"))
+        files = *stores, model, subset, lam, 1, folder / f"{subset}.json"
         calibrate_cutoffs(study, *files, *paths)
         history = read_rows(paths[0])
         cutoffs = json.loads(files[-1].read_text(encoding="utf-8"))["cutoffs"]

@@ -55,7 +55,7 @@ def diatomic_curves(study, model, output, manifest):
     study.diatomics
     _write(output, manifest)
 
-def calibrate_cutoffs(study, train, test, model, subset, lam, seed, cutoffs, history, metrics, manifest):
+def calibrate_cutoffs(study, train, val, test, model, subset, lam, seed, cutoffs, history, metrics, manifest):
     assert study.calibration.subsets == (subset,) and study.calibration.lambdas == (lam,) and study.loss
     _write(cutoffs, history, metrics, manifest)
 """

@@ -12,6 +12,7 @@ from ase.io import write
 
 from examples import SMALL_MODEL, frame_settings, structures
 from fcl.config.load import load_config
+from fcl.cutoffs.file import read_cutoffs
 from fcl.data.batch import average_neighbors
 from fcl.data.store import read_store
 from fcl.study.stages import training as stages
@@ -79,7 +80,10 @@ def done(study, tmp_path_factory):
     model = folder / "fcl.safetensors"
     diatomic_curves(study, model, folder / "diatomics.csv", folder / "diatomics.manifest.json")
     outputs = (folder / f"cal{end}" for end in (".json", "_history.csv", "_metrics.csv", ".manifest.json"))
-    calibrate_cutoffs(study, train, test, model, "MC3D", 1e-3, 1, *outputs)
+    calibrate_cutoffs(study, train, val, test, model, "MC3D", 1e-3, 1, *outputs)
+    own = study.narrowed(calibration={"optimiser": "lbfgs", "epochs": 10, "min_structures": 4})
+    outputs = (folder / f"lbfgs{end}" for end in (".json", "_history.csv", "_metrics.csv", ".manifest.json"))
+    calibrate_cutoffs(own, train, val, test, model, "MC3D", 1e-3, 1, *outputs)
     return folder
 
 
@@ -155,6 +159,15 @@ def test_calibration_writes_cutoffs_for_every_element(done):
     assert len(steps) == 2 * 2 and {"objective", "cost", "pairs_per_atom"} <= set(steps[0])
 
 
+def test_calibration_reports_its_convergence(done):
+    """Also with the paper's optimiser; the file is still a cutoffs file."""
+    adam, lbfgs = (read_cutoffs(done / f"{name}.json").provenance.convergence for name in ("cal", "lbfgs"))
+    assert adam["optimiser"] == "adam" and adam["status"] == "all epochs done" and not adam["starts"]
+    assert len(lbfgs["starts"]) >= 2 and {"validation_objective", "cutoffs"} <= set(lbfgs["starts"][0])
+    assert lbfgs["objective"] < adam["objective"] and lbfgs["uniform_of_equal_pairs"]["objective"] > 0
+    assert lbfgs["shared_cutoff"] and len(rows(done / "lbfgs_history.csv")) == lbfgs["evaluations"]
+
+
 def test_manifests_say_from_what(done):
     record = json.loads((done / "fcl.manifest.json").read_text())
     assert set(record["inputs"]) == {"train", "val", "pretrained"} and record["seed"] == 1
@@ -190,7 +203,7 @@ def read_identity(folder):
 
 def test_a_subset_that_is_not_there(done, study, tmp_path):
     outputs = [tmp_path / name for name in ("a.json", "b.csv", "c.csv", "d.json")]
-    files = done / "train.h5", done / "test.h5", done / "fcl.safetensors"
+    files = *(done / f"{split}.h5" for split in ("train", "val", "test")), done / "fcl.safetensors"
     with pytest.raises(ValueError, match="'SHIFTML-molcrys' is not in the data; there are MC2D, MC3D"):
         calibrate_cutoffs(study, *files, "SHIFTML-molcrys", 1e-3, 1, *outputs)
     assert not list(tmp_path.iterdir())

@@ -7,6 +7,7 @@ include: "helpers/calibrate.smk"
 rule calibrate_cutoffs:
     input:
         train=lambda w: store_file(w.study, study_of(w).calibration.split),
+        val=stored("val"),
         test=stored("test"),
         model="results/{study}/models/fcl_seed{seed}.safetensors",
         card="results/{study}/models/fcl_seed{seed}.json",

@@ -8,6 +8,7 @@ calibrate_cutoffs = library_function(snakemake, "fcl.study.stages.calibration:ca
 calibrate_cutoffs(
     settings_of(snakemake),
     train=Path(snakemake.input.train),
+    val=Path(snakemake.input.val),
     test=Path(snakemake.input.test),
     model=Path(snakemake.input.model),
     subset=snakemake.wildcards.subset,

@@ -1,14 +1,18 @@
-"""Optimisation of per-element cutoffs after training: Eqs. 8-12 with Adam and frozen weights."""
+"""Optimisation of per-element cutoffs after training: Eqs. 8-12 with frozen weights, by Adam or L-BFGS."""
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
 
+import numpy as np
 import torch
 
+from fcl.calibration.lbfgs import from_starts
+from fcl.calibration.whole import ElementGroups, WholeObjective, uniform_of_equal_pairs
 from fcl.cutoffs.cost import cost, pairs_per_atom
 from fcl.data.batch import GraphData
 from fcl.training.loss import batch_loss
@@ -16,12 +20,22 @@ from fcl.training.loss import batch_loss
 logger = logging.getLogger(__name__)
 
 
+#: Points of the history that `Calibration.convergence` keeps.
+_THINNED = 20
+
+
 @dataclass
 class Calibration:
-    """Result: ``cutoffs`` (A) by chemical symbol and the ``history``, one row per step."""
+    """Result: ``cutoffs`` (A) by chemical symbol and the ``history``, one row per step or evaluation.
+
+    ``convergence`` is for JSON: objective and projected gradient (loss per A) on all structures at the end, elements at
+    a bound, elements with a shared cutoff, the starts, evaluations, core time, thinned history, and the objective of
+    the uniform cutoff with the same pairs per atom.
+    """
 
     cutoffs: dict[str, float]
     history: list[dict] = field(default_factory=list)
+    convergence: dict = field(default_factory=dict)
 
 
 def objective(
@@ -56,14 +70,16 @@ def calibrate(
     seed: int,
     indices: torch.Tensor | None = None,
     start: Mapping[str, float] | None = None,
+    validation: tuple[GraphData, torch.Tensor] | None = None,
 ) -> Calibration:
     """Minimise Eq. 11 over the cutoffs of the elements in the structures (Eq. 12).
 
-    ``settings`` is `CalibrationSettings` (epochs, learning_rate, batch_size, initial_cutoff and bounds in A, cost);
-    weights are frozen; after each Adam step the cutoffs are clamped to the bounds. ``start`` holds initial cutoffs (A)
-    by symbol; other elements start at ``settings.initial_cutoff``. ``lam`` > 0 is in units of the loss per A^3. Raises
-    `ValueError` for a lam that is not positive and finite, no structures, structures without an energy, a static
-    model, or an upper bound beyond the range of the model; `FloatingPointError` if the objective is not finite.
+    ``settings`` is `CalibrationSettings` or `CalibrationPlan`; weights are frozen and cutoffs stay within the bounds.
+    ``start`` holds initial cutoffs (A) by symbol; other elements start at ``settings.initial_cutoff``. Without it,
+    L-BFGS has several starts. ``validation`` (data, structures) is used for reported objectives only. ``lam`` > 0 is in
+    units of the loss per A^3; ``seed`` orders Adam's mini-batches. Raises `ValueError` for a lam that is not positive
+    and finite, no structures, structures without an energy, a static model, or an upper bound beyond the range of the
+    model; `FloatingPointError` if the objective is not finite.
     """
     from ase.data import chemical_symbols
 
@@ -77,43 +93,97 @@ def calibrate(
     if not len(indices):
         raise ValueError("calibration without structures")
     data.require_energies("calibration", indices)
-    elements = torch.unique(data.batch(indices).numbers)
-    symbols = [chemical_symbols[z] for z in elements.tolist()]
+    began = time.process_time()
     frozen = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     for parameter, _ in frozen:
         parameter.requires_grad_(False)
-    first = [(start or {}).get(symbol, settings.initial_cutoff) for symbol in symbols]
+
+    def make(indices: torch.Tensor, data: GraphData = data) -> WholeObjective:
+        return WholeObjective(model, data, loss, lam, settings.cost, indices, settings.batch_size)
+
+    try:
+        whole = make(indices)
+        groups = ElementGroups(whole, settings.min_structures)
+        symbols = [chemical_symbols[z] for z in groups.elements]
+        initial = np.array([(start or {}).get(symbol, settings.initial_cutoff) for symbol in symbols])
+        first = np.bincount(groups.column, initial) / np.bincount(groups.column)
+        starts: list[dict] = []
+        if settings.optimiser == "adam":
+            x, history = _adam(model, data, settings, loss, lam, seed, indices, groups, first)
+            status = "all epochs done"
+        else:
+            given = None if start is None else first
+            x, starts, status, history = from_starts(make, groups, indices, settings, given)
+        core_seconds = time.process_time() - began
+        parts, slope = whole.of(groups.table(x), gradient=True)
+        low, high = settings.lower_bound, settings.upper_bound
+        left = x - np.clip(x - groups.sums(slope), low, high)
+        uniform = whole.uniform(uniform_of_equal_pairs(data, parts["pairs_per_atom"], indices))
+        if validation is not None:
+            data, members = validation
+            data.require_energies("calibration", members)
+            checked = make(members, data)
+
+            def validated(x: np.ndarray) -> float:
+                """The objective of the validation structures; elements without a cutoff have the initial one."""
+                return checked.of(np.nan_to_num(groups.table(x), nan=settings.initial_cutoff))[0]["objective"]
+
+            for row in starts:
+                row["validation_objective"] = validated(row["x"])
+            parts["validation_objective"] = validated(x)
+    finally:
+        for parameter, required in frozen:
+            parameter.requires_grad_(required)
+
+    def by_symbol(x: np.ndarray) -> dict[str, float]:
+        return dict(zip(symbols, x[groups.column].tolist(), strict=True))
+
+    cutoffs = by_symbol(x)
+    for row in history:
+        row |= {f"cutoff_{symbol}": cutoff for symbol, cutoff in by_symbol(row.pop("x")).items()}
+    for row in starts:
+        row["cutoffs"] = by_symbol(row.pop("x"))
+    kept = np.unique(np.linspace(0, len(history) - 1, _THINNED).round().astype(int))
+    convergence = {
+        "optimiser": settings.optimiser, "status": status, **parts, "projected_gradient": float(np.abs(left).max()),
+        "evaluations": len(history), "core_seconds": core_seconds,
+        "at_bounds": {s: "lower" if a <= low else "upper" for s, a in cutoffs.items() if not low < a < high},
+        "shared_cutoff": [chemical_symbols[z] for z in groups.shared],
+        "starts": starts, "uniform_of_equal_pairs": uniform,
+        "history": [{"evaluation": int(k) + 1, "objective": history[k]["objective"]} for k in kept],
+    }  # fmt: skip
+    logger.info(f"calibrated {len(symbols)} elements in {len(history)} steps at lambda {lam:g}: {status}")
+    return Calibration(cutoffs, history, convergence)
+
+
+def _adam(model, data, settings, loss, lam, seed, indices, groups, first) -> tuple[np.ndarray, list[dict]]:
+    """The paper's optimisation: Adam on mini-batches, cutoffs clamped after each step; variables [n] and history."""
+    elements = torch.as_tensor(groups.elements, device=data.device)
+    column = torch.as_tensor(groups.column, device=data.device) if groups.shared else None
     values = torch.tensor(first, dtype=data.dtype, device=data.device)
     values.requires_grad_(True)
     blank = torch.full((119,), float("nan"), dtype=data.dtype, device=data.device)
     optimizer = torch.optim.Adam([values], lr=settings.learning_rate)
     order = torch.Generator().manual_seed(seed)
     history: list[dict] = []
-    try:
-        for epoch in range(1, settings.epochs + 1):
-            steps: list[torch.Tensor] = []
-            for chunk in torch.split(indices[torch.randperm(len(indices), generator=order)], settings.batch_size):
-                table = blank.index_put((elements,), values)
-                total, parts = objective(model, data, chunk, table, loss, lam, settings.cost)
-                steps.append(torch.cat([torch.stack(list(parts.values())), values.detach().double()]))
-                if data.device.type == "cpu":  # on a GPU only at the end of the epoch, to avoid synchronisation
-                    _check_finite(float(total.detach()), len(history) + len(steps))
-                (values.grad,) = torch.autograd.grad(total, values)
-                optimizer.step()
-                with torch.no_grad():
-                    values.clamp_(settings.lower_bound, settings.upper_bound)
-            # Read back once per epoch: no synchronisation in each step.
-            columns = (*parts, *(f"cutoff_{symbol}" for symbol in symbols))
-            for numbers in torch.stack(steps).tolist():
-                row = dict(zip(columns, numbers, strict=True))
-                _check_finite(row["objective"], len(history) + 1)
-                history.append({"step": len(history) + 1, "epoch": epoch, **row})
-    finally:
-        for parameter, required in frozen:
-            parameter.requires_grad_(required)
-    final = {symbol: float(value) for symbol, value in zip(symbols, values.detach().tolist(), strict=True)}
-    logger.info(f"calibrated {len(symbols)} elements in {len(history)} steps at lambda {lam:g}")
-    return Calibration(final, history)
+    for epoch in range(1, settings.epochs + 1):
+        steps: list[torch.Tensor] = []
+        for chunk in torch.split(indices[torch.randperm(len(indices), generator=order)], settings.batch_size):
+            table = blank.index_put((elements,), values if column is None else values[column])
+            total, parts = objective(model, data, chunk, table, loss, lam, settings.cost)
+            steps.append(torch.cat([torch.stack(list(parts.values())), values.detach().double()]))
+            if data.device.type == "cpu":  # on a GPU only at the end of the epoch, to avoid synchronisation
+                _check_finite(float(total.detach()), len(history) + len(steps))
+            (values.grad,) = torch.autograd.grad(total, values)
+            optimizer.step()
+            with torch.no_grad():
+                values.clamp_(settings.lower_bound, settings.upper_bound)
+        # Read back once per epoch: no synchronisation in each step.
+        for numbers in torch.stack(steps).tolist():
+            row = dict(zip(parts, numbers, strict=False)) | {"x": np.array(numbers[len(parts) :])}
+            _check_finite(row["objective"], len(history) + 1)
+            history.append({"step": len(history) + 1, "epoch": epoch, **row})
+    return values.detach().double().cpu().numpy(), history
 
 
 def _check_finite(value: float, step: int) -> None:

@@ -18,16 +18,18 @@ from fcl.calibration.optimise import calibrate
 from fcl.config.sections import LossSettings
 from fcl.data.batch import GraphData
 
-#: Default length of a calibration, as the largest possible change of a cutoff in units of the width of the allowed
-#: interval: for a single lambda, and for each lambda of a path.
+#: Default length of a calibration by Adam, as the largest possible change of a cutoff in units of the width of the
+#: allowed interval: for a single lambda, and for each lambda of a path.
 _REACH, _REACH_ON_PATH = 1.5, 0.2
+#: Default limits of L-BFGS: evaluations of each run, and structures on a path.
+_EVALUATIONS, _SAMPLE_ON_PATH = 100, 500
 
 
 @dataclass(frozen=True)
 class CalibrationPlan:
     """Settings of a calibration, accepted by `fcl.calibrate`. Lengths in A, as in `CalibrationSettings`.
 
-    ``sample``: number of structures, drawn anew at each lambda of a path (None: all).
+    ``sample``: number of structures of a path, for Adam drawn anew at each lambda (None: all).
     """
 
     epochs: int
@@ -37,11 +39,13 @@ class CalibrationPlan:
     learning_rate: float = 0.03
     batch_size: int = 8
     cost: str = "structures"
+    optimiser: str = "lbfgs"
+    min_structures: int = 0
     sample: int | None = None
 
     @classmethod
     def for_structures(cls, n_structures: int, *, on_path: bool = False, **values) -> CalibrationPlan:
-        """Settings long enough for ``n_structures``: Adam moves a cutoff by learning_rate per step at most.
+        """Settings long enough for ``n_structures``; Adam moves a cutoff by learning_rate per step at most.
 
         ``on_path``: for each lambda of a path. Raises `ValueError` for inconsistent bounds.
         """
@@ -51,6 +55,8 @@ class CalibrationPlan:
         if not plan.lower_bound <= plan.initial_cutoff <= plan.upper_bound:
             bounds = f"[{plan.lower_bound}, {plan.upper_bound}] A"
             raise ValueError(f"the initial cutoff of {plan.initial_cutoff} A is not within {bounds}")
+        if plan.optimiser != "adam":
+            return replace(plan, epochs=_EVALUATIONS, sample=_SAMPLE_ON_PATH if on_path else None)
         reach = _REACH_ON_PATH if on_path else _REACH
         steps = math.ceil(reach * (plan.upper_bound - plan.lower_bound) / plan.learning_rate)
         epochs = math.ceil(steps / math.ceil(n_structures / plan.batch_size))
@@ -82,17 +88,20 @@ class CutoffPath:
     def extend(self, lam: float) -> None:
         """Optimise at ``lam``, starting from the last cutoffs.
 
-        The result is the mean over the second half of the steps: single steps fluctuate by the learning rate.
+        The result of Adam is the mean over the second half of the steps: single steps fluctuate by the learning rate.
         """
-        seed, chosen = self._seed + len(self.tables), self._indices
-        sample = self._arguments[2].sample
+        plan, chosen = self._arguments[2], self._indices
+        adam, sample = plan.optimiser == "adam", plan.sample
+        seed = self._seed + len(self.tables) if adam else self._seed
         if sample is not None and sample < len(chosen):
             order = torch.randperm(len(chosen), generator=torch.Generator().manual_seed(seed))
             chosen = chosen[order[:sample].to(chosen.device)]
         result = calibrate(*self._arguments, lam, seed=seed, indices=chosen, start=self.tables[-1])
-        steps = result.history[len(result.history) // 2 :]
-        means = {symbol: sum(row[f"cutoff_{symbol}"] for row in steps) / len(steps) for symbol in result.cutoffs}
-        self.tables.append(self.tables[-1] | means)
+        found = result.cutoffs
+        if adam:
+            steps = result.history[len(result.history) // 2 :]
+            found = {symbol: sum(row[f"cutoff_{symbol}"] for row in steps) / len(steps) for symbol in found}
+        self.tables.append(self.tables[-1] | found)
 
     def at(self, position: float) -> dict[str, float]:
         """Cutoffs at ``position`` in [0, number of lambdas]."""

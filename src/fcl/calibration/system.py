@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import torch
+
 from fcl.calibration.optimise import calibrate
 from fcl.calibration.path import CalibrationPlan
 from fcl.calibration.tolerance import FOLDS, Trial, cheapest_within, errors_at, labelled_by, random_split, symbols_of
@@ -41,7 +43,8 @@ class OwnCutoffs:
 
     ``reference`` and ``chosen`` are `Errors` at the uniform reference cutoff and at ``cutoffs``; with ``self_labelled``
     they are deviations from pseudo-labels (the model at the reference cutoff). ``lam`` is None for uniform cutoffs;
-    ``expected`` is the trial that was selected, if a limit was given.
+    ``expected`` is the trial that was selected, if a limit was given; otherwise ``convergence`` is that of the
+    `Calibration`.
     """
 
     cutoffs: dict[str, float]
@@ -54,6 +57,7 @@ class OwnCutoffs:
     self_labelled: bool
     reference: Errors
     chosen: Errors
+    convergence: dict | None = None
 
     @property
     def kept_reference(self) -> bool:
@@ -79,6 +83,9 @@ class OwnCutoffs:
             "pairs_per_atom": float(self.chosen.pairs.mean()),
             "reference_pairs_per_atom": float(self.reference.pairs.mean()),
         }
+        if self.convergence is not None:
+            timeless = {key: value for key, value in self.convergence.items() if key != "core_seconds"}
+            facts["convergence"] = timeless  # the file is the same on every run
         if self.self_labelled:
             labels = "the model's own at the reference cutoff: errors are what smaller cutoffs add"
             return facts | {"labels": labels, "added_force_rmse_ev_per_angstrom": force_rmse(self.chosen)}
@@ -102,6 +109,7 @@ def calibrate_own(
     reference_cutoff: float = 6.0,
     lower_bound: float | None = None,
     epochs: int | None = None,
+    optimiser: str = "lbfgs",
     seed: int = 0,
     on_trial: Callable[[Trial], None] = lambda trial: None,
 ) -> OwnCutoffs:
@@ -109,8 +117,9 @@ def calibrate_own(
 
     Unless ``held_out`` is given, a random quarter of the structures (by ``seed``) is held out. A limit is enforced by
     cross-validation on the other structures (`cheapest_within`). Without ``labels``, pseudo-labels from the model at
-    ``reference_cutoff`` are used (`labelled_by`). Cutoffs start at ``reference_cutoff`` and stay between
-    ``lower_bound`` (None: that of the model's training) and the model's r_max. Raises `ValueError` for a goal that does
+    ``reference_cutoff`` are used (`labelled_by`). Cutoffs start at ``reference_cutoff`` (with a lambda and L-BFGS, the
+    default ``optimiser``, at others too) and stay between ``lower_bound`` (None: that of the model's training) and the
+    model's r_max. Raises `ValueError` for a goal that does
     not fit the data, too few structures, or inconsistent bounds.
     """
     if not model.flexible:
@@ -135,14 +144,16 @@ def calibrate_own(
     on_path = goal.lam is None
     plan = CalibrationPlan.for_structures(
         len(fit) - len(fit) // FOLDS if on_path else len(fit), on_path=on_path,
-        lower_bound=lower_bound, upper_bound=model.cutoff_limit, initial_cutoff=reference_cutoff,
+        lower_bound=lower_bound, upper_bound=model.cutoff_limit, initial_cutoff=reference_cutoff, optimiser=optimiser,
     )  # fmt: skip
     if epochs is not None:
         plan = replace(plan, epochs=epochs, sample=None)
     trials: list[Trial] = []
-    lam, expected = goal.lam, None
+    lam, expected, convergence = goal.lam, None, None
     if lam is not None:
-        cutoffs = calibrate(model, data, plan, LOSS, lam, seed=seed, indices=fit).cutoffs
+        validation = (check, torch.arange(len(check)) if members is None else members)
+        found = calibrate(model, data, plan, LOSS, lam, seed=seed, indices=fit, validation=validation)
+        cutoffs, convergence = found.cutoffs, found.convergence
     else:
         limit = goal.max_added if goal.max_increase is None else goal.max_increase
         cutoffs, expected, trials = cheapest_within(
@@ -162,4 +173,5 @@ def calibrate_own(
         self_labelled=not labels,
         reference=errors_at(model, check, reference_cutoff, members),
         chosen=errors_at(model, check, cutoffs, members),
+        convergence=convergence,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -24,6 +24,8 @@ from fcl.cli.common import (
 )
 
 logger = logging.getLogger(__name__)
+
+Optimiser = Literal["lbfgs", "adam"]
 
 
 def _fraction(text: str | None) -> float | None:
@@ -69,8 +71,11 @@ def calibrate(
         float | None, typer.Option(help="No cutoff below this (A). [default: where the model's training began]")
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Passes over the structures, at each lambda. [default: enough]", min=1)
+        int | None, typer.Option(help="Most passes over the structures, at each lambda. [default: enough]", min=1)
     ] = None,
+    optimiser: Annotated[
+        Optimiser, typer.Option(help="lbfgs: all structures at once, deterministic; adam: mini-batches, as the paper.")
+    ] = "lbfgs",
     seed: Annotated[int, typer.Option(help="Splits the structures and orders them.", min=0)] = 0,
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
@@ -127,7 +132,8 @@ def calibrate(
 
     found = calibrate_own(
         potential, graphs(data), goal, held_out=None if held_out is None else graphs(held_out), labels=not no_labels,
-        reference_cutoff=reference_cutoff, lower_bound=lower_bound, epochs=epochs, seed=seed, on_trial=report,
+        reference_cutoff=reference_cutoff, lower_bound=lower_bound, epochs=epochs, optimiser=optimiser,
+        seed=seed, on_trial=report,
     )  # fmt: skip
     provenance = {
         "weights_sha256": potential.card["weights_sha256"],
@@ -152,6 +158,8 @@ def print_answer(found, output: Path) -> None:
         facts.append(("nothing saved", f"no smaller cutoffs met the goal in {len(found.trials)} trials"))
     if found.not_calibrated:
         facts.append(("not calibrated", ", ".join(found.not_calibrated) + f": kept at {found.reference_cutoff:g} A"))
+    if found.convergence is not None and found.convergence["at_bounds"]:
+        facts.append(("at a bound", ", ".join(f"{s} ({bound})" for s, bound in found.convergence["at_bounds"].items())))
     before, after = found.reference.metrics(), found.chosen.metrics()
     pairs = f"{before['pairs_per_atom']:.1f} -> {after['pairs_per_atom']:.1f} ({found.saving:.0%} fewer)"
     facts.append(("pairs per atom", pairs))

@@ -199,9 +199,15 @@ class CalibrationSettings(Section):
     lambdas: tuple[Positive, ...] = Field(min_length=1, description="weights of the cost, Eq. 11")
     seeds: tuple[Seed, ...] = Field(min_length=1, description="seeds of the FCL models to calibrate")
     split: Literal["train", "val"] = Field(description="split used for calibration; the test split is not allowed")
-    epochs: Count = Field(description="passes over the subset")
+    optimiser: Literal["adam", "lbfgs"] = Field(
+        description="adam: the paper's, on mini-batches; lbfgs: on all structures, deterministic, from several starts"
+    )
+    epochs: Count = Field(description="passes over the subset; lbfgs: at most, in each run")
     learning_rate: Positive = Field(description="learning rate of Adam (roughly angstrom per step)")
-    batch_size: Count = Field(description="structures in a mini-batch")
+    batch_size: Count = Field(description="structures in a mini-batch; with lbfgs no result depends on it")
+    min_structures: Annotated[int, Field(ge=0)] = Field(
+        description="elements in fewer structures of the subset share one cutoff; 0: none"
+    )
     initial_cutoff: Positive = Field(description="initial cutoff of every element")
     lower_bound: Positive = Field(description="lower bound to which cutoffs are clamped")
     upper_bound: Positive = Field(description="upper bound to which cutoffs are clamped")
@@ -215,8 +221,10 @@ class CalibrationSettings(Section):
         """Why a calibration on ``frames`` structures is too short, or None if it is long enough.
 
         Adam moves a cutoff by about ``learning_rate`` per step at most, so ``learning_rate`` x steps must exceed the
-        width of the allowed interval.
+        width of the allowed interval. L-BFGS has no such limit.
         """
+        if self.optimiser != "adam":
+            return None
         reach, width = self.learning_rate * self.steps(frames), self.upper_bound - self.lower_bound
         if reach > width:
             return None

@@ -158,6 +158,13 @@ class GraphData:
             energy_mask=self.energy_mask.index_select(0, indices) if self.without_energy else None,
         )
 
+    def candidates(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Distances (A) of all stored pairs of the structures ``indices``, and the position of each there."""
+        counts = self.pair_counts.index_select(0, indices.cpu())
+        pairs = ranges(self.pair_ptr.cpu().index_select(0, indices.cpu()), counts, int(counts.sum()))
+        structure = torch.repeat_interleave(torch.arange(len(indices)), counts)
+        return self._pair_distances.index_select(0, pairs.to(self.device)), structure.to(self.device)
+
     def select_pairs(self, batch: Batch, cutoffs: torch.Tensor, selector: EdgeSelector) -> Batch:
         """Keep the pairs that the model's ``selector`` keeps for per-atom ``cutoffs`` [n_atoms] (A), Eq. 4.
 

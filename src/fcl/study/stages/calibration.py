@@ -14,10 +14,13 @@ logger = logging.getLogger(__name__)
 
 
 def calibrate_cutoffs(
-    study, train: Path, test: Path, model: Path, subset: str, lam: float, seed: int, cutoffs: Path, history: Path,
-    metrics: Path, manifest: Path,
+    study, train: Path, val: Path, test: Path, model: Path, subset: str, lam: float, seed: int, cutoffs: Path,
+    history: Path, metrics: Path, manifest: Path,
 ) -> None:  # fmt: skip
-    """Optimise the cutoffs on a subset of the training split and evaluate them on the same subset of the test split."""
+    """Optimise the cutoffs on a subset of the training split and evaluate them on the same subset of the test split.
+
+    The objective on the validation split is only reported.
+    """
     from fcl.calibration.optimise import calibrate
     from fcl.calibration.tolerance import symbols_of
     from fcl.cutoffs.rules import element_rule, uniform_rule
@@ -28,7 +31,9 @@ def calibrate_cutoffs(
     data, potential = graph_data(study, train), loaded_model(study, model)
     indices = data.members(subset)
     settings.check_reach(len(indices), subset)
-    result = calibrate(potential, data, settings, study.loss, lam, seed=seed, indices=indices)
+    checked = graph_data(study, val)
+    validation = (checked, checked.members(subset)) if subset in checked.subset_names else None
+    result = calibrate(potential, data, settings, study.loss, lam, seed=seed, indices=indices, validation=validation)
     held_out = graph_data(study, test)
     members = held_out.members(subset)
     # Elements missing in the calibration structures keep the initial cutoff.
@@ -55,10 +60,10 @@ def calibrate_cutoffs(
         "study": study.name, "subset": subset, "split": settings.split, "lambda": lam, "seed": seed,
         "weights_sha256": card["weights_sha256"], "not_calibrated": sorted(set(table) - set(result.cutoffs)),
         "force_rmse_ev_per_angstrom": rows[1]["force_rmse_ev_per_angstrom"],
-        "pairs_per_atom": rows[1]["pairs_per_atom"],
+        "pairs_per_atom": rows[1]["pairs_per_atom"], "convergence": result.convergence,
     }  # fmt: skip
     write_json(cutoffs, {"cutoffs": table, "provenance": provenance})
-    inputs, facts = {"train": train, "test": test, "model": model}, {"subset": subset, "lambda": lam}
+    inputs, facts = {"train": train, "val": val, "test": test, "model": model}, {"subset": subset, "lambda": lam}
     record(manifest, "calibrate_cutoffs", study, ("loss", "calibration"), inputs, started, seed=seed, extra=facts)
     gain = 1 - rows[1]["pairs_per_atom"] / rows[0]["pairs_per_atom"]
     penalty = rows[1]["force_rmse_ev_per_angstrom"] / rows[0]["force_rmse_ev_per_angstrom"] - 1

@@ -61,7 +61,7 @@ def calibrate_unlabelled(
         "labels": f"the model's own at {settings.initial_cutoff:g} A",
         "weights_sha256": potential.card["weights_sha256"], "not_calibrated": sorted(set(table) - set(result.cutoffs)),
         "force_rmse_ev_per_angstrom": rows[1]["force_rmse_ev_per_angstrom"],
-        "pairs_per_atom": rows[1]["pairs_per_atom"],
+        "pairs_per_atom": rows[1]["pairs_per_atom"], "convergence": result.convergence,
     }  # fmt: skip
     write_json(cutoffs, {"cutoffs": table, "provenance": provenance})
     inputs, facts = {"train": train, "test": test, "model": model}, {"subset": subset, "lambda": lam}
