@@ -7,11 +7,11 @@ import pytest
 import torch
 from test_optimise import LOSS, Separable, model, root, settings  # noqa: F401
 
+from examples import ARITHMETIC
 from fcl.calibration.lbfgs import minimise
 from fcl.calibration.optimise import calibrate, objective
 from fcl.calibration.whole import WholeObjective, uniform_of_equal_pairs
 from fcl.cutoffs.cost import pairs_per_atom
-from fcl.cutoffs.mixing import arithmetic_mean
 from tolerances import DIFFERENCE, EQUAL, OPTIMUM
 
 pytestmark = pytest.mark.heavy
@@ -130,7 +130,7 @@ def test_the_uniform_cutoff_of_equal_pairs(graphs):
 
     def count(cutoff, indices):
         batch = graphs.batch(indices)
-        chosen = graphs.select_pairs(batch, torch.full((batch.n_atoms,), cutoff), arithmetic_mean)
+        chosen = graphs.select_pairs(batch, torch.full((batch.n_atoms,), cutoff), ARITHMETIC)
         return float(pairs_per_atom(chosen.pair_structure, batch.structure, batch.n_structures).mean())
 
     for indices in (torch.arange(len(graphs)), torch.tensor([5, 0, 2])):
