@@ -62,7 +62,7 @@ lint: $(STAMP) ## check style and imports: ruff, import-linter, snakefmt and sna
 	$(RUN) snakefmt --check Snakefile workflow
 	$(RUN) snakemake --lint
 
-mutants: $(STAMP) ## break the code in 27 ways and see that the tests notice, some minutes
+mutants: $(STAMP) ## break the code in 28 ways and see that the tests notice, some minutes
 	$(RUN) python tests/mutants.py
 
 bench: $(STAMP) ## measure speed on this machine: benchmarks/records/<device>.json and docs/performance.md
