@@ -21,8 +21,8 @@ from fcl.data.batch import GraphData
 #: Default length of a calibration by Adam, as the largest possible change of a cutoff in units of the width of the
 #: allowed interval: for a single lambda, and for each lambda of a path.
 _REACH, _REACH_ON_PATH = 1.5, 0.2
-#: Default limits of L-BFGS: evaluations of each run, and structures on a path.
-_EVALUATIONS, _SAMPLE_ON_PATH = 100, 500
+#: Default limits of L-BFGS: evaluations of a run, alone and on a path (the next lambda goes on); structures on a path.
+_EVALUATIONS, _EVALUATIONS_ON_PATH, _SAMPLE_ON_PATH = 100, 12, 500
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,8 @@ class CalibrationPlan:
             bounds = f"[{plan.lower_bound}, {plan.upper_bound}] A"
             raise ValueError(f"the initial cutoff of {plan.initial_cutoff} A is not within {bounds}")
         if plan.optimiser != "adam":
-            return replace(plan, epochs=_EVALUATIONS, sample=_SAMPLE_ON_PATH if on_path else None)
+            limits = (_EVALUATIONS_ON_PATH, _SAMPLE_ON_PATH) if on_path else (_EVALUATIONS, None)
+            return replace(plan, epochs=limits[0], sample=limits[1])
         reach = _REACH_ON_PATH if on_path else _REACH
         steps = math.ceil(reach * (plan.upper_bound - plan.lower_bound) / plan.learning_rate)
         epochs = math.ceil(steps / math.ceil(n_structures / plan.batch_size))
