@@ -64,7 +64,7 @@ USUAL = (
     ),
     Mutation(
         "another mixing rule", "src/fcl/cutoffs/mixing.py",
-        "return 0.5 * (a_i + a_j)", "return torch.maximum(a_i, a_j)", (CUTOFFS,),
+        "return 0.5 * (a_i + a_j)", "return a_i.maximum(a_j)", (CUTOFFS,),
     ),
     Mutation(
         "receiver and sender swapped", "src/fcl/models/mace/fast.py",

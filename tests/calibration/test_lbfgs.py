@@ -10,7 +10,7 @@ from test_optimise import LOSS, Separable, model, root, settings  # noqa: F401
 from examples import ARITHMETIC
 from fcl.calibration.lbfgs import minimise
 from fcl.calibration.optimise import calibrate, objective
-from fcl.calibration.whole import WholeObjective, uniform_of_equal_pairs
+from fcl.calibration.whole import ElementGroups, WholeObjective, uniform_of_equal_pairs
 from fcl.cutoffs.cost import pairs_per_atom
 from tolerances import DIFFERENCE, EQUAL, OPTIMUM
 
@@ -98,6 +98,17 @@ def test_gradient_and_value_on_all_structures(model, contract_graphs):  # noqa: 
             found, slope = whole.of(table.detach().numpy().astype(float), gradient=True)
             assert found == pytest.approx({name: float(value) for name, value in parts.items()}, rel=EQUAL["rtol"])
             torch.testing.assert_close(torch.from_numpy(slope).to(expected.dtype), expected, **DIFFERENCE)
+
+
+def test_a_shared_cutoff_has_the_derivatives_of_all_its_elements(model, graphs):  # noqa: F811
+    """dT/dx of the variables, by central differences of the cost and error that they give together."""
+    whole = WholeObjective(model, graphs, LOSS, 1e-2, "structures", torch.arange(len(graphs)), len(graphs))
+    groups = ElementGroups(whole, fewest=10**6)  # all elements are rare: one variable
+    assert len(groups) == 1 and len(groups.elements) > 1
+    x, step = np.array([5.0]), 1e-4
+    high, low = (whole.of(groups.table(x + sign * step))[0]["objective"] for sign in (1.0, -1.0))
+    found = groups.sums(whole.of(groups.table(x), gradient=True)[1])
+    assert found == pytest.approx([(high - low) / (2.0 * step)], rel=1e-3)
 
 
 def test_deterministic_and_independent_of_batch_size_and_seed(model, graphs):  # noqa: F811
