@@ -97,7 +97,8 @@ def test_the_command(run):
 
 def test_records_are_there():
     assert {"embedded", "mini"} <= {path.name for path in STUDIES}
-    assert not list((ROOT / "record").rglob("*.manifest.json"))
+    left = {path.relative_to(ROOT / "record").parts[0] for path in (ROOT / "record").rglob("*.manifest.json")}
+    assert left <= {"mad-sample"}  # finished trainings of a study that is not complete
 
 
 @pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.name)
