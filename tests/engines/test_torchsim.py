@@ -100,7 +100,7 @@ def test_dynamics_conserve_energy(model):
     moved = state.energy.clone()
     for _ in range(50):
         state = step(state)
-    assert ((state.energy - moved).abs() > 1e-3).all()  # something happens
+    assert ((state.energy - moved).abs() > 5e-4).all()  # five times what may drift
     assert ((state.energy + kinetic(state) - before).abs() < 1e-4).all()
 
 
