@@ -13,8 +13,9 @@ from one pre-trained model are not independent. Nothing here needs a model: the 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -113,18 +114,18 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def resampled(groups: np.ndarray, seed: int = 0) -> np.ndarray:
-    """[RESAMPLES, n_groups]: how often each group is drawn, with replacement; the same for the same seed."""
-    count = len(np.unique(groups))
-    return np.random.default_rng(seed).multinomial(count, np.full(count, 1.0 / count), size=RESAMPLES).astype(float)
+@lru_cache(maxsize=1)  # a table compares many families on the same structures; for all of MAD it is 150 MB
+def _resampled(n_groups: int, resamples: int, seed: int) -> np.ndarray:
+    """[resamples, n_groups]: how often each group is drawn, with replacement; the same for the same seed."""
+    draws = np.random.default_rng(seed).multinomial(n_groups, np.full(n_groups, 1.0 / n_groups), size=resamples)
+    return draws.astype(float)
 
 
 def level(family: Family, bound: float = math.inf, seed: int = 0) -> Judgement:
     """The error of a family (geometric mean over its models), and the votes on whether it is below ``bound``."""
     (values, draws), limit = _logarithms(family, seed), math.log(bound)
     found = _judged(values, draws, family.nests, family, limit)
-    low, value, high = (math.exp(one) for one in (found.low, found.value, found.high))
-    return replace(found, value=value, low=low, high=high, bound=bound)
+    return _from_logarithms(found, math.exp, bound)
 
 
 def relative(first: Family, second: Family, bound: float = 0.0, *, paired: bool, seed: int = 0) -> Judgement:
@@ -147,14 +148,18 @@ def relative(first: Family, second: Family, bound: float = 0.0, *, paired: bool,
         found = _judged(a - over_b, all_a - over_all_b, first.nests, first, limit, (_between(b, second.nests),))
         votes = all_a[:, None] - all_b[None, :] < limit
         found = replace(found, share=float(votes.mean()))
-    low, value, high = (math.expm1(one) for one in (found.low, found.value, found.high))
-    return replace(found, value=value, low=low, high=high, bound=bound)
+    return _from_logarithms(found, math.expm1, bound)
 
 
 def _logarithms(family: Family, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Logarithms of the errors of each model: [n_models] on all groups and [n_models, n_resamples]."""
-    draws = resampled(family.groups, seed)
+    draws = _resampled(len(np.unique(family.groups)), RESAMPLES, seed)
     return np.log(family.levels(np.ones((1, draws.shape[1])))[:, 0]), np.log(family.levels(draws))
+
+
+def _from_logarithms(found: Judgement, back: Callable[[float], float], bound: float) -> Judgement:
+    """``found`` in logarithms, with value and interval taken ``back`` and the ``bound`` as it was asked for."""
+    return replace(found, value=back(found.value), low=back(found.low), high=back(found.high), bound=bound)
 
 
 def _judged(
