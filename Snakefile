@@ -42,6 +42,7 @@ include: "workflow/rules/observables.smk"
 include: "workflow/rules/cost.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/tables.smk"
+include: "workflow/rules/external.smk"
 include: "workflow/rules/claims.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/comparisons.smk"
@@ -53,6 +54,7 @@ rule all:
     input:
         # every model is evaluated; weights are not requested themselves, since a clone may lack them
         rules.evaluate_all.input,
+        rules.external.input,
         rules.diatomics_all.input,
         rules.calibrate_all.input,
         rules.observables_all.input,

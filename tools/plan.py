@@ -29,7 +29,7 @@ from fcl.data.manifest import DataManifest, SplitFile, load_data_manifest
 from throughput import SYNTHETIC_ATOMS, Throughput, measure
 
 BYTES_OF_A_FRAME = 3200  # of text, if the manifest gives no size
-PRODUCTS = 10 + 1 + 5 + 2 + 3 + 3  # jobs: figures of the paper, training curves, tables, observables, cost, pages
+PRODUCTS = 10 + 1 + 6 + 2 + 3 + 3  # jobs: figures of the paper, training curves, tables, observables, cost, pages
 PASSES = 20  # of a calibration by L-BFGS through its subset: measured on the embedded set
 #: Not measured: workflow overhead per job (a process that parses the rules), and download speed.
 WORKFLOW_SECONDS, DOWNLOAD_BYTES_A_SECOND = 2.0, 5e6

@@ -98,8 +98,8 @@ def measure_wall_clock(study, test, model, cutoffs, output, manifest):
     "description": """
 from fcl.runs.files import write_text
 
-def describe_data(stores, subsets, neighbors, elements, example):
-    for path in (neighbors, elements, example):
+def describe_data(stores, subsets, neighbors, elements, structures, example):
+    for path in (neighbors, elements, structures, example):
         write_text(path, f"{sorted(stores)} {subsets}\\n")
 """,
     "tables": """
@@ -109,7 +109,7 @@ def _write(*sources, csv, markdown, latex, html, title="", start=None, nests=Non
     for path in (csv, markdown, latex, html):
         write_text(path, f"{title}\\n")
 
-table_01 = table_03 = table_04 = table_uniform = table_wall_clock = table_labels = _write
+table_01 = table_03 = table_04 = table_uniform = table_forces = table_wall_clock = table_labels = _write
 
 def table_observables(statics, nve, rdf, *, tolerances, at_lambda, uniform_cutoff, **files):
     _write(**files)

@@ -24,6 +24,7 @@ SMALL = {
     "evaluate_cutoffs": 6,
     "evaluate_trivial": 1,
     "table_uniform": 1,
+    "table_forces": 1,
     "diatomic_curves": 3,
     "calibrate_cutoffs": 4,
     "calibrate_unlabelled": 2,

@@ -19,9 +19,9 @@ rule download_data:
         mem_mb=memory("download_data"),
         runtime=minutes("download_data"),
     params:
-        manifest=lambda w: study_of_dataset(w).data.manifest,
+        manifest=lambda w: source_of_dataset(w)[0],
         split=split_of_file,
-        local_dir=lambda w: study_of_dataset(w).data.local_dir,
+        local_dir=lambda w: source_of_dataset(w)[1],
     message:
         "Downloading {wildcards.file} of {wildcards.dataset}"
     script:
@@ -61,10 +61,12 @@ rule build_store:
 rule describe_data:
     input:
         train=stored("train"),
+        val=stored("val"),
         test=stored("test"),
     output:
         neighbors="results/{study}/data/neighbors.csv",
         elements="results/{study}/data/elements.csv",
+        structures="results/{study}/data/structures.csv.gz",
         example="results/{study}/data/example.json",
         manifest="results/{study}/data/description.manifest.json",
     log:

@@ -117,6 +117,29 @@ rule table_uniform:
         "../scripts/table_uniform.py"
 
 
+rule table_forces:
+    input:
+        structures=f"{NUMBERS}/{{study}}/data/structures.csv.gz",
+        claims="resources/claims.csv",
+    output:
+        **named_table_files("forces", "forces of the data", "../report/forces.rst"),
+    log:
+        "results/{study}/logs/tables/forces.log",
+    conda:
+        "../../envs/plot.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("tables"),
+        runtime=minutes("tables"),
+    params:
+        title=lambda w: data_manifest(w).title,
+        code=source_digest("fcl.study.tables.forces:table_forces"),
+    message:
+        "Writing the table of forces"
+    script:
+        "../scripts/table_forces.py"
+
+
 rule tables:
     input:
         results(
@@ -127,7 +150,7 @@ rule tables:
                 "table02",
                 "table03",
                 "table04",
-                *(["uniform"] if has_structure_errors() else []),
+                *(["uniform", "forces"] if has_structure_errors() else []),
             ],
             suffix=["csv", "md", "tex", "html", "manifest.json"],
         ),

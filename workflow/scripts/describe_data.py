@@ -1,4 +1,4 @@
-"""Average neighbours, elements and an example structure of the data."""
+"""Average neighbours, elements, structures and an example of the data."""
 
 from pathlib import Path
 
@@ -6,9 +6,10 @@ from fcl.study.adapter import recorded_function
 
 describe_data = recorded_function(snakemake, "fcl.study.stages.describe:describe_data")
 describe_data(
-    stores={"train": Path(snakemake.input.train), "test": Path(snakemake.input.test)},
+    stores={split: Path(snakemake.input[split]) for split in ("train", "val", "test")},
     subsets=snakemake.params.subsets,
     neighbors=Path(snakemake.output.neighbors),
     elements=Path(snakemake.output.elements),
+    structures=Path(snakemake.output.structures),
     example=Path(snakemake.output.example),
 )

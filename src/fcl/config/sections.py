@@ -182,6 +182,12 @@ class EvaluationSettings(Section):
     batch_size: Count = Field(description="structures in a batch")
 
 
+class ExternalSettings(Section):
+    """Further test sets, beside the test split."""
+
+    manifests: tuple[str, ...] = Field(description="data manifests (YAML), each with a test split")
+
+
 class DiatomicSettings(Section):
     """Energy and force curves of diatomics."""
 
@@ -372,6 +378,7 @@ class Sections(TrainingSections):
 
     data: DataSettings
     evaluation: EvaluationSettings
+    external: ExternalSettings
     diatomics: DiatomicSettings
     calibration: CalibrationSettings
     observables: ObservableSettings

@@ -6,14 +6,13 @@ def store_settings(wildcards):
     return settings(wildcards, data={"local_dir": None}, cutoffs=reach)
 
 
-def study_of_dataset(wildcards):
-    """A study whose manifest describes the data set of a download; the selected study takes precedence."""
+def source_of_dataset(wildcards):
+    """(data manifest, directory of files brought by hand) of the data set of a download; those of the selected study
+    take precedence."""
     for study in (STUDY, *map(resolve, CONFIG.studies)):
-        if (
-            Path(study.data.manifest).is_file()
-            and read_data_manifest(study.data.manifest).name == wildcards.dataset
-        ):
-            return study
+        for path in (study.data.manifest, *study.external.manifests):
+            if Path(path).is_file() and read_data_manifest(path).name == wildcards.dataset:
+                return path, study.data.local_dir
     raise WorkflowError(f"no study of config.yaml has a manifest of the data set {wildcards.dataset!r}")
 
 
@@ -26,18 +25,22 @@ def split_entry(wildcards):
 
 def source_file(wildcards):
     """The frames of a split: downloaded if the manifest gives a URL, otherwise next to the manifest."""
-    entry = split_entry(wildcards)
-    if entry.url is None:
-        return str(Path(study_of(wildcards).data.manifest).parent / entry.file)
-    return f"data/{data_manifest(wildcards).name}/{entry.file}"
+    split_entry(wildcards)  # a specific error if the manifest lacks the split
+    return file_of(study_of(wildcards).data.manifest, wildcards.split)
+
+
+def file_of(manifest, split):
+    data = read_data_manifest(manifest)
+    entry = data.splits[split]
+    return str(Path(manifest).parent / entry.file) if entry.url is None else f"data/{data.name}/{entry.file}"
 
 
 def split_of_file(wildcards):
     """A split contained in a downloaded file; a file is downloaded once, however many splits it contains."""
-    study = study_of_dataset(wildcards)
-    split = read_data_manifest(study.data.manifest).split_of_file(wildcards.file)
+    manifest, _ = source_of_dataset(wildcards)
+    split = read_data_manifest(manifest).split_of_file(wildcards.file)
     if split is None:
-        raise WorkflowError(f"{study.data.manifest}: no split has the file {wildcards.file}")
+        raise WorkflowError(f"{manifest}: no split has the file {wildcards.file}")
     return split
 
 

@@ -22,8 +22,8 @@ RUNS, RECORDS = "results", "record"
 NUMBERS = (
     "metrics/*.csv", "metrics/history/*.csv", "errors/*.csv.gz", "diatomics/*.csv", "calibration/*.json",
     "calibration/*_metrics.csv",
-    "unlabelled/*.json", "unlabelled/*_metrics.csv", "observables/*.json", "cost/*.csv", "data/*.csv", "data/*.json",
-    "figures/*.csv", "tables/*.csv", "claims.csv", "ablations.csv",
+    "unlabelled/*.json", "unlabelled/*_metrics.csv", "observables/*.json", "cost/*.csv", "data/*.csv", "data/*.csv.gz",
+    "data/*.json", "figures/*.csv", "tables/*.csv", "claims.csv", "ablations.csv",
 )  # fmt: skip
 PAGES = ("tables/*.md", "claims.md", "ablations.md", "report.md")
 PICTURES = ("figures/*.png", "training.png")

@@ -1,4 +1,4 @@
-"""Description of the data of a study: average neighbours, elements, and an example structure. No model is used."""
+"""Description of the data of a study: average neighbours, elements, structures, and an example. No model is used."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from fcl.runs.files import write_csv, write_json
 
@@ -20,6 +21,11 @@ NEIGHBOR_COLUMNS = (
     "split", "cutoff_angstrom", "structures", "atoms", "per_connected_atom", "per_atom", "per_structure",
 )  # fmt: skip
 ELEMENT_COLUMNS = ("split", "subset", "element", "atoms", "structures", "fraction")
+#: Columns of data/structures.csv.gz: squares in (eV/A)^2 are summed over the 3 ``atoms`` force components.
+STRUCTURE_COLUMNS = (
+    "split", "structure", "group", "subset", "formula", "atoms", "pairs_per_atom_6", "force_square_sum",
+    "force_largest_component",
+)  # fmt: skip
 
 
 def neighbor_rows(arrays, split: str, cutoffs: Sequence[float] = CUTOFFS) -> list[dict]:
@@ -56,6 +62,29 @@ def element_rows(arrays, split: str) -> list[dict]:
             row = {"split": split, "subset": subset, "element": chemical_symbols[number], "atoms": count}
             rows.append({**row, "structures": len(holders), "fraction": count / int(members.sum())})
     return rows
+
+
+def structure_table(arrays, split: str) -> pd.DataFrame:
+    """One row per structure with `STRUCTURE_COLUMNS`, from which sampling errors of the data follow.
+
+    ``group`` as `StoreArrays.groups`, with the split before it; directed pairs per atom within 6 A.
+    """
+    from fcl.cutoffs.plain import within
+    from fcl.data.frames import formula
+
+    atoms = np.diff(arrays.ptr).astype(np.int64)
+    starts = arrays.ptr[:-1].astype(np.int64)
+    kept = within(arrays.pair_distances, np.float32(6.0))
+    structure = np.repeat(np.arange(len(arrays)), np.diff(arrays.pair_ptr))[kept]
+    forces = arrays.forces.astype(np.float64)
+    columns = (
+        split, np.arange(len(arrays)), [f"{split}-{group}" for group in arrays.groups().tolist()],
+        [arrays.subset_names[code] for code in arrays.subset],
+        [formula(numbers) for numbers in np.split(arrays.numbers[:], starts[1:])], atoms,
+        2.0 * np.bincount(structure, minlength=len(arrays)) / atoms,
+        np.add.reduceat((forces**2).sum(1), starts), np.maximum.reduceat(np.abs(forces).max(1), starts),
+    )  # fmt: skip
+    return pd.DataFrame(dict(zip(STRUCTURE_COLUMNS, columns, strict=True)))
 
 
 def example_index(arrays, subsets: Sequence[str]) -> int:
@@ -112,24 +141,26 @@ def example_structure(arrays, split: str, subsets: Sequence[str]) -> dict:
 
 
 def describe_data(
-    stores: Mapping[str, Path], subsets: Sequence[str], neighbors: Path, elements: Path, example: Path
+    stores: Mapping[str, Path], subsets: Sequence[str], neighbors: Path, elements: Path, structures: Path, example: Path
 ) -> None:
-    """Average neighbours and elements of each split (CSV), and the example of the training split (JSON).
+    """Average neighbours, elements and structures of each split (CSV), and the example of the training split (JSON).
 
     ``stores`` maps splits to graph stores and must contain ``train``; ``subsets`` are the calibrated ones.
     """
     from fcl.data.store import read_store
 
-    neighbor_table, element_table, shown = [], [], None
+    neighbor_table, element_table, tables, shown = [], [], [], None
     for split, path in stores.items():
         arrays = read_store(path)
         neighbor_table += neighbor_rows(arrays, split)
         element_table += element_rows(arrays, split)
+        tables.append(structure_table(arrays, split))
         if split == "train":
             shown = example_structure(arrays, split, subsets)
     if shown is None:
         raise ValueError(f"the example is taken from the training split, but the stores are of {', '.join(stores)}")
     write_csv(neighbors, neighbor_table, NEIGHBOR_COLUMNS)
     write_csv(elements, element_table, ELEMENT_COLUMNS)
+    write_csv(structures, pd.concat(tables), STRUCTURE_COLUMNS, float_format="%.6g")
     write_json(example, shown, indent=None)
     logger.info(f"{neighbors.parent}: {', '.join(stores)} described; example: {shown['name']}")

@@ -1,0 +1,42 @@
+"""The table of forces: one row per subset, with the paper's error where there is one."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fcl.study.tables.forces import forces_table, table_forces
+from project import ROOT
+
+CLAIMS = ROOT / "resources/claims.csv"
+
+
+@pytest.fixture
+def structures(tmp_path):
+    rng = np.random.default_rng(1)
+    rows = []
+    for subset, count, size in (("MC3D", 300, 0.1), ("rattled", 40, 5.0)):
+        forces = size * rng.exponential(size=count)
+        rows.append(
+            pd.DataFrame(
+                {
+                    "split": "train", "structure": range(count), "group": [f"{subset}-{k // 2}" for k in range(count)],
+                    "subset": subset, "atoms": 2, "force_square_sum": 6 * forces**2, "force_largest_component": forces,
+                }
+            )
+        )  # fmt: skip
+    pd.concat(rows).to_csv(tmp_path / "structures.csv.gz", index=False)
+    return tmp_path / "structures.csv.gz"
+
+
+def test_each_subset_has_a_row_and_the_papers_error_where_it_has_one(structures, tmp_path):
+    table = forces_table(structures, CLAIMS).set_index("subset")
+    assert table.loc["MC3D", ["structures", "groups", "part_structures"]].tolist() == [300, 150, 60]
+    assert table.loc["MC3D", "paper_rmse"] == pytest.approx(0.19721)
+    missed = 1 - 0.05 ** (1 / 300)
+    rms = np.sqrt(table.loc["MC3D", "force_rms"] ** 2 + missed * table.loc["MC3D", "missed_rms"] ** 2)
+    assert rms == pytest.approx(0.19721)
+    assert table.loc["rattled", ["paper_rmse", "above"]].isna().all()
+    files = {name: tmp_path / f"forces.{name}" for name in ("csv", "markdown", "latex", "html")}
+    table_forces(structures, CLAIMS, **files, title="a toy set, not MAD")
+    text = files["markdown"].read_text()
+    assert "a toy set, not MAD" in text and "| rattled" in text and "197" in text
