@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fcl.evaluation.statistics import NotEvaluated
+from fcl.study.pages.reproduction_forces import zero_forces
 from fcl.study.tables.forces import forces_table, table_forces
 from project import ROOT
 
@@ -40,3 +42,25 @@ def test_each_subset_has_a_row_and_the_papers_error_where_it_has_one(structures,
     table_forces(structures, CLAIMS, **files, title="a toy set, not MAD")
     text = files["markdown"].read_text()
     assert "a toy set, not MAD" in text and "| rattled" in text and "197" in text
+
+
+@pytest.mark.parametrize(
+    ("paper", "above", "said", "unsaid"),
+    [
+        (0.05, 1.0, "below that of zero forces", "Conditional"),
+        (0.20, 0.10, "10% of the predictions are above the paper's error: undecided", "below that"),
+        (0.20, 0.00, "0% of the predictions are above the paper's error: it does not beat them", "undecided"),
+        (0.20, None, "needs an RMS", "Conditional"),
+    ],
+)
+def test_the_page_asks_for_skill_only_where_zero_forces_are_better(structures, tmp_path, paper, above, said, unsaid):
+    table = forces_table(structures, CLAIMS)
+    table.loc[table["subset"] == "MC3D", ["force_rms", "paper_rmse", "above"]] = 0.1, paper, above
+    (tmp_path / "tables").mkdir()
+    table.to_csv(tmp_path / "tables/forces.csv", index=False)
+    text = zero_forces(tmp_path).replace("would need an RMS", "needs an RMS")
+    assert said in text and unsaid not in text
+    with pytest.raises(NotEvaluated, match="rattled"):
+        zero_forces(tmp_path, "rattled")
+    with pytest.raises(NotEvaluated, match="table of forces"):
+        zero_forces(tmp_path / "elsewhere")
