@@ -12,8 +12,9 @@ from project import ROOT
 CLAIMS = ROOT / "resources/claims.csv"
 
 
-@pytest.fixture
-def structures(tmp_path):
+@pytest.fixture(scope="module")
+def structures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("forces")
     rng = np.random.default_rng(1)
     rows = []
     for subset, count, size in (("MC3D", 300, 0.1), ("rattled", 40, 5.0)):
@@ -26,12 +27,17 @@ def structures(tmp_path):
                 }
             )
         )  # fmt: skip
-    pd.concat(rows).to_csv(tmp_path / "structures.csv.gz", index=False)
-    return tmp_path / "structures.csv.gz"
+    pd.concat(rows).to_csv(folder / "structures.csv.gz", index=False)
+    return folder / "structures.csv.gz"
 
 
-def test_each_subset_has_a_row_and_the_papers_error_where_it_has_one(structures, tmp_path):
-    table = forces_table(structures, CLAIMS).set_index("subset")
+@pytest.fixture(scope="module")
+def rows(structures):
+    return forces_table(structures, CLAIMS)
+
+
+def test_each_subset_has_a_row_and_the_papers_error_where_it_has_one(structures, rows, tmp_path):
+    table = rows.set_index("subset")
     assert table.loc["MC3D", ["structures", "groups", "part_structures"]].tolist() == [300, 150, 60]
     assert table.loc["MC3D", "paper_rmse"] == pytest.approx(0.19721)
     missed = 1 - 0.05 ** (1 / 300)
@@ -53,8 +59,8 @@ def test_each_subset_has_a_row_and_the_papers_error_where_it_has_one(structures,
         (0.20, None, "needs an RMS", "Conditional"),
     ],
 )
-def test_the_page_asks_for_skill_only_where_zero_forces_are_better(structures, tmp_path, paper, above, said, unsaid):
-    table = forces_table(structures, CLAIMS)
+def test_the_page_asks_for_skill_only_where_zero_forces_are_better(rows, tmp_path, paper, above, said, unsaid):
+    table = rows.copy()
     table.loc[table["subset"] == "MC3D", ["force_rms", "paper_rmse", "above"]] = 0.1, paper, above
     (tmp_path / "tables").mkdir()
     table.to_csv(tmp_path / "tables/forces.csv", index=False)

@@ -79,7 +79,8 @@ def tail_prediction(
 
     ``tail_shape`` with its 95% interval, ``rmse_low`` and ``rmse_high`` (95%), and ``above``: probability that the RMSE
     is above ``bound`` (eV/A). Structures are resampled (``refits`` times), the tail is fitted again and ``size``
-    structures are drawn from it, so that the uncertainty of the fit is included. None if there are too few structures for a fit.
+    structures are drawn from it, so that the uncertainty of the fit is included. None if there are too few structures
+    for a fit.
     """
     from scipy.stats import genpareto
 
