@@ -26,7 +26,8 @@ def zero_forces(folder: Path, subset: str = SUBSET) -> str:
     milli = {name: f"{1000.0 * row[name]:.0f}" for name in row.index if isinstance(row[name], float)}
     parts = [
         f"A question to the paper, not a verdict. The {row['structures']:.0f} structures of {subset} at hand have an "
-        f"RMS force component of {milli['force_rms']} meV/Å (95%: {milli['force_rms_low']} to {milli['force_rms_high']}, "
+        f"RMS force component of {milli['force_rms']} meV/Å (95%: {milli['force_rms_low']} to "
+        f"{milli['force_rms_high']}, "
         "structures resampled), which is the RMSE of predicting zero forces. The paper's lowest RMSE on its test "
         f"structures of {subset} is {milli['paper_rmse']} meV/Å. Few structures make up this number: the median "
         f"structure has {1000.0 * row['structure_rms_q50']:.1f} meV/Å, the largest {milli['structure_rms_max']} meV/Å, "
