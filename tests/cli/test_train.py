@@ -88,6 +88,7 @@ def test_files_and_summary(done):
     assert "8 structures" in log and "reference energies subtracted (eV)" in log and "fcl: 8 structures, 2 steps" in log
     card = json.loads((output / "fcl.json").read_text())
     assert set(card["reference_energies_ev"]) >= {"C", "H"} and card["stage"] == "train_fcl"
+    assert max(card["training_structures"].values()) <= 8 and set(card["training_structures"]) >= {"C", "H"}
     shown = yaml.safe_load((output / "settings.yaml").read_text())
     assert shown["pretrain"]["milestones"] == [] and shown["fcl"]["epochs"] == 3 and shown["fcl"]["seeds"] == [1]
 

@@ -64,3 +64,22 @@ def test_misuse_of_models(small_settings, graphs):
     molecule = graphs.select_pairs(molecule, torch.full((molecule.n_atoms,), 5.0), ARITHMETIC)
     with pytest.raises(ValueError, match="without a cell volume"):
         model(molecule, stress=True)
+
+
+def test_elements_in_few_training_structures_are_warned_of_once(tmp_path, small_settings, caplog):
+    from ase import Atoms
+
+    from fcl.simulation.calculator import FCLCalculator
+
+    file = tmp_path / "model.safetensors"
+    save_model(build_model("fcl", small_settings, 7.0), file, {"training_structures": {"H": 5, "O": 4}})
+    calculator = FCLCalculator(file, 4.0)
+    for symbols in ("H2", "OHN", "OHN"):
+        atoms = Atoms(symbols, [[0, 0, z] for z in range(len(Atoms(symbols)))], calculator=calculator)
+        assert atoms.get_potential_energy() != 0.0
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ["elements that the model hardly knows: N in 0, O in 4 of its training structures"]
+    save_model(build_model("fcl", small_settings, 7.0), file)  # nothing is known, nothing is said
+    caplog.clear()
+    load(file).check_elements(torch.tensor([7, 8]))
+    assert not caplog.records

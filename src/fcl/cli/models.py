@@ -29,6 +29,7 @@ def info(model: Model, as_json: AsJSON = False) -> None:
     The weights are compared with the card (SHA-256).
     """
     from fcl.models.files import verified_card
+    from fcl.models.interface import RARE
     from fcl.models.pretrained import FOLDER, MODELS
 
     file, card = verified_card(model)
@@ -50,6 +51,11 @@ def info(model: Model, as_json: AsJSON = False) -> None:
         ("mixing rule", settings["mixing_rule"]),
         ("weights", f"{card['weights_sha256'][:16]}... (verified)"),
     ]
+    if trained := card.get("training_structures"):
+        few = ", ".join(f"{symbol} {count}" for symbol, count in trained.items() if count < RARE)
+        facts.append(
+            ("trained on", f"{len(trained)} elements" + (f"; in fewer than {RARE} structures: {few}" if few else ""))
+        )
     facts += [(name, str(card[name])) for name in ("study", "stage", "seed", "best_epoch", "epochs") if name in card]
     if file.parent == FOLDER:
         facts.append(("about", MODELS[file.stem]))

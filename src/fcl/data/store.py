@@ -185,6 +185,18 @@ def read_store(path: str | Path) -> StoreArrays:
         raise ValueError(f"{path}: cannot be read as HDF5 ({error})") from error
 
 
+def structures_per_element(path: str | Path) -> dict[str, int]:
+    """Number of structures of a store that contain each element, by chemical symbol and in order of atomic number."""
+    from ase.data import chemical_symbols
+
+    with h5py.File(path, "r") as file:
+        numbers, ptr = file["numbers"][:].astype(np.int64), file["ptr"][:]
+    structure = np.repeat(np.arange(len(ptr) - 1), np.diff(ptr))
+    held = np.unique(structure * len(chemical_symbols) + numbers) % len(chemical_symbols)
+    elements, counts = np.unique(held, return_counts=True)
+    return {chemical_symbols[z]: count for z, count in zip(elements.tolist(), counts.tolist(), strict=True)}
+
+
 def read_reference_energies(path: str | Path) -> dict[str, float]:
     """Energies (eV) by chemical symbol that were subtracted from the labels of a store; empty if none."""
     with h5py.File(path, "r") as file:

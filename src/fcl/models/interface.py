@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
     from fcl.cutoffs.mixing import MixingRule
     from fcl.data.batch import Batch
     from fcl.models.conditioning import Conditioning
+
+
+logger = logging.getLogger(__name__)
+
+#: Elements in fewer training structures than this are warned of.
+RARE = 5
 
 
 class Potential(torch.nn.Module, ABC):
@@ -48,6 +55,7 @@ class Potential(torch.nn.Module, ABC):
         self.bessel_range = float(parts.bessel_range)
         self.selector = RadialSelector(mixing)
         self.card: dict = {}
+        self._met: set[int] = set()  # elements that `_warn_of_rare_elements` has looked up
         self.radial_embedding = parts.radial_embedding
         self.cutoff_embedding = parts.cutoff_embedding
         self._compiled = None
@@ -130,10 +138,14 @@ class Potential(torch.nn.Module, ABC):
             raise ValueError(f"cutoff {cutoff} A is not within (0, {self.cutoff_limit}] A, the range of this model")
 
     def check_elements(self, numbers: torch.Tensor) -> None:
-        """Raise `ValueError` for atomic numbers that are not among ``elements``."""
+        """Raise `ValueError` for atomic numbers that are not among ``elements``.
+
+        Elements in fewer than `RARE` training structures (by the card, if it says) are warned of, once each.
+        """
         known = self.elements
         consecutive = known[-1] - known[0] + 1 == len(known)
         if not len(numbers) or (consecutive and known[0] <= int(numbers.min()) and int(numbers.max()) <= known[-1]):
+            self._warn_of_rare_elements(numbers)
             return
         unknown = sorted(set(numbers.tolist()) - set(known))
         if unknown:
@@ -144,6 +156,21 @@ class Potential(torch.nn.Module, ABC):
 
             has = f"Z = {known[0]}-{known[-1]}" if consecutive else ", ".join(map(name, known))
             raise ValueError(f"the model supports the elements {has}, not {', '.join(map(name, unknown))}")
+
+        self._warn_of_rare_elements(numbers)
+
+    def _warn_of_rare_elements(self, numbers: torch.Tensor) -> None:
+        trained = self.card.get("training_structures")
+        if trained is None:
+            return
+        from ase.data import chemical_symbols
+
+        new = set(numbers.tolist()) - self._met
+        self._met |= new
+        rare = {symbol: trained.get(symbol, 0) for symbol in (chemical_symbols[z] for z in sorted(new))}
+        found = ", ".join(f"{symbol} in {count}" for symbol, count in rare.items() if count < RARE)
+        if found:
+            logger.warning(f"elements that the model hardly knows: {found} of its training structures")
 
     # -- inputs of the backbone, with the parts of FCL -----------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 
 from fcl.data.batch import GraphData, average_neighbors
-from fcl.data.store import read_reference_energies, read_store
+from fcl.data.store import read_reference_energies, read_store, structures_per_element
 from fcl.models.files import build_model, load, save_model
 from fcl.models.interface import Potential
 from fcl.runs.device import set_up
@@ -127,6 +127,7 @@ def _finish(
     """
     best = max(row["epoch"] for row in history if row["best"])
     facts = {**facts, "best_epoch": best, "epochs": len(history)}
+    facts["training_structures"] = structures_per_element(inputs["train"])
     if subtracted := read_reference_energies(inputs["train"]):  # to be added to the model's predictions
         facts["reference_energies_ev"] = subtracted
     origin = {"study": settings.name, "settings_digest": settings.digest(*sections)}
