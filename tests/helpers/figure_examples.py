@@ -116,9 +116,11 @@ def write_calibration_metrics(folder, seeds=(1,)):
     return files
 
 
-def write_calibration(folder, subset, lam, cutoffs, seed=1, not_calibrated=()):
+def write_calibration(folder, subset, lam, cutoffs, seed=1, not_calibrated=(), shared=()):
     """Optimised cutoffs as a calibration writes them."""
     provenance = {"subset": subset, "lambda": lam, "seed": seed, "not_calibrated": list(not_calibrated)}
+    if shared:  # files of earlier versions have no such entry
+        provenance["convergence"] = {"shared_cutoff": list(shared)}
     file = folder / f"{subset}_lambda{lam:.0e}_seed{seed}.json"
     file.write_text(json.dumps({"cutoffs": cutoffs, "provenance": provenance}))
     return file
