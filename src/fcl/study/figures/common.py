@@ -70,7 +70,7 @@ def subset_style(subset: str) -> dict[str, str]:
     Those of an unknown name follow from its letters. All structures together (`ALL`) are dark.
     """
     if subset == ALL:
-        return {"color": "0.2", "marker": "o"}
+        return {"color": "0.2", "marker": "p"}
     code = zlib.crc32(subset.encode())
     known = SUBSETS.index(subset) if subset in SUBSETS else None
     color, marker = (code % len(SUBSET_COLORS), code // 8 % len(SUBSET_MARKERS)) if known is None else (known, known)
