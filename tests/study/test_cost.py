@@ -181,7 +181,8 @@ def test_noise_and_few_points_are_no_second_regime():
     places = np.linspace(5.0, 150.0, 36)
     bends = [regimes(places, (9.0 + 2.0 * places) * random.normal(1.0, 0.05, 36)).bend for _ in range(40)]
     assert np.isinf(bends).all()
-    assert regimes(PLACES[:4], 9.0 + PLACES[:4] ** 2).bend == np.inf
+    few = PLACES[:7]  # not four on either side of the bend
+    assert regimes(few, 9.0 + 2.0 * few + 5.0 * np.maximum(few - 12.0, 0.0)).bend == np.inf
 
 
 def test_the_fit_weighs_relative_deviations():

@@ -69,7 +69,7 @@ def test_figure_06_has_each_seed_of_the_elements_of_all_subsets_by_atomic_number
     crystals, fragments = [4.1, 4.2, 5.1, 5.2, 4.6, 4.7], [3.7, 3.8, 4.3, 4.4, 4.9, 5.0]
     assert table["cutoff_angstrom"].tolist() == pytest.approx([*crystals, *fragments])
     assert table["calibrated"].tolist() == 10 * [True] + 2 * [False]
-    assert not table["shared"].any() and (table["at_bound"] == "").all()
+    assert not table["shared"].any() and (table["at_bounds"] == "").all()
 
 
 def test_figure_06_draws_a_point_per_seed_a_median_and_the_bounds(two_subsets, tmp_path, monkeypatch):
@@ -98,7 +98,7 @@ def test_a_bound_and_a_shared_cutoff_are_seen(tmp_path, monkeypatch):
     drawn = drawn_figures(monkeypatch)
     for figure in (figure_06, figure_07):
         table = figure([file], *outputs(tmp_path, "fig"), title=TITLE, **CALIBRATION)
-        assert dict(zip(table["element"], table["at_bound"], strict=True)) == {
+        assert dict(zip(table["element"], table["at_bounds"], strict=True)) == {
             "H": "lower", "C": "upper", "O": "", "S": "", "Cl": ""
         }  # fmt: skip
         assert table["shared"].tolist() == [False, False, False, True, True]

@@ -76,7 +76,7 @@ def read_calibrations(files: Sequence[PathLike]) -> pd.DataFrame:
 
 
 def calibrated_table(files: Sequence[PathLike], bounds: tuple[float, float]) -> pd.DataFrame:
-    """The rows of `read_calibrations`, and whether each cutoff is ``at_bound`` (``lower``, ``upper`` or empty).
+    """The rows of `read_calibrations`, and whether each cutoff is ``at_bounds`` (``lower``, ``upper`` or empty).
 
     Subsets in file order, lambdas descending, elements in the order of the periodic table, seeds ascending. Raises
     ValueError as `read_calibrations`, and if a seed is given twice.
@@ -84,9 +84,9 @@ def calibrated_table(files: Sequence[PathLike], bounds: tuple[float, float]) -> 
     table = read_calibrations(files)
     check_seeds(table, ("subset", "lambda", "element"))
     low, high = bounds
-    at_bound = np.select([table[CUTOFF] <= low + TOLERANCE, table[CUTOFF] >= high - TOLERANCE], ["lower", "upper"], "")
+    at_bounds = np.select([table[CUTOFF] <= low + TOLERANCE, table[CUTOFF] >= high - TOLERANCE], ["lower", "upper"], "")
     order = {subset: index for index, subset in enumerate(table["subset"].unique())}
-    ranked = table.assign(at_bound=at_bound, order=table["subset"].map(order)).sort_values(
+    ranked = table.assign(at_bounds=at_bounds, order=table["subset"].map(order)).sort_values(
         ["order", "lambda", "atomic_number", "seed"], ascending=[True, False, True, True], ignore_index=True
     )
     return ranked.drop(columns="order")
@@ -238,7 +238,7 @@ def _points(axes: Axes, x: np.ndarray, group: pd.DataFrame, style: dict[str, str
         marker = style["marker"] if row.calibrated else "x"
         face = "white" if row.shared else style["color"]
         axes.plot(position, row.cutoff_angstrom, marker, color=style["color"], markerfacecolor=face, **POINT)
-        if row.at_bound:
+        if row.at_bounds:
             axes.plot(position, row.cutoff_angstrom, **AT_BOUND)
 
 
@@ -253,6 +253,6 @@ def _legend(figure: Figure, table: pd.DataFrame, subsets: list[str], initial: fl
         handles.append(Line2D([], [], **grey, markerfacecolor="white", label="cutoff shared by rare elements (open)"))
     if not table["calibrated"].all():
         handles.append(Line2D([], [], **{**grey, "marker": "x"}, label="not calibrated: kept initial"))
-    if (table["at_bound"] != "").any():
+    if (table["at_bounds"] != "").any():
         handles.append(Line2D([], [], label="at a bound (circled)", **AT_BOUND))
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4))

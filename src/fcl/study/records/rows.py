@@ -27,7 +27,7 @@ KEYS = frozenset(
 )
 NAMES = ("id", "key")
 #: Text columns derived from numbers.
-VERDICTS = frozenset({"verdict", "reason", "kept", "best", "at_bound"})
+VERDICTS = frozenset({"verdict", "reason", "kept", "best"})
 #: Columns of a training history that are settings or random draws.
 DRAWN = frozenset({"learning_rate", "mean_cutoff_angstrom", "best"})
 #: Distance (A) below which diatomic curves are extrapolated: hardly any training structure has closer atoms.
