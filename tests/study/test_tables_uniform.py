@@ -20,7 +20,8 @@ def files(tmp_path):
     scale = rng.lognormal(0.0, 0.3, size=80)
     atoms = rng.integers(2, 9, size=80)
     paths = []
-    for model in ("trivial", *NESTS, *(f"static_r{cutoff}_seed{seed}" for cutoff in ("4.0", "5.0") for seed in (1, 2, 3))):
+    static = [f"static_r{cutoff}_seed{seed}" for cutoff in ("4.0", "5.0") for seed in (1, 2, 3)]
+    for model in ("trivial", *NESTS, *static):
         cutoffs = {"t": [None], "f": [4.0, 5.0], "s": [float(model[8:11]) if model[0] == "s" else None]}[model[0]]
         rows = []
         for cutoff in cutoffs:

@@ -4,15 +4,15 @@ Structures are resampled by groups (a structure and its variants are one group);
 from one pre-trained model are not independent. Nothing here needs a model: the tables in ``errors/`` suffice.
 
 - An `Estimate` is a quantity with its interval (95%) and its votes. The interval combines the scatter between
-  pre-trained models (Student's t) with that of the resampled groups, with degrees of freedom by Welch and Satterthwaite.
+  pre-trained models (Student's t) with that of the resampled groups (degrees of freedom by Welch and Satterthwaite).
 - A `Judgement` is an estimate that was asked whether it lies between two bounds. Each model (each pair of models, if
-  they are independent) in each resample of the groups votes. It holds at 97.5% of the votes and does not hold at 2.5%. It
-  is undecided in between, and if the interval contains a bound: votes know nothing of seeds that were not trained, nor
-  of groups beyond the few. A single model or a single group decides nothing.
+  they are independent) in each resample of the groups votes. It holds at 97.5% of the votes and does not hold at 2.5%.
+  It is undecided in between, and if the interval contains a bound: votes know nothing of seeds that were not trained,
+  nor of groups beyond the few. A single model or a single group decides nothing.
 - In a table of comparisons, those that do not survive Holm's correction are undecided (`verdicts`). Its p-values come
   from the same scatter as the intervals, not from the votes: they know how few models there are.
-- Without structures (`over_seeds`) each model has one vote, and fewer than three decide nothing. A statement with several
-  conditions holds if all of them hold, and does not hold if one of them does not (`all_of`).
+- Without structures (`over_seeds`) each model has one vote, and fewer than three decide nothing. A statement with
+  several conditions holds if all of them hold, and does not hold if one of them does not (`all_of`).
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ class Family:
 class Judgement:
     """A quantity with its 95% interval, and the ``share`` of the votes for it lying between ``least`` and ``bound``.
 
-    ``models``, ``nests`` and ``groups`` are their numbers, 0 if the quantity has none; ``p_value`` (two-sided) is that of
-    the nearer bound.
+    ``models``, ``nests`` and ``groups`` are their numbers, 0 if the quantity has none; ``p_value`` (two-sided) is that
+    of the nearer bound.
     """
 
     value: float
@@ -256,8 +256,8 @@ def exact(value: float) -> Estimate:
 def ratio_of_deviations(first: Sequence[float], second: Sequence[float]) -> Estimate:
     """Standard deviation of ``first`` / that of ``second``, independent values, with the interval of the F-test.
 
-    With three values each the interval reaches from a sixth to six times the ratio. Raises `NotEvaluated` for fewer than
-    two values, or no deviation.
+    With three values each it reaches from a sixth to six times the ratio. Raises `NotEvaluated` for fewer than two
+    values, or no deviation.
     """
     from scipy.stats import f
 

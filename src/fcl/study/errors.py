@@ -146,9 +146,9 @@ class CalibratedErrors:
         return list(dict.fromkeys(name for name, _ in self.files))
 
     def family(self, quantity: str, subset: str, lam: float, configuration: str = "optimised") -> Family:
-        """The models calibrated on ``subset`` at ``lam``, with the cutoffs of ``configuration``, on its test structures.
+        """The models calibrated on ``subset`` at ``lam``, on its test structures with the cutoffs of ``configuration``.
 
-        ``initial``: the uniform start. `NotEvaluated` if a file or its rows are missing.
+        ``initial`` is the uniform start. Raises `NotEvaluated` if a file or its rows are missing.
         """
         seeds = self.files.get((subset, lam))
         if not seeds:
