@@ -150,7 +150,7 @@ def write_claims(*, csv, markdown, html, dataset, title, whole, **files):
     "report": """
 from fcl.runs.files import write_text
 
-def write_report(claims, figures, captions, tables, page, *, folder, study, dataset, title, whole):
+def write_report(claims, figures, captions, tables, page, *, folder, study, dataset, title, whole, sample):
     assert len(figures) == len(captions)
     write_text(page, f"{study}: {len(figures)} figures, {len(tables)} tables\\n")
 """,

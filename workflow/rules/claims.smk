@@ -3,15 +3,17 @@
 
 rule claims_table:
     input:
-        metrics=uniform_metrics,
+        errors=lambda w: structure_errors(w) if has_structure_errors() else [],
         histories=lambda w: numbers(study_of(w), "metrics/history/{model}.csv", model=fcl_models(study_of(w))),
         diatomics=lambda w: numbers(study_of(w), "diatomics/{model}.csv", model=fcl_models(study_of(w))),
         cutoffs=lambda w: calibrated(study_of(w), ".json"),
+        # the metrics stand for the errors per structure beside them, which old records lack
         calibrations=lambda w: calibrated(study_of(w), "_metrics.csv"),
         neighbors=f"{NUMBERS}/{{study}}/data/neighbors.csv",
         elements=f"{NUMBERS}/{{study}}/data/elements.csv",
         hyperparameters="results/{study}/tables/table02.csv",
         source="resources/claims.csv",
+        sample=claims_of_sample,
     output:
         csv="results/{study}/claims.csv",
         markdown="results/{study}/claims.md",
@@ -34,6 +36,7 @@ rule claims_table:
         dataset=lambda w: data_manifest(w).name,
         title=lambda w: data_manifest(w).title,
         whole=whole_data,
+        nests=nests,
         code=source_digest("fcl.study.claims.table:write_claims"),
     message:
         "Setting the paper's claims beside {wildcards.study}"

@@ -87,6 +87,11 @@ class Study(Protocol):
         parts = len(self.fcl.seeds) // len(self.pretrain.seeds)
         return self.pretrain.seeds[self.fcl.seeds.index(fcl_seed) // parts]
 
+    @property
+    def nests(self) -> dict[str, int]:
+        """Names of the FCL models, with the seeds of the pre-trained models that they start from."""
+        return {f"fcl_seed{seed}": self.pretrain_seed(seed) for seed in self.fcl.seeds}
+
     def pretrained_models(self) -> dict[str, int]:
         """Names of the pre-trained models with their seeds; the name of the first one holds no seed."""
         first, *others = self.pretrain.seeds

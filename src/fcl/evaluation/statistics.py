@@ -102,11 +102,21 @@ class Judgement:
     @property
     def verdict(self) -> str:
         """Whether the quantity lies between its bounds; one of `VERDICTS`."""
-        margin = (1.0 - CONFIDENCE) / 2.0
-        few = 1 in (self.models, self.groups) or (0 < self.models < FEWEST and not self.groups)
-        if few or self.low <= self.bound <= self.high or self.low <= self.least <= self.high:
+        if self.reason:
             return UNDECIDED
-        return HOLDS if self.share >= 1.0 - margin else FAILS if self.share <= margin else UNDECIDED
+        return HOLDS if self.share >= 0.5 else FAILS
+
+    @property
+    def reason(self) -> str:
+        """Why it is undecided; empty if it is not."""
+        margin = (1.0 - CONFIDENCE) / 2.0
+        if 1 in (self.models, self.groups):
+            return "a single model decides nothing" if self.models == 1 else "a single group decides nothing"
+        if 0 < self.models < FEWEST and not self.groups:
+            return f"fewer than {FEWEST} models"
+        if self.low <= self.bound <= self.high or self.low <= self.least <= self.high:
+            return "the interval contains the bound"
+        return f"{self.share:.0%} of the votes" if margin < self.share < 1.0 - margin else ""
 
 
 @dataclass(frozen=True)
@@ -307,16 +317,20 @@ def _estimate(
 
     ``others``: further variances of the mean with their degrees of freedom.
     """
+    parts = [_between(values, nests), (float(_nested_mean(draws, nests).var()), n_groups - 1), *others]
+    numbers = (len(values), len(np.unique(nests)), n_groups)
+    return _student(float(_nested_mean(values, nests)), parts, draws.ravel(), *numbers)
+
+
+def _student(mean: float, parts: Sequence[tuple[float, int]], votes: np.ndarray, *numbers: int) -> Estimate:
+    """An estimate whose variance is the sum of ``parts``: variances with their degrees of freedom."""
     from scipy.stats import t
 
-    parts = [_between(values, nests), (float(_nested_mean(draws, nests).var()), n_groups - 1), *others]
-    variance = sum(part for part, _ in parts)
+    variance, half, tail = sum(part for part, _ in parts), 0.0, _tail_of_sum(parts)
     squares = sum(part**2 / max(dof, 1) for part, dof in parts if part > 0.0)
-    mean, tail, half = float(_nested_mean(values, nests)), _tail_of_sum(parts), 0.0
     if squares > 0.0:
         half = float(t.ppf(0.5 + CONFIDENCE / 2.0, variance**2 / squares)) * math.sqrt(variance)
-    numbers = (len(values), len(np.unique(nests)), n_groups)
-    return Estimate(mean, mean - half, mean + half, draws.ravel(), lambda x: 2.0 * tail(abs(x - mean)), *numbers)
+    return Estimate(mean, mean - half, mean + half, votes, lambda x: 2.0 * tail(abs(x - mean)), *numbers)
 
 
 def _tail_of_sum(parts: Iterable[tuple[float, int]]) -> Callable[[float], float]:

@@ -82,9 +82,18 @@ class UniformErrors:
         """Seeds of the FCL models."""
         return sorted(int(model.removeprefix("fcl_seed")) for model in self.files if model.startswith("fcl_"))
 
+    def largest_cutoff(self) -> float:
+        """The largest uniform cutoff (A) at which FCL models were evaluated."""
+        tables = [table for model, table in self.tables.items() if model.startswith("fcl_")]
+        if not tables:
+            raise NotEvaluated("no FCL model was evaluated")
+        return float(max(table["cutoff_angstrom"].max() for table in tables))
+
     def fcl(self, quantity: str, cutoff: float, subset: str = ALL, seeds: Sequence[int] | None = None) -> Family:
         """The FCL models (of some seeds) at a uniform ``cutoff`` (A), nested in their pre-trained models."""
         models = [FCL_MODEL.format(seed) for seed in (self.fcl_seeds() if seeds is None else seeds)]
+        if not models:
+            raise NotEvaluated("no errors per structure of FCL models")
         return self._family(models, quantity, cutoff, subset)
 
     def static(self, quantity: str, cutoff: float, subset: str = ALL) -> Family:
@@ -109,6 +118,8 @@ class UniformErrors:
         return family_of(tables, quantity, nests, fixed=cutoff is None or quantity == PAIRS)
 
     def _rows(self, model: str, cutoff: float | None, subset: str) -> pd.DataFrame:
+        if model not in self.tables:
+            raise NotEvaluated(f"errors/{model}.csv.gz is missing")
         table = self.tables[model]
         if cutoff is not None:
             table = table[(table["cutoff_angstrom"] - cutoff).abs() < SAME_CUTOFF]

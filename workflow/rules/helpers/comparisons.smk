@@ -16,12 +16,10 @@ def made_for(wildcards, purpose):
 def compared(wildcards):
     """Inputs of the ablation table: files of the FCL models of a study and its ablations."""
     studies = [study_of(wildcards), *made_for(wildcards, "ablation")]
-    return [
-        file
-        for study in studies
-        for folder in ("metrics", "diatomics")
-        for file in numbers(study, f"{folder}/{{model}}.csv", model=fcl_models(study))
-    ]
+    curves = [file for study in studies for file in numbers(study, "diatomics/{model}.csv", model=fcl_models(study))]
+    errors = [file for study in studies for file in metrics_files(study, fcl_models(study), "errors")]
+    # a record made before errors per structure were kept has none
+    return curves + [file for file in errors if not CONFIG.from_record or Path(file).is_file()]
 
 
 def learning_cutoff(wildcards):

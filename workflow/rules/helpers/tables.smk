@@ -7,8 +7,7 @@ def structure_errors(wildcards):
 
 def nests(wildcards):
     """Seed of the pre-trained model of each FCL model."""
-    study = study_of(wildcards)
-    return {f"fcl_seed{seed}": study.pretrain_seed(seed) for seed in study.fcl.seeds}
+    return study_of(wildcards).nests
 
 
 def common_cutoffs(wildcards):
@@ -22,3 +21,9 @@ def has_structure_errors():
     """Whether errors per structure are there: a record made before they were kept has none."""
     files = structure_errors(SimpleNamespace(study=STUDY.name))
     return not CONFIG.from_record or all(Path(file).is_file() for file in files)
+
+
+def claims_of_sample(wildcards):
+    """The list beside the data manifest of how each claim can be judged on a sample of the paper's data, if there is one."""
+    file = Path(study_of(wildcards).data.manifest).with_name("claims.csv")
+    return [str(file)] if file.is_file() else []
