@@ -48,7 +48,7 @@ def _turns(cutoff: float | None) -> Callable[[Results, Results, list[int]], Esti
     return difference
 
 
-#: Quantity -> its change: a ratio of errors, or a difference in turning points. Models are paired by seed, and errors by
+#: Quantity -> its change: a ratio of errors, or a difference in turning points. Models are paired by seed, errors by
 #: structure.
 QUANTITIES: dict[str, Callable[[Results, Results, list[int]], Estimate]] = {
     **{f"force RMSE at {cutoff:.0f} A": _error(cutoff) for cutoff in (4.0, 5.0, 6.0, 7.0)},
@@ -92,15 +92,9 @@ def ablation_table(base: Results, ablations: Mapping[str, Results], changes: Map
             percent = change.logarithmic
             one = change.times(100.0, -100.0).judged(0.0) if percent else change.judged(0.0)
             judged.append(one)
-            row = {
-                "study": study,
-                "change": changes.get(study, ""),
-                "quantity": quantity,
-                "unit": "%" if percent else "",
-            }
-            row |= {"by": one.value, "low": one.low, "high": one.high, "votes_lower": one.share}
-            rows.append(row | {"basis": basis(one), "alone": words[one.verdict]})
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
+            labels = (study, changes.get(study, ""), quantity, "%" if percent else "")
+            rows.append((*labels, one.value, one.low, one.high, one.share, basis(one), words[one.verdict]))
+    table = pd.DataFrame(rows, columns=list(COLUMNS[:-1]))
     return table.assign(verdict=[words[verdict] for verdict in verdicts(judged)])
 
 
@@ -112,7 +106,7 @@ def readable(table: pd.DataFrame) -> str:
 
 
 def change_text(changes: Mapping[str, tuple[Any, Any]]) -> str:
-    """``fcl.epochs 500 -> 125``; several separated by semicolons. Settings of the evaluation and seeds are not listed."""
+    """``fcl.epochs 500 -> 125``; several separated by semicolons. Seeds and evaluation settings are not listed."""
     made = {
         dotted: values
         for dotted, values in changes.items()

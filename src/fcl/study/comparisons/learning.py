@@ -63,7 +63,7 @@ def errors_by_size(metrics: Sequence[PathLike], stores: Sequence[PathLike], cuto
 
 
 def static_family(folder: Path, cutoff: float) -> tuple[int, Family]:
-    """Number of training structures of the study in ``folder``, and force errors of its static models at ``cutoff`` (A).
+    """Number of training structures of the study in ``folder``, and errors of its static models at ``cutoff`` (A).
 
     `NotEvaluated` if there are no errors per structure.
     """

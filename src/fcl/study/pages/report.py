@@ -111,7 +111,7 @@ def _not_run(claims: pd.DataFrame, other: str) -> str:
     lines = []
     if other:
         lines.append(
-            f"- The paper's study, on MAD. This one has {other}. Shapes, the headline and the models are judged on it, and "
+            f"- The paper's study, on MAD. This one has {other}. Shapes, the headline and the models are judged on it, "
             "absolute errors are not."
         )
     missing = claims[claims["verdict"] == NOT_EVALUATED]

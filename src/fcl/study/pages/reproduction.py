@@ -40,7 +40,7 @@ Study `{study}`; data: **{title}**. {evidence}
 {intervals}
 
 A verdict is a vote of the models and of resampled structures, corrected for the number of comparisons in its table; its
-rule is in [claims.md](claims.md). *Undecided* means that these data and seeds do not say, not that there is no difference.
+rule is in [claims.md](claims.md). *Undecided* means that these data and seeds do not say, not that nothing differs.
 """
 NOT_MAD = "what follows says how the method behaves on them, and is no evidence about MAD."
 
@@ -106,8 +106,8 @@ def learning(folder: Path, studies: list[Study]) -> str:
     ]  # fmt: skip
     (few, *_), (many, *_, last) = found[-2:]
     sentence = (
-        f"By the rule that a fall by {WORTHWHILE:.0%} is worth it, more data than {many} structures {pays[last]}, from the "
-        f"step from {few} to {many}. Static models at {cutoff:g} Å, on the same test structures."
+        f"By the rule that a fall by {WORTHWHILE:.0%} is worth it, more data than {many} structures {pays[last]}, judged "
+        f"by the step from {few} to {many}. Static models at {cutoff:g} Å, on the same test structures."
     )
     heads = ("training structures", "force RMSE (meV/Å)", "change", f"falls by more than {WORTHWHILE:.0%}")
     return f"{sentence}\n\n{table(heads, rows)}"

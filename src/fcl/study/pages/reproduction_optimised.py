@@ -14,8 +14,8 @@ from fcl.study.results import Results
 
 ELEMENTS = ("H", "C", "N", "O", "S")
 SHOWN_LAMBDA = 1e-4
-#: Pages of tables made elsewhere, included where they are: optimised cutoffs beside a uniform cutoff and static models of
-#: equal pairs, and lambda chosen on structures other than those of the test.
+#: Pages of tables made elsewhere, included where they are: optimised cutoffs beside a uniform cutoff and static models
+#: of equal pairs, and lambda chosen on structures other than those of the test.
 CONTROLS, CHOICE = "tables/controls.md", "tables/choice.md"
 
 
@@ -46,8 +46,8 @@ def savings(results: Results) -> str:
     ]  # fmt: skip
     heads = ("subset", "λ", "pairs saved", "change of force RMSE", "the error", "of")
     return (
-        "Relative to the uniform start of the calibration, on the test structures of the subset. No λ is chosen here: the "
-        f"best of several on the structures that it is reported on would look too good.\n\n{table(heads, rows)}"
+        "Relative to the uniform start of the calibration, on the test structures of the subset. No λ is chosen here: "
+        f"the best of several on the structures that it is reported on would look too good.\n\n{table(heads, rows)}"
     )
 
 
@@ -68,7 +68,7 @@ def orderings(results: Results) -> str:
 
     rows = [(element, *(cell(cutoffs.get(element)) for cutoffs in tables.values())) for element in ELEMENTS]
     sentence = (
-        f"At λ = {label(SHOWN_LAMBDA)}; elements that share a cutoff with others have none of their own. Whether a subset has "
-        "the largest or smallest cutoffs is judged above, by the votes of the models."
+        f"At λ = {label(SHOWN_LAMBDA)}; elements that share a cutoff with others have none of their own. Whether a subset "
+        "has the largest or smallest cutoffs is judged above, by the votes of the models."
     )
     return f"{sentence}\n\n{table(('cutoff (Å)', *SUBSETS), rows)}"

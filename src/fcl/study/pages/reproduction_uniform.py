@@ -46,20 +46,20 @@ def _cell(row: pd.Series) -> str:
 def _said(found: pd.DataFrame) -> str:
     def places(column: str, verdict: str) -> str:
         rows = found[found[column] == verdict]
-        names = [
-            f"{quantity} of {POOL if subset == ALL else subset} at {listed(f'{c:g} Å' for c in part['cutoff_angstrom'])}"
-            for (quantity, subset), part in rows.groupby(["quantity", "subset"], sort=False)
-        ]
+        names = []
+        for (quantity, subset), part in rows.groupby(["quantity", "subset"], sort=False):
+            cutoffs = listed(f"{cutoff:g} Å" for cutoff in part["cutoff_angstrom"])
+            names.append(f"{quantity} of {POOL if subset == ALL else subset} at {cutoffs}")
         return "; ".join(names) or "nowhere"
 
     count = (found["static_below_fcl"] == UNDECIDED).sum()
     skill = found["skill"].value_counts()
     return (
         f"Static models are shown to have the lower error: {places('static_below_fcl', HOLDS)}. The one FCL model: "
-        f"{places('static_below_fcl', FAILS)}. The other {count} of {len(found)} comparisons are undecided. FCL is shown "
-        f"to be better than the trivial prediction (zero forces; energies linear in the composition) in "
-        f"{skill.get(HOLDS, 0)} of {len(found)}, worse in {skill.get(FAILS, 0)}. Errors in meV/Å and meV/atom, models at "
-        "their geometric mean; all comparisons of the table together are adjusted for their number (Holm)."
+        f"{places('static_below_fcl', FAILS)}. The other {count} of {len(found)} comparisons are undecided. FCL is "
+        "shown to be better than the trivial prediction (zero forces; energies linear in the composition) in "
+        f"{skill.get(HOLDS, 0)} of {len(found)}, worse in {skill.get(FAILS, 0)}. Errors in meV/Å and meV/atom, "
+        "geometric means of the models; verdicts are adjusted for the number of comparisons (Holm)."
     )
 
 
