@@ -147,8 +147,12 @@ def write_claims(
 
 
 def read_table(path: PathLike) -> pd.DataFrame:
-    """Read a claims table; units are kept as text, since one of them is 1."""
-    return pd.read_csv(Path(path), dtype={"unit": str})
+    """Read a claims table; units are kept as text, since one of them is 1. `ValueError` for one of an older version."""
+    table = pd.read_csv(Path(path), dtype={"unit": str})
+    missing = [name for name in COLUMNS if name not in table]
+    if missing:
+        raise ValueError(f"{path} is of an older version: it has no column {missing[0]!r}")
+    return table
 
 
 def counts(table: pd.DataFrame) -> str:

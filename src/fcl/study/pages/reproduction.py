@@ -106,8 +106,8 @@ def learning(folder: Path, studies: list[Study]) -> str:
     ]  # fmt: skip
     (few, *_), (many, *_, last) = found[-2:]
     sentence = (
-        f"By the rule that a fall by {WORTHWHILE:.0%} is worth it, more data than {many} structures {pays[last]}, judged "
-        f"by the step from {few} to {many}. Static models at {cutoff:g} Å, on the same test structures."
+        f"By the rule that a fall by {WORTHWHILE:.0%} is worth it, more data than {many} structures {pays[last]}, "
+        f"judged by the step from {few} to {many}. Static models at {cutoff:g} Å, on the same test structures."
     )
     heads = ("training structures", "force RMSE (meV/Å)", "change", f"falls by more than {WORTHWHILE:.0%}")
     return f"{sentence}\n\n{table(heads, rows)}"

@@ -68,7 +68,7 @@ def orderings(results: Results) -> str:
 
     rows = [(element, *(cell(cutoffs.get(element)) for cutoffs in tables.values())) for element in ELEMENTS]
     sentence = (
-        f"At λ = {label(SHOWN_LAMBDA)}; elements that share a cutoff with others have none of their own. Whether a subset "
-        "has the largest or smallest cutoffs is judged above, by the votes of the models."
+        f"At λ = {label(SHOWN_LAMBDA)}; elements that share a cutoff with others have none of their own. Whether a "
+        "subset has the largest or smallest cutoffs is judged above, by the votes of the models."
     )
     return f"{sentence}\n\n{table(('cutoff (Å)', *SUBSETS), rows)}"

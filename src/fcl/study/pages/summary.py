@@ -54,8 +54,8 @@ def markdown(folder: Path, config: Config, claims_file: Path = CLAIMS) -> str:
     rmse = ", ".join(f"{1000.0 * claims[f'fig3_fcl_force_rmse_{r}']:.0f} meV/Å at {r} Å" for r in (4, 5))
     saving, penalty = claims["fig5_molcrys_1e-4_saving"], claims["fig5_molcrys_1e-4_penalty"]
     paper = (
-        f"The paper, on MAD: force RMSE of FCL {rmse}; on SHIFTML-molcrys at λ = 1e-4 {saving:.0%} of the pairs or more "
-        f"saved for less than {penalty:.0%} of force RMSE."
+        f"The paper, on MAD: force RMSE of FCL {rmse}; on SHIFTML-molcrys at λ = 1e-4 {saving:.0%} of the pairs or "
+        f"more saved for less than {penalty:.0%} of force RMSE."
     )
     choice = [included(folder, CHOICE)] if (folder / CHOICE).is_file() else []
     uniform, optimised = (_or_reason(p) for p in (lambda: against_static(folder, QUANTITIES), lambda: sweeps(results)))

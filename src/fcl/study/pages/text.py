@@ -13,9 +13,9 @@ from fcl.study.tables.common import markdown
 #: What brackets mean, on every page.
 INTERVALS = (
     "Brackets are 95% intervals. For errors and pairs they contain the scatter over groups of structures (a parent "
-    "with its variants) and over trained models, nested in the pre-trained models that they start from; for cutoffs and "
-    "curves that over trained models alone. With a single pre-trained model nothing is known of others, with a single "
-    "trained model nothing of other seeds."
+    "with its variants) and over trained models, nested in the pre-trained models that they start from; for cutoffs "
+    "and curves that over trained models alone. With a single pre-trained model nothing is known of others, with a "
+    "single trained model nothing of other seeds."
 )
 
 
