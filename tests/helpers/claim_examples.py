@@ -75,7 +75,8 @@ def write_calibration(
         stem = f"calibration/{subset}_lambda{lam:.0e}_seed{seed}"
         rows = []
         for name, pair, rmse in zip(("initial", "optimised"), pairs, errors, strict=True):
-            found = structure_rows(rmse * (1.0 + 1e-4 * seed), pair, configuration=name)
+            labels = {"lambda": lam, "configuration": name, "seed": seed, "cutoff_angstrom": ""}
+            found = structure_rows(rmse * (1.0 + 1e-4 * seed), pair, **labels)
             rows += [row for row in found if row["subset"] == subset]
         write(folder, f"{stem}_errors.csv.gz", rows)
         provenance = {"subset": subset, "lambda": lam, "seed": seed, "not_calibrated": list(idle)}

@@ -3,7 +3,7 @@
 
 rule claims_table:
     input:
-        errors=lambda w: structure_errors(w) if has_structure_errors() else [],
+        errors=lambda w: available(structure_errors(w)),
         histories=lambda w: numbers(study_of(w), "metrics/history/{model}.csv", model=fcl_models(study_of(w))),
         diatomics=lambda w: numbers(study_of(w), "diatomics/{model}.csv", model=fcl_models(study_of(w))),
         cutoffs=lambda w: calibrated(study_of(w), ".json"),

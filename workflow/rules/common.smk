@@ -166,6 +166,11 @@ def results(study, pattern, **values):
     return expand(f"results/{study.name}/{pattern}", **values)
 
 
+def available(files):
+    """The files; of a record those that it holds: one made before they were kept has none."""
+    return [file for file in files if not CONFIG.from_record or Path(file).is_file()]
+
+
 def numbers(study, pattern, **values):
     """Numeric files used by figures, tables, claims and the report."""
     return expand(f"{NUMBERS}/{study.name}/{pattern}", **values)

@@ -1,12 +1,11 @@
 """Errors of single structures as families of models, for `fcl.evaluation.statistics`.
 
-At uniform cutoffs (``errors/<model>.csv.gz``) and of calibrations (``calibration/<...>_errors.csv.gz``).
+At uniform cutoffs (``errors/*.csv.gz``), and of calibrations (``calibration/*_errors.csv.gz``).
 """
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +19,6 @@ from fcl.evaluation.statistics import Family, NotEvaluated
 PathLike = str | os.PathLike[str]
 #: Largest difference (A) between cutoffs that are the same.
 SAME_CUTOFF = 1e-6
-FCL_MODEL = "fcl_seed{}"
 
 
 @dataclass(frozen=True)
@@ -39,20 +37,37 @@ QUANTITIES = {
     "energy RMSE": Quantity("energy_error_ev_per_atom", None, True, "eV/atom"),
     "energy MAE": Quantity("energy_error_ev_per_atom", None, False, "eV/atom"),
 }
-#: Mean over structures, as in Figs. 3 and 5; a cost, but averaged over structures like an error.
+#: Mean over structures, as in Figs. 3 and 5: a cost, but averaged over structures like an error.
 PAIRS = "pairs per atom"
 ALL = "all"
+FCL_MODEL = "fcl_seed{}"
 
 
-def family_of(tables: Sequence[pd.DataFrame], quantity: str, nests: Sequence[int], *, fixed: bool = False) -> Family:
-    """The models with errors ``tables`` on the same structures in the same order; ``nests`` and ``fixed`` as there."""
+def family(tables: Sequence[pd.DataFrame], quantity: str, nests: Sequence[int], *, fixed: bool = False) -> Family:
+    """A family from one table per model, all with the same structures in the same order; ``fixed`` as in `Family`."""
     wanted = Quantity("pairs_per_atom", None, False, "") if quantity == PAIRS else QUANTITIES[quantity]
     values = np.array([table[wanted.column].to_numpy(float) for table in tables])
     if wanted.components is None:
         values = values**2 if wanted.root else np.abs(values)
     atoms = tables[0]["atoms"].to_numpy(float)
-    counts = np.ones_like(atoms) if wanted.components is None else wanted.components * atoms
-    return Family(values, counts, tables[0]["group"].to_numpy(), np.array(nests), wanted.root, fixed)
+    return Family(
+        sums=values,
+        counts=np.ones_like(atoms) if wanted.components is None else wanted.components * atoms,
+        groups=tables[0]["group"].to_numpy(),
+        nests=np.array(nests),
+        root=wanted.root,
+        fixed=fixed,
+    )
+
+
+def median_force_rmse(tables: Sequence[pd.DataFrame]) -> float:
+    """Median over structures of the force RMSE (eV/A) of each, mean over models."""
+    return float(np.mean([np.sqrt(t["force_square_sum"] / (3 * t["atoms"])).median() for t in tables]))
+
+
+def mean_pairs(tables: Sequence[pd.DataFrame]) -> float:
+    """Pairs per atom: mean over structures and models."""
+    return float(np.mean([table["pairs_per_atom"].mean() for table in tables]))
 
 
 class UniformErrors:
@@ -86,7 +101,7 @@ class UniformErrors:
         """The largest uniform cutoff (A) at which FCL models were evaluated."""
         tables = [table for model, table in self.tables.items() if model.startswith("fcl_")]
         if not tables:
-            raise NotEvaluated("no FCL model was evaluated")
+            raise NotEvaluated("no errors per structure of FCL models")
         return float(max(table["cutoff_angstrom"].max() for table in tables))
 
     def fcl(self, quantity: str, cutoff: float, subset: str = ALL, seeds: Sequence[int] | None = None) -> Family:
@@ -104,6 +119,16 @@ class UniformErrors:
         """Zero forces, or energies linear in the composition."""
         return self._family([model for model in self.files if model == "trivial"], quantity, None, subset)
 
+    def static_cutoffs(self) -> list[float]:
+        """Cutoffs (A) of the static models, ascending."""
+        labels = {model.removeprefix("static_r").split("_")[0] for model in self.files if model.startswith("static_r")}
+        return sorted(map(float, labels))
+
+    def static_tables(self, cutoff: float, subset: str = ALL) -> list[pd.DataFrame]:
+        """Rows of the static models of ``cutoff`` (A), one table per model."""
+        models = [model for model in self.files if model.startswith(f"static_r{cutoff:.1f}_")]
+        return [self._rows(model, cutoff, subset) for model in models]
+
     def pairs_per_atom(self, cutoff: float, subset: str = ALL) -> float:
         """Mean over structures, as in Figs. 3 and 5."""
         table = self._rows(next(m for m in self.files if m.startswith("fcl_")), cutoff, subset)
@@ -112,10 +137,10 @@ class UniformErrors:
     def _family(self, models: list[str], quantity: str, cutoff: float | None, subset: str) -> Family:
         if not models:
             raise NotEvaluated(f"no model at {cutoff:.1f} A" if cutoff is not None else "no trivial predictions")
-        nests = [self.nests.get(model, -1 - number) for number, model in enumerate(models)]
         tables = [self._rows(model, cutoff, subset) for model in models]
+        nests = [self.nests.get(model, -1 - number) for number, model in enumerate(models)]
         # a trivial prediction is not one of many models, and pairs at a uniform cutoff depend on no model
-        return family_of(tables, quantity, nests, fixed=cutoff is None or quantity == PAIRS)
+        return family(tables, quantity, nests, fixed=cutoff is None or quantity == PAIRS)
 
     def _rows(self, model: str, cutoff: float | None, subset: str) -> pd.DataFrame:
         if model not in self.tables:
@@ -130,53 +155,65 @@ class UniformErrors:
 
 
 class CalibratedErrors:
-    """Errors per structure of calibrations.
+    """Errors per structure of calibrated FCL models on the test structures of their subsets.
 
-    ``files``: ``calibration/<subset>_lambda<lambda>_seed<seed>_errors.csv.gz``, one per calibration; ``nests`` as for
-    `UniformErrors`.
+    ``files``: ``calibration/*_errors.csv.gz``; ``nests`` as for `UniformErrors`.
     """
 
-    NAME = re.compile(r"(?P<subset>.+)_lambda(?P<lam>[^_]+)_seed(?P<seed>\d+)_errors\.csv\.gz")
+    COLUMNS = ("lambda", "configuration", "seed", "cutoff_angstrom", "structure", "group", "subset")
 
     def __init__(self, files: Sequence[PathLike], nests: Mapping[str, int]):
-        self.files: dict[tuple[str, float], dict[int, PathLike]] = {}
-        for file in files:
-            match = self.NAME.fullmatch(Path(file).name)
-            if match is None:
-                raise ValueError(f"{file}: not <subset>_lambda<lambda>_seed<seed>_errors.csv.gz")
-            self.files.setdefault((match["subset"], float(match["lam"])), {})[int(match["seed"])] = file
-        self.nests = dict(nests)
-        self._tables: dict[PathLike, pd.DataFrame] = {}
+        self.files, self._nests = list(files), dict(nests)
 
-    def lambdas(self, subset: str) -> list[float]:
-        """Those at which ``subset`` was calibrated, descending."""
-        return sorted((lam for name, lam in self.files if name == subset), reverse=True)
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """All files. `NotEvaluated` if there is none, or for a missing file or column."""
+        if not self.files:
+            raise NotEvaluated("no errors per structure in calibration/")
+        tables = []
+        for path in map(Path, self.files):
+            tables.append(_read(path))
+            if missing := [name for name in self.COLUMNS if name not in tables[-1]]:
+                raise NotEvaluated(f"{path.name}: column {missing[0]!r} is missing")
+        return pd.concat(tables, ignore_index=True)
 
     def subsets(self) -> list[str]:
-        """The calibrated subsets, in the order of the files."""
-        return list(dict.fromkeys(name for name, _ in self.files))
+        """In the order of the files."""
+        return list(self.table["subset"].unique())
+
+    def lambdas(self, subset: str) -> list[float]:
+        """Descending: pairs increase."""
+        return sorted(self.table.loc[self.table["subset"] == subset, "lambda"].unique(), reverse=True)
+
+    def seeds(self, subset: str) -> list[int]:
+        """Seeds of the FCL models."""
+        return sorted(self.table.loc[self.table["subset"] == subset, "seed"].unique())
+
+    def nests(self, subset: str) -> list[int]:
+        """Seed of the pre-trained model of each of `seeds`."""
+        return [self._nests[f"fcl_seed{seed}"] for seed in self.seeds(subset)]
+
+    def tables(self, subset: str, lam: float | Mapping[int, float | None], configuration: str) -> list[pd.DataFrame]:
+        """Rows of each seed at ``lam``; with one lambda per seed, None stands for the initial cutoff."""
+        table = self.table[self.table["subset"] == subset]
+        found = []
+        for seed in self.seeds(subset):
+            own = lam[seed] if isinstance(lam, Mapping) else lam
+            name, own = ("initial", self.lambdas(subset)[0]) if own is None else (configuration, own)
+            rows = table[(table["seed"] == seed) & (table["configuration"] == name) & np.isclose(table["lambda"], own)]
+            if rows.empty:
+                raise NotEvaluated(f"{subset}: no calibration at lambda {own:g} with seed {seed} ({name})")
+            found.append(rows.sort_values("structure"))
+        return found
 
     def family(self, quantity: str, subset: str, lam: float, configuration: str = "optimised") -> Family:
         """The models calibrated on ``subset`` at ``lam``, on its test structures with the cutoffs of ``configuration``.
 
-        ``initial`` is the uniform start. Raises `NotEvaluated` if a file or its rows are missing.
+        ``initial`` is the uniform start. Raises `NotEvaluated` for a subset or lambda that was not calibrated.
         """
-        seeds = self.files.get((subset, lam))
-        if not seeds:
+        if lam not in self.lambdas(subset):
             raise NotEvaluated(f"{subset} was not calibrated at lambda {lam:g}")
-        tables = [self._rows(seeds[seed], configuration) for seed in sorted(seeds)]
-        return family_of(tables, quantity, [self.nests.get(FCL_MODEL.format(s), -1 - s) for s in sorted(seeds)])
-
-    def _rows(self, file: PathLike, configuration: str) -> pd.DataFrame:
-        if file not in self._tables:
-            self._tables[file] = _read(file)
-        table = self._tables[file]
-        if "configuration" not in table:
-            raise NotEvaluated(f"{Path(file).name}: column 'configuration' is missing")
-        rows = table[table["configuration"] == configuration]
-        if rows.empty:
-            raise NotEvaluated(f"{Path(file).name}: no row of the configuration {configuration}")
-        return rows.sort_values("structure")
+        return family(self.tables(subset, lam, configuration), quantity, self.nests(subset))
 
 
 def _read(path: PathLike) -> pd.DataFrame:

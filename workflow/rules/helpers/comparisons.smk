@@ -18,8 +18,7 @@ def compared(wildcards):
     studies = [study_of(wildcards), *made_for(wildcards, "ablation")]
     curves = [file for study in studies for file in numbers(study, "diatomics/{model}.csv", model=fcl_models(study))]
     errors = [file for study in studies for file in metrics_files(study, fcl_models(study), "errors")]
-    # a record made before errors per structure were kept has none
-    return curves + [file for file in errors if not CONFIG.from_record or Path(file).is_file()]
+    return curves + available(errors)
 
 
 def learning_cutoff(wildcards):

@@ -174,8 +174,8 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     def value(row) -> str:
         if pd.isna(row.value):
             return "" if pd.isna(row.votes) or not pd.isna(row.paper_value) else f"{row.votes:.0%} of the votes"
-        around = f" [{number(row.low)}, {number(row.high)}]" if row.low < row.high else ""
-        return f"{number(row.value)}{around}{UNITS[row.unit]}"
+        low, high = number(row.low), number(row.high)
+        return f"{number(row.value)}{'' if low == high else f' [{low}, {high}]'}{UNITS[row.unit]}"
 
     rows = list(table.itertuples())
     bounds = {"lower bound": "> ", "upper bound": "< "}

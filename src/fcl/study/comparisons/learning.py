@@ -70,9 +70,10 @@ def static_family(folder: Path, cutoff: float) -> tuple[int, Family]:
     files = sorted(folder.glob(f"errors/static_r{cutoff:.1f}_seed*.csv.gz"))
     if not files:
         raise NotEvaluated(f"{folder.name} has no errors per structure of static models at {cutoff:g} A")
-    store = folder / "stores/train.manifest.json"
-    size = structures_of(store if store.is_file() else folder / "manifest.json")
-    return size, UniformErrors(files, {}).static(FORCE_RMSE, cutoff)
+    manifests = [path for path in (folder / "stores/train.manifest.json", folder / "manifest.json") if path.is_file()]
+    if not manifests:
+        raise NotEvaluated(f"{folder.name} has no run manifest of its training structures")
+    return structures_of(manifests[0]), UniformErrors(files, {}).static(FORCE_RMSE, cutoff)
 
 
 def steps(families: Mapping[int, Family]) -> list[tuple[int, Judgement, Judgement | None, str]]:

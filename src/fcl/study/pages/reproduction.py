@@ -97,7 +97,7 @@ def learning(folder: Path, studies: list[Study]) -> str:
     if not studies:
         raise NotEvaluated("the learning curve of this study")
     cutoff = studies[0].static.cutoffs[0]
-    found = steps(dict(static_family(one, cutoff) for one in (folder, *(folder.parent / s.name for s in studies))))
+    found = steps(dict(static_family(one, cutoff) for one in (*(folder.parent / s.name for s in studies), folder)))
     pays = {HOLDS: "pay", FAILS: "do not pay", UNDECIDED: "may pay: it is undecided"}
     rows = [
         (str(size), f"{interval_text(error, '{:.0f}', 1000.0)}",

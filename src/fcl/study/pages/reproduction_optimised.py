@@ -16,7 +16,7 @@ ELEMENTS = ("H", "C", "N", "O", "S")
 SHOWN_LAMBDA = 1e-4
 #: Pages of tables made elsewhere, included where they are: optimised cutoffs beside a uniform cutoff and static models
 #: of equal pairs, and lambda chosen on structures other than those of the test.
-CONTROLS, CHOICE = "tables/controls.md", "tables/choice.md"
+CONTROLS, CHOICE = "tables/controls.md", "tables/chosen.md"
 
 
 def label(lam: float) -> str:

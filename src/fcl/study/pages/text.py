@@ -20,9 +20,9 @@ INTERVALS = (
 
 
 def interval_text(one: Judgement, pattern: str = "{:.0f}", scale: float = 1.0) -> str:
-    """``5.1 [4.0, 6.2]``; the value alone if nothing is known of its scatter."""
+    """``5.1 [4.0, 6.2]``; the value alone if it has no scatter that would be seen, or none is known."""
     value, low, high = (pattern.format(scale * number) for number in (one.value, one.low, one.high))
-    return f"{value} [{low}, {high}]" if one.low < one.high else value
+    return value if low == high else f"{value} [{low}, {high}]"
 
 
 def listed(words: Iterable[str], none: str = "none") -> str:
