@@ -51,7 +51,10 @@ def finished(tmp_path_factory):
         write_json(folder / f"metrics/fcl_seed{seed}.manifest.json", manifest("evaluate_cutoffs", seed))
     write_json(
         folder / CUTOFFS,
-        {"cutoffs": {"H": 3.5, "C": 4.25}, "provenance": {"lambda": 0.001, "weights_sha256": "ab" * 32}},
+        {
+            "cutoffs": {"H": 3.5, "C": 4.25},
+            "provenance": {"lambda": 0.001, "weights_sha256": "ab" * 32, "convergence": {"status": "converged"}},
+        },
     )
     write_csv(
         folder / "cost/wall_clock.csv",

@@ -1,4 +1,7 @@
-"""Errors of single structures (``errors/*.csv.gz``) as families of models, for `fcl.evaluation.statistics`."""
+"""Errors of single structures as families of models, for `fcl.evaluation.statistics`.
+
+At uniform cutoffs (``errors/*.csv.gz``), and of calibrations (``calibration/*_errors.csv.gz``).
+"""
 
 from __future__ import annotations
 
@@ -37,6 +40,32 @@ QUANTITIES = {
 ALL = "all"
 
 
+def family(tables: Sequence[pd.DataFrame], quantity: str, nests: Sequence[int]) -> Family:
+    """A family from one table per model, all with the same structures in the same order."""
+    wanted = QUANTITIES[quantity]
+    values = np.array([table[wanted.column].to_numpy(float) for table in tables])
+    if wanted.components is None:
+        values = values**2 if wanted.root else np.abs(values)
+    atoms = tables[0]["atoms"].to_numpy(float)
+    return Family(
+        sums=values,
+        counts=np.ones_like(atoms) if wanted.components is None else wanted.components * atoms,
+        groups=tables[0]["group"].to_numpy(),
+        nests=np.array(nests),
+        root=wanted.root,
+    )
+
+
+def median_force_rmse(tables: Sequence[pd.DataFrame]) -> float:
+    """Median over structures of the force RMSE (eV/A) of each, mean over models."""
+    return float(np.mean([np.sqrt(t["force_square_sum"] / (3 * t["atoms"])).median() for t in tables]))
+
+
+def mean_pairs(tables: Sequence[pd.DataFrame]) -> float:
+    """Pairs per atom: mean over structures and models."""
+    return float(np.mean([table["pairs_per_atom"].mean() for table in tables]))
+
+
 class UniformErrors:
     """Errors per structure of all models of a study at uniform cutoffs.
 
@@ -73,6 +102,16 @@ class UniformErrors:
         """Zero forces, or energies linear in the composition."""
         return self._family(["trivial"], quantity, None, subset)
 
+    def static_cutoffs(self) -> list[float]:
+        """Cutoffs (A) of the static models, ascending."""
+        labels = {model.removeprefix("static_r").split("_")[0] for model in self.files if model.startswith("static_r")}
+        return sorted(map(float, labels))
+
+    def static_tables(self, cutoff: float, subset: str = ALL) -> list[pd.DataFrame]:
+        """Rows of the static models of ``cutoff`` (A), one table per model."""
+        models = [model for model in self.files if model.startswith(f"static_r{cutoff:.1f}_")]
+        return [self._rows(model, cutoff, subset) for model in models]
+
     def pairs_per_atom(self, cutoff: float, subset: str = ALL) -> float:
         """Mean over structures, as in Figs. 3 and 5."""
         table = self._rows(next(m for m in self.files if m.startswith("fcl_")), cutoff, subset)
@@ -81,19 +120,8 @@ class UniformErrors:
     def _family(self, models: list[str], quantity: str, cutoff: float | None, subset: str) -> Family:
         if not models:
             raise NotEvaluated(f"no model at {cutoff:.1f} A" if cutoff is not None else "no trivial predictions")
-        wanted = QUANTITIES[quantity]
         tables = [self._rows(model, cutoff, subset) for model in models]
-        values = np.array([table[wanted.column].to_numpy(float) for table in tables])
-        if wanted.components is None:
-            values = values**2 if wanted.root else np.abs(values)
-        atoms = tables[0]["atoms"].to_numpy(float)
-        return Family(
-            sums=values,
-            counts=np.ones_like(atoms) if wanted.components is None else wanted.components * atoms,
-            groups=tables[0]["group"].to_numpy(),
-            nests=np.array([self.nests.get(model, -1 - number) for number, model in enumerate(models)]),
-            root=wanted.root,
-        )
+        return family(tables, quantity, [self.nests.get(model, -1 - number) for number, model in enumerate(models)])
 
     def _rows(self, model: str, cutoff: float | None, subset: str) -> pd.DataFrame:
         table = self.tables[model]
@@ -103,3 +131,58 @@ class UniformErrors:
         if table.empty:
             raise NotEvaluated(f"{self.files[model]}: no row of {subset} at {cutoff} A")
         return table.sort_values("structure")
+
+
+class CalibratedErrors:
+    """Errors per structure of calibrated FCL models on the test structures of their subsets.
+
+    ``files``: ``calibration/*_errors.csv.gz``; ``nests`` as for `UniformErrors`.
+    """
+
+    COLUMNS = ("lambda", "configuration", "seed", "cutoff_angstrom", "structure", "group", "subset")
+
+    def __init__(self, files: Sequence[PathLike], nests: Mapping[str, int]):
+        self.files, self._nests = list(files), dict(nests)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """All files. `NotEvaluated` if there is none, or for a missing file or column."""
+        if not self.files:
+            raise NotEvaluated("no errors per structure in calibration/")
+        tables = []
+        for path in map(Path, self.files):
+            if not path.is_file():
+                raise NotEvaluated(f"{path} is missing")
+            tables.append(pd.read_csv(path))
+            if missing := [name for name in self.COLUMNS if name not in tables[-1]]:
+                raise NotEvaluated(f"{path}: column {missing[0]!r} is missing")
+        return pd.concat(tables, ignore_index=True)
+
+    def subsets(self) -> list[str]:
+        """In the order of the files."""
+        return list(self.table["subset"].unique())
+
+    def lambdas(self, subset: str) -> list[float]:
+        """Descending: pairs increase."""
+        return sorted(self.table.loc[self.table["subset"] == subset, "lambda"].unique(), reverse=True)
+
+    def seeds(self, subset: str) -> list[int]:
+        """Seeds of the FCL models."""
+        return sorted(self.table.loc[self.table["subset"] == subset, "seed"].unique())
+
+    def nests(self, subset: str) -> list[int]:
+        """Seed of the pre-trained model of each of `seeds`."""
+        return [self._nests[f"fcl_seed{seed}"] for seed in self.seeds(subset)]
+
+    def tables(self, subset: str, lam: float | Mapping[int, float | None], configuration: str) -> list[pd.DataFrame]:
+        """Rows of each seed at ``lam``; with one lambda per seed, None stands for the initial cutoff."""
+        table = self.table[self.table["subset"] == subset]
+        found = []
+        for seed in self.seeds(subset):
+            own = lam[seed] if isinstance(lam, Mapping) else lam
+            name, own = ("initial", self.lambdas(subset)[0]) if own is None else (configuration, own)
+            rows = table[(table["seed"] == seed) & (table["configuration"] == name) & np.isclose(table["lambda"], own)]
+            if rows.empty:
+                raise NotEvaluated(f"{subset}: no calibration at lambda {own:g} with seed {seed} ({name})")
+            found.append(rows.sort_values("structure"))
+        return found

@@ -152,7 +152,12 @@ def reproduction_page(folder: Path, config: Config, claims: Path) -> str:
             lambda: uniform.diatomics(results),
             lambda: tested(ablations, "turns"),
         ),
-        _section("Fewer pairs by optimised cutoffs", lambda: optimised.savings(results, *limits)),
+        _section(
+            "Fewer pairs by optimised cutoffs",
+            lambda: optimised.savings(results, *limits),
+            lambda: optimised.chosen(folder),
+            lambda: optimised.controls(folder),
+        ),
         _section("Orderings of cutoffs among subsets", lambda: optimised.orderings(results)),
         _section("Ablations", lambda: all_ablations(ablations)),
         _section("Learning curve", lambda: learning(folder)),

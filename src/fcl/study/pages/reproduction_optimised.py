@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pandas as pd
 
 from fcl.evaluation.statistics import NotEvaluated
 from fcl.study.claims.shapes import SUBSETS
 from fcl.study.claims.values import FORCE, MOLCRYS, PAIRS
-from fcl.study.pages.text import listed, mean_text, table
+from fcl.study.pages.text import mean_text, table
 from fcl.study.results import Results
+from fcl.study.tables import chosen as chosen_tables
+from fcl.study.tables import controls as control_tables
+from fcl.study.tables.common import Column, markdown, shown
 
 LAMBDAS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 ELEMENTS = ("H", "C", "N", "O", "S")
@@ -26,8 +32,11 @@ def _relative(results: Results, subset: str, lam: float, quantity: str) -> dict[
 
 
 def savings(results: Results, saving: float, penalty: float) -> str:
-    """Pairs saved and change of the force error, each subset and lambda; ``saving`` and ``penalty`` are the paper's."""
-    rows, reached, in_the_mean = [], [], []
+    """Pairs saved and change of the force error, each subset and lambda; ``saving`` and ``penalty`` are the paper's.
+
+    The paper's claim is set beside its own lambda: to name others that reach it would choose on test structures.
+    """
+    rows, sentence = [], ""
     for subset in SUBSETS:
         for lam in LAMBDAS:
             try:
@@ -36,18 +45,35 @@ def savings(results: Results, saving: float, penalty: float) -> str:
                 continue
             saved = {seed: -value for seed, value in pairs.items()}
             rows.append((subset, _label(lam), mean_text(saved, "{:.1%}"), mean_text(error, "{:+.2%}")))
-            if subset == MOLCRYS:
-                if min(saved.values()) > saving and max(error.values()) < penalty:
-                    reached.append(f"λ = {_label(lam)}")
-                if np.mean([*saved.values()]) > saving and np.mean([*error.values()]) < penalty:
-                    in_the_mean.append(f"λ = {_label(lam)}")
+            if (subset, lam) == (MOLCRYS, SHOWN_LAMBDA):
+                reached = sum(saved[seed] > saving and error[seed] < penalty for seed in saved)
+                sentence = (
+                    f"At the paper's λ = {_label(lam)} more than {saving:.0%} of the pairs of {MOLCRYS} are saved for "
+                    f"less than {penalty:.0%} of force RMSE by {reached} of {len(saved)} models.\n\n"
+                )
     if not rows:
         raise NotEvaluated("no subset was calibrated")
-    sentence = (
-        f"More than {saving:.0%} of the pairs of {MOLCRYS} are saved for less than {penalty:.0%} of force RMSE, with "
-        f"every seed, at: {listed(reached, 'no λ')}; in the mean over seeds at: {listed(in_the_mean, 'no λ')}."
-    )
-    return f"{sentence}\n\n{table(('subset', 'λ', 'pairs saved', 'change of force RMSE'), rows)}"
+    return f"{sentence}{table(('subset', 'λ', 'pairs saved', 'change of force RMSE'), rows)}"
+
+
+def chosen(folder: Path) -> str:
+    """Test errors at the lambda chosen by cross-validation."""
+    return _judged(folder / "tables/chosen.csv", "λ chosen without test structures", lambda table: chosen_tables.SHOWN)
+
+
+def controls(folder: Path) -> str:
+    """Force RMSE with optimised cutoffs beside uniform cutoffs of equal pairs and static models."""
+    return _judged(folder / "tables/controls.csv", "Beside uniform cutoffs of equal pairs", control_tables.columns_of)
+
+
+def _judged(file: Path, title: str, columns: Callable[[pd.DataFrame], Mapping[str, Column]]) -> str:
+    """The rows of the force RMSE of a table of the study."""
+    if not file.is_file():
+        raise NotEvaluated(f"tables/{file.name} of this study")
+    found = pd.read_csv(file)
+    found = found[found["quantity"] == "force RMSE"]
+    cells = shown(found.assign(**control_tables.texts(found)), columns(found))
+    return f"### {title}\n\nForce RMSE {control_tables.how(found)}\n\n{markdown(cells)}"
 
 
 def orderings(results: Results) -> str:
