@@ -47,7 +47,20 @@ def test_numbers_of_a_known_study(study):
     assert sweep.loc[1e-4, "saving"] == pytest.approx(0.4) and sweep.loc[1e-4, "increase"] == pytest.approx(0.01)
     text = markdown(study, ROOT / "resources" / "claims.csv")
     assert "| 4.0 Å | 320 ± 28 | 250 | 1.28 | 370 |" in text
-    assert "| MC3D | 100.0 | 80% / +50.0% | 40% / +1.0% | 40% |" in text
+    assert "| MC3D | 100.0 | 80% / +50.0% | 40% / +1.0% |" in text and "cross-validation" not in text
+    (study / "tables").mkdir()
+    row = {
+        "quantity": "force RMSE",
+        "subset": "MC3D",
+        "chosen": "1e-04 (80%)",
+        "saving": 0.4,
+        "max_error_increase": 0.03,
+    }
+    row |= {"optimised_to_initial": 0.01, "optimised_to_initial_low": -0.02, "optimised_to_initial_high": 0.04}
+    pandas.DataFrame([{**row, "quantity": "force MAE"}, row]).to_csv(study / "tables/chosen.csv")
+    text = markdown(study, ROOT / "resources" / "claims.csv")
+    assert "λ chosen for ≤ 3% by cross-validation" in text
+    assert "| 80% / +50.0% | 40% / +1.0% | 1e-04 (80%): 40% / +1.0 [-2.0, +4.0]% |" in text
 
 
 def test_changes_of_several_seeds_have_a_spread(study):
@@ -55,7 +68,7 @@ def test_changes_of_several_seeds_have_a_spread(study):
     second = pandas.read_csv(file).assign(seed=2)
     second.loc[second["configuration"] == "optimised", "force_rmse_ev_per_angstrom"] = 0.206  # +3%, the first has +1%
     second.to_csv(study / "calibration" / "MC3D_1e-04_seed2_metrics.csv", index=False)
-    assert "| MC3D | 100.0 | 80% / +50.0% | 40% / +2.0 ± 1.4% | 40% |" in markdown(study, ROOT / "resources/claims.csv")
+    assert "| MC3D | 100.0 | 80% / +50.0% | 40% / +2.0 ± 1.4% |" in markdown(study, ROOT / "resources/claims.csv")
 
 
 def test_an_unfinished_study(tmp_path):

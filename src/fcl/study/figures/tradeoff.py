@@ -40,10 +40,11 @@ UNIFORM_COLUMNS = ("model_kind", "training_cutoff_angstrom", "seed", "cutoff_ang
 START = {"linestyle": "none", "marker": "D", "markerfacecolor": "white", "markersize": 5}
 SWEEP = {"linestyle": "-", "color": "0.55", "linewidth": 1.0}
 STATIC = {"linestyle": "none", "marker": "s", "color": "0.2", "markersize": 3.5}
-CHOSEN = {"linestyle": "none", "marker": "o", "markerfacecolor": "none", "markersize": 10}
+CHOSEN = {"linestyle": "none", "marker": "o", "markerfacecolor": "none", "markersize": 9}
 #: Trivial predictions, as they are called in the figures.
 TRIVIAL = {FORCE: "zero forces", ENERGY: "composition"}
-LABEL_DISTANCE = 9.0  # points from the centre of a label to its data point
+LABEL_DISTANCE = 10.0  # points from the centre of a label to its data point
+SAME_POINT = 7.0  # points
 
 
 def tradeoff_table(
@@ -178,7 +179,8 @@ def _panel(axes: Axes, table: pd.DataFrame, error: str, *, color: str) -> None:
     """One subset: the curve over lambda and the uniform start (open marker); controls within the range of these."""
     parts = dict(list(table.groupby("configuration")))
     styles = {
-        "static": STATIC, "optimised": {"marker": "o", "label": "optimised", "color": color},
+        "static": {**STATIC, "elinewidth": 0.7, "capsize": 1.5, "label": "static"},
+        "optimised": {"marker": "o", "label": "optimised", "color": color},
         "initial": {**START, "label": "start", "color": color},
     }  # fmt: skip
     pairs = table.loc[table["configuration"].isin(["optimised", "initial"]), f"{PAIRS}_mean"]
@@ -195,7 +197,7 @@ def _panel(axes: Axes, table: pd.DataFrame, error: str, *, color: str) -> None:
     if "chosen" in table:
         rows = table[table["chosen"] > 0]
         axes.plot(rows[f"{PAIRS}_mean"], rows[f"{error}_mean"], color=color, label="chosen", **CHOSEN)
-    deviations = shown[f"{error}_std"].fillna(0.0)
+    deviations = shown[f"{error}_std"].where(shown["configuration"].isin(["optimised", "initial"])).fillna(0.0)
     bottom, top = (shown[f"{error}_mean"] - deviations).min(), (shown[f"{error}_mean"] + deviations).max()
     margin = 0.15 * max(top - bottom, 0.02 * top)
     axes.set_xlim(low, high)
@@ -205,36 +207,61 @@ def _panel(axes: Axes, table: pd.DataFrame, error: str, *, color: str) -> None:
 
 
 def _label_points(figure: Figure, table: pd.DataFrame, error: str, panels: dict[str, Axes]) -> None:
-    """Label each point with lambda, as far as possible from the curve, markers, error bars and other labels."""
+    """Label each point with lambda, as far as possible from curves, markers, error bars, frame and other labels.
+
+    Points that coincide share a label.
+    """
     figure.draw_without_rendering()  # free space around a point depends on the layout
     angles = np.deg2rad(np.arange(0.0, 360.0, 22.5))
-    directions = LABEL_DISTANCE * np.stack([1.25 * np.cos(angles), np.sin(angles)], axis=1)  # labels are wide
     for subset, axes in panels.items():
         rows = table[table["subset"] == subset]
         points = rows[[f"{PAIRS}_mean", f"{error}_mean"]].to_numpy()
-        positions = axes.transData.transform(points) * 72.0 / figure.dpi  # in points, like the label distances
+        scale = 72.0 / figure.dpi  # in points, like the label distances
+        positions = axes.transData.transform(points) * scale
         optimised = (rows["configuration"] == "optimised").to_numpy()
-        steps = np.linspace(0.0, 1.0, 50)[:, None]
         curve, sweep = (positions[m] for m in (optimised, (rows["configuration"] == "uniform").to_numpy()))
         taken = [positions]
         for line in (curve, sweep):
-            taken += [a + steps * (b - a) for a, b in zip(line[:-1], line[1:], strict=True)]
+            taken += [_between(*ends) for ends in zip(line[:-1], line[1:], strict=True)]
         for axis, name in enumerate((f"{PAIRS}_std", f"{error}_std")):  # None for a single seed
             reach = np.zeros_like(points)
             reach[:, axis] = rows[name].fillna(0.0)
-            ends = (axes.transData.transform(points + sign * reach) * 72.0 / figure.dpi for sign in (-1.0, 1.0))
-            taken += [a + steps * (b - a) for a, b in zip(*ends, strict=True)]
-        for value, data, point in zip(rows.loc[optimised, "lambda"], points[optimised], curve, strict=True):
+            ends = (axes.transData.transform(points + sign * reach) * scale for sign in (-1.0, 1.0))
+            taken += [_between(*pair) for pair in zip(*ends, strict=True)]
+        frame = axes.bbox.get_points() * scale
+        for y in (line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == "--"):  # the trivial prediction
+            height = axes.transData.transform((0.0, y))[1] * scale
+            taken.append(_between(np.array([frame[0, 0], height]), np.array([frame[1, 0], height])))
+        for members in _coinciding(curve):
+            text = ", ".join(power_of_ten(value) for value in rows.loc[optimised, "lambda"].iloc[members])
+            half, middle = 8.5 * len(members), curve[members].mean(0)
+            around = np.stack([(half + 6.0) * np.cos(angles), LABEL_DISTANCE * np.sin(angles)], axis=1)
+            offsets = np.concatenate([around, 1.5 * around])
+            box = np.stack([np.linspace(-half, half, 9), np.zeros(9)], axis=1)
+            boxes = middle + offsets[:, None] + box
             obstacles = np.concatenate(taken)
-            distances = np.linalg.norm((point + directions)[:, None] - obstacles, axis=2).min(axis=1)
-            offset = directions[np.argmax(distances.round(3))]
-            taken.append(point + offset + [[-5.0, 0.0], [0.0, 0.0], [5.0, 0.0]])
+            distances = np.linalg.norm(boxes[:, :, None] - obstacles, axis=3).min(axis=(1, 2))
+            inside = ((boxes > frame[0] + 3.0) & (boxes < frame[1] - 3.0)).all(axis=(1, 2))
+            preferred = np.minimum(distances, LABEL_DISTANCE) - 100.0 * ~inside  # farther away is no better
+            best = np.argmax(preferred.round(2))
+            taken.append(boxes[best])
             axes.annotate(
-                power_of_ten(value),
-                data,
-                xytext=offset,
-                textcoords="offset points",
-                ha="center",
-                va="center",
-                fontsize=6.5,
-            )
+                text, axes.transData.inverted().transform(middle / scale), xytext=offsets[best],
+                textcoords="offset points", ha="center", va="center", fontsize=6.5,
+            )  # fmt: skip
+
+
+def _between(first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Points [50, 2] on the line between two."""
+    return first + np.linspace(0.0, 1.0, 50)[:, None] * (last - first)
+
+
+def _coinciding(curve: np.ndarray) -> list[list[int]]:
+    """Indices of consecutive points of a curve [n, 2], of those together that are closer than `SAME_POINT`."""
+    groups = [[0]]
+    for index in range(1, len(curve)):
+        if np.linalg.norm(curve[index] - curve[groups[-1][0]]) < SAME_POINT:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    return groups
