@@ -29,7 +29,7 @@ from fcl.data.manifest import DataManifest, SplitFile, load_data_manifest
 from throughput import SYNTHETIC_ATOMS, Throughput, measure
 
 BYTES_OF_A_FRAME = 3200  # of text, if the manifest gives no size
-PRODUCTS = 10 + 1 + 5 + 2 + 3 + 3  # jobs: figures of the paper, training curves, tables, observables, cost, pages
+PRODUCTS = 10 + 1 + 8 + 2 + 3 + 3  # jobs: figures of the paper, training curves, tables, observables, cost, pages
 PASSES = 20  # of a calibration by L-BFGS through its subset: measured on the embedded set
 #: Not measured: workflow overhead per job (a process that parses the rules), and download speed.
 WORKFLOW_SECONDS, DOWNLOAD_BYTES_A_SECOND = 2.0, 5e6
@@ -85,7 +85,10 @@ def plan(study: Study, manifest: DataManifest, speed: Throughput) -> list[Stage]
     validated = val * len(study.fcl.validation_cutoffs)
     unlabelled = len(study.calibration.subsets) * len(study.unlabelled.lambdas) * len(study.calibration.seeds)
     passes = study.calibration.epochs if study.calibration.optimiser == "adam" else PASSES
-    one_calibration = passes * members * speed.calibrate + 2 * tested * speed.evaluate
+    one_calibration = passes * members * speed.calibrate + 3 * tested * speed.evaluate
+    choices, folds = len(study.calibration.subsets) * len(study.calibration.seeds), study.choice.folds
+    followed = len(study.calibration.lambdas) * study.choice.evaluations * (folds - 1) * members * speed.calibrate
+    one_choice = followed + (1 + len(study.calibration.lambdas)) * members * speed.evaluate
     measured = (1 + study.wall_clock.repeats) * (
         len(study.wall_clock.uniform_cutoffs) + len(study.calibration.subsets) * len(study.calibration.lambdas)
     )
@@ -100,6 +103,7 @@ def plan(study: Study, manifest: DataManifest, speed: Throughput) -> list[Stage]
         "evaluate_trivial": 1,
         "diatomic_curves": fcl_jobs,
         "calibrate_cutoffs": calibrations,
+        "choose_cutoffs": choices,
         **dict.fromkeys(calls, len(study.observables.subsets)),
         "calibrate_unlabelled": unlabelled,
         "measure_wall_clock": 1,
@@ -115,6 +119,7 @@ def plan(study: Study, manifest: DataManifest, speed: Throughput) -> list[Stage]
         "evaluate_trivial": 0.0,
         "diatomic_curves": fcl_jobs * len(study.diatomics.pairs) * len(study.diatomics.cutoffs) * speed.curve,
         "calibrate_cutoffs": calibrations * one_calibration,
+        "choose_cutoffs": choices * one_choice,
         "calibrate_unlabelled": unlabelled * one_calibration,
         "measure_wall_clock": measured * study.wall_clock.atoms / SYNTHETIC_ATOMS * speed.evaluate,
         **{name: count * speed.step for name, count in calls.items()},

@@ -38,6 +38,7 @@ def test_values_are_inherited_leaf_by_leaf_through_every_base():
         ({"child": {"base": 3}}, "studies.child.base: must be the name of a study, not 3"),
         ({"child": child(purpose="ablaton")}, "studies.child.purpose: 'ablaton' is unknown; did you mean 'ablation'?"),
         ({"child": {"purpose": "repeat"}}, "studies.child.purpose: needs a base"),
+        ({"child": child(purpose="calibration", fcl={"epochs": 1})}, "studies.child.fcl: only calibration may differ"),
         ({"child": child(fcl={"epochz": 1})}, "studies.child.fcl.epochz: unknown key"),
     ],
 )
@@ -72,6 +73,15 @@ def test_results_are_shared_where_their_settings_are_the_same(change, store, pre
     assert bases.owner_of_pretrained(config, "child", "pretrain") == owners[pretrained]
     assert bases.owner_of_static(config, "child", 6.0, 1) == owners[static]
     assert bases.owner_of_store(config, "parent") == "parent"
+
+
+def test_a_study_of_other_calibrations_has_the_models_of_its_base():
+    other = child(purpose="calibration", calibration={"split": "val"})
+    config = config_with(child=child(fcl={"epochs": 3}), other=other, further={**other, "base": "other"})
+    assert [bases.owner_of_fcl(config, name) for name in ("child", "other", "further")] == ["child", "parent", "parent"]
+    for name in ("embedded", "mad-sample"):
+        (control,) = derived(load_config(ROOT / "config.yaml").studies, name, "calibration")
+        assert bases.changes(load_config(ROOT / "config.yaml"), control) == {"calibration.split": ("train", "val")}
 
 
 def test_nothing_is_shared_across_a_study_that_differs():

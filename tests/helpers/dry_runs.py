@@ -55,14 +55,20 @@ def diatomic_curves(study, model, output, manifest):
     study.diatomics
     _write(output, manifest)
 
-def calibrate_cutoffs(study, train, val, test, model, subset, lam, seed, cutoffs, history, metrics, manifest):
+def calibrate_cutoffs(study, train, val, test, model, subset, lam, seed, cutoffs, history, metrics, errors, manifest):
     assert study.calibration.subsets == (subset,) and study.calibration.lambdas == (lam,) and study.loss
     _write(cutoffs, history, metrics, manifest)
+    write_text(errors, "")
+
+def choose_cutoffs(study, train, val, model, subset, seed, choice, manifest):
+    assert study.calibration.subsets == (subset,) and study.choice.folds and study.loss
+    _write(choice, manifest)
 """
 STUB_FIGURES = """
 from fcl.runs.files import write_text
 
-def _draw(*inputs, png, pdf, csv=None, **settings):
+def _draw(*inputs, png, pdf, csv=None, uniform=(), choices=(), **settings):
+    inputs = (*inputs, [*uniform, *choices])
     files = [file for given in inputs for file in (given if isinstance(given, list) else [given])]
     assert all(file.is_file() for file in files)
     for path in (png, pdf, csv):
@@ -105,11 +111,12 @@ def describe_data(stores, subsets, neighbors, elements, example):
     "tables": """
 from fcl.runs.files import write_text
 
-def _write(*sources, csv, markdown, latex, html, title="", start=None, nests=None, cutoffs=None):
+def _write(*sources, csv, markdown, latex, html, title="", start=None, nests=None, cutoffs=None, split=None):
     for path in (csv, markdown, latex, html):
         write_text(path, f"{title}\\n")
 
 table_01 = table_03 = table_04 = table_uniform = table_wall_clock = table_labels = _write
+table_controls = table_chosen = table_convergence = _write
 
 def table_observables(statics, nve, rdf, *, tolerances, at_lambda, uniform_cutoff, **files):
     _write(**files)

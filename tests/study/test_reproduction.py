@@ -98,20 +98,10 @@ def test_an_interval_stands_where_there_is_one():
 
 
 def test_what_was_not_run_is_said(page):
-    for title in ("Ablations", "Learning curve", "The same training twice", "The chosen λ"):
+    for title in ("Ablations", "Learning curve", "The same training twice"):
         assert "*Not evaluated*" in section(page, title)
     assert "the study embedded-repeat has not been run" in page
-    assert "tables/controls.md of this study" in page
-
-
-def test_pages_of_other_tables_are_included(results, config, tmp_path):
-    folder = tmp_path / "embedded"
-    shutil.copytree(results / "embedded", folder)
-    (folder / "tables/controls.md").write_text("Optimised beside uniform.\n")
-    (folder / "tables/chosen.md").write_text("Chosen by cross-validation.\n")
-    page = reproduction_page(folder, config, CLAIMS)
-    assert "Optimised beside uniform." in section(page, "Controls: a uniform cutoff and static models of equal pairs")
-    assert "Chosen by cross-validation." in section(page, "The chosen λ")
+    assert "tables/controls.csv is missing" in page and "tables/chosen.csv is missing" in page
 
 
 def test_results_of_an_older_version_are_named(results, config, tmp_path):

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from claim_examples import NESTS, structure_rows, write, write_study
+from claim_examples import NESTS, SUBSETS, structure_rows, write, write_study
 from fcl.config.load import load_config
 from fcl.study.pages.summary import main, markdown
 from fcl.study.results import Results
@@ -54,6 +54,17 @@ def test_a_saving_has_an_interval(study, config):
         write(study, path, rows)
     text = re.sub(" +", " ", markdown(study, config, CLAIMS))
     assert re.search(r"\| MC3D \| 61% / \+0\.5% \| 58 \[\d+, \d+\]% / \+0\.0% \|", text)
+
+
+def test_the_chosen_lambda_has_a_column(study, config):
+    row = {"quantity": "force RMSE", "chosen": "1e-04 (80%)", "saving": 0.4, "max_error_increase": 0.03}
+    row |= {"optimised_to_initial": 0.01, "optimised_to_initial_low": -0.02, "optimised_to_initial_high": 0.04}
+    write(
+        study, "tables/chosen.csv", [{"subset": name, **row, **q} for name in SUBSETS for q in ({}, {"quantity": "x"})]
+    )
+    text = re.sub(" +", " ", markdown(study, config, CLAIMS))
+    assert "λ chosen for ≤ 3% by cross-validation" in text
+    assert "| MC3D | 61% / +0.5% | 61% / +0.5% | 61% / +0.5% | 1e-04 (80%): 40% / +1.0 [-2.0, +4.0]% |" in text
 
 
 def test_what_a_study_lacks_is_said(study, config):

@@ -45,12 +45,13 @@ def test_the_papers_plan_counts_its_epochs_and_jobs():
         "evaluate_trivial": 1,
         "diatomic_curves": 3,
         "calibrate_cutoffs": 20,
+        "choose_cutoffs": 4,
         "observe_statics": 2,
         "observe_nve": 2,
         "observe_rdf": 2,
         "calibrate_unlabelled": 12,
         "measure_wall_clock": 1,
-        "figures, tables, report": 24,
+        "figures, tables, report": 27,
     }
     train, val, test = counts.values()
     assert stages["pretrain"].hours == pytest.approx(200 * (train + val) / 3600)
@@ -65,6 +66,8 @@ def test_the_papers_plan_counts_its_epochs_and_jobs():
     assert stages["measure_wall_clock"].hours == pytest.approx(21 * configurations * 10000 / 27 / 3600)
     ratio = stages["calibrate_unlabelled"].hours / stages["calibrate_cutoffs"].hours
     assert ratio == pytest.approx(3 / 5)
+    searched = 5 * (12 * 2 + 1) + 1  # lambdas; evaluations on two thirds in each of three folds; the start
+    assert stages["choose_cutoffs"].hours == pytest.approx(4 * searched * -(-train // 4) / 3600)
     assert stages["build_store"].disk == pytest.approx((train + val + test) * 1e3 / 1e9)
     assert stages["diatomic_curves"].hours == pytest.approx(3 * 3 * 4 / 3600)
     assert stages["download_data"].hours == pytest.approx(stages["download_data"].disk * 1e9 / 5e6 / 3600)
@@ -80,7 +83,7 @@ def test_what_a_job_takes_until_it_works_is_counted_for_each():
     later = {stage.name: (stage.hours - stages[stage.name].hours) * 3600 for stage in plan(study, manifest, slow)}
     begins = {"build_store": 100, "describe_data": 100, "evaluate_cutoffs": 110, "diatomic_curves": 110}
     begins |= {"pretrain": 1110, "train_fcl": 1110, "train_static": 1110, "calibrate_cutoffs": 110}
-    begins |= dict.fromkeys(("calibrate_unlabelled", "measure_wall_clock"), 110)
+    begins |= dict.fromkeys(("choose_cutoffs", "calibrate_unlabelled", "measure_wall_clock"), 110)
     begins |= dict.fromkeys(("observe_statics", "observe_nve", "observe_rdf"), 110)
     begins |= {"evaluate_trivial": 100, "figures, tables, report": 1}
     assert later == {name: pytest.approx(begins[name] * stages[name].jobs) for name in stages}

@@ -24,8 +24,12 @@ SMALL = {
     "evaluate_cutoffs": 6,
     "evaluate_trivial": 1,
     "table_uniform": 1,
+    "table_controls": 1,
+    "table_chosen": 1,
+    "table_convergence": 1,
     "diatomic_curves": 3,
     "calibrate_cutoffs": 4,
+    "choose_cutoffs": 2,
     "calibrate_unlabelled": 2,
     "measure_wall_clock": 1,
     **OBSERVABLES,
@@ -46,11 +50,19 @@ SMALL = {
 }
 #: What follows from any new result.
 SUMMARIES = {"claims_table": 1, "report_page": 1, "summary": 1}
-UNIFORM, DIATOMIC = ("figure_03", "figure_08", "table_uniform"), ("figure_04", "figure_10")
-CALIBRATED = ("figure_01", "figure_05", "figure_06", "figure_07", "figure_09")
+#: What compares with uniform cutoffs.
+CONTROLLED = ("figure_05", "figure_09", "table_controls", "table_chosen")
+UNIFORM, DIATOMIC = ("figure_03", "figure_08", "table_uniform", *CONTROLLED), ("figure_04", "figure_10")
+CALIBRATED = ("figure_01", "figure_06", "figure_07", "table_convergence", *CONTROLLED)
 COMPARED = ("figure_observables", "table_observables")
 MEASURED = ("measure_wall_clock", "figure_wall_clock", "table_wall_clock")
-WHOLE = SMALL | {"train_static": 12, "evaluate_cutoffs": 16, "calibrate_cutoffs": 20, "calibrate_unlabelled": 8}
+WHOLE = SMALL | {
+    "train_static": 12,
+    "evaluate_cutoffs": 16,
+    "calibrate_cutoffs": 20,
+    "choose_cutoffs": 4,
+    "calibrate_unlabelled": 8,
+}
 
 
 def once(rules):
@@ -75,7 +87,9 @@ def test_mini_is_the_default_and_needs_no_download(tree):
 
 
 def test_embedded_plans_the_whole_protocol_with_three_seeds_calibrated(tree):
-    assert planned(tree, "--config", "study=embedded") == WHOLE | {"calibrate_cutoffs": 60, "calibrate_unlabelled": 12}
+    # and again on the validation split, with the same models
+    jobs = {"calibrate_cutoffs": 2 * 60, "choose_cutoffs": 12, "calibrate_unlabelled": 12}
+    assert planned(tree, "--config", "study=embedded") == WHOLE | jobs
 
 
 @pytest.mark.parametrize(
@@ -230,6 +244,7 @@ def test_figures_show_the_parts_of_a_study_that_the_paper_shows(finished):
                 **once((*CALIBRATED, *COMPARED, *MEASURED, "table_labels")),
             },
         ),
+        ({"choice": {"folds": 3}}, {"choose_cutoffs": 2, **once(("figure_05", "figure_09", "table_chosen"))}),
         ({"diatomics": {"points": 31}}, {"diatomic_curves": 3, **once(DIATOMIC)}),
         (
             {"fcl": {"seeds": [1, 2, 3, 4]}},
@@ -242,7 +257,11 @@ def test_figures_show_the_parts_of_a_study_that_the_paper_shows(finished):
         ),
         (
             {"calibration": {"lambdas": [1e-2, 1e-3, 1e-4]}},
-            {"calibrate_cutoffs": 2, **once(("figure_05", "figure_07", "figure_09", *MEASURED))},
+            {
+                "calibrate_cutoffs": 2,
+                "choose_cutoffs": 2,
+                **once(("figure_07", "table_convergence", *CONTROLLED, *MEASURED)),
+            },
         ),
         (
             {"static": {"cutoffs": [4.0, 5.0, 6.0]}},

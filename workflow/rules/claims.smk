@@ -7,8 +7,7 @@ rule claims_table:
         histories=lambda w: numbers(study_of(w), "metrics/history/{model}.csv", model=fcl_models(study_of(w))),
         diatomics=lambda w: numbers(study_of(w), "diatomics/{model}.csv", model=fcl_models(study_of(w))),
         cutoffs=lambda w: calibrated(study_of(w), ".json"),
-        # the metrics stand for the errors per structure beside them, which old records lack
-        calibrations=lambda w: calibrated(study_of(w), "_metrics.csv"),
+        calibrations=calibration_errors,  # read beside the cutoffs
         neighbors=f"{NUMBERS}/{{study}}/data/neighbors.csv",
         elements=f"{NUMBERS}/{{study}}/data/elements.csv",
         hyperparameters="results/{study}/tables/table02.csv",

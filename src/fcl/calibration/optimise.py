@@ -118,7 +118,8 @@ def calibrate(
         parts, slope = whole.of(groups.table(x), gradient=True)
         low, high = settings.lower_bound, settings.upper_bound
         left = x - np.clip(x - groups.sums(slope), low, high)
-        uniform = whole.uniform(uniform_of_equal_pairs(data, parts["pairs_per_atom"], indices))
+        equal = uniform_of_equal_pairs(data, parts["pairs_per_atom"], indices, low=low, high=high)
+        uniform = whole.uniform(equal)
         if validation is not None:
             data, members = validation
             data.require_energies("calibration", members)

@@ -243,6 +243,16 @@ class CalibrationSettings(Section):
         return fault is None
 
 
+class ChoiceSettings(Section):
+    """Choice of lambda by cross-validation over groups of training and validation structures."""
+
+    max_error_increase: Positive = Field(
+        description="largest increase of the force RMSE over the start (fraction), with one standard error to spare"
+    )
+    folds: Annotated[int, Field(ge=2)] = Field(description="folds of groups, each left out once")
+    evaluations: Count = Field(description="evaluations of L-BFGS per lambda and fold, each from the previous lambda")
+
+
 class ComputeSettings(Section):
     """Device, precision and backend; only ``dtype`` and ``tf32`` are among the settings that determine a result."""
 
@@ -374,6 +384,7 @@ class Sections(TrainingSections):
     evaluation: EvaluationSettings
     diatomics: DiatomicSettings
     calibration: CalibrationSettings
+    choice: ChoiceSettings
     observables: ObservableSettings
     tolerances: ToleranceSettings
     unlabelled: UnlabelledSettings

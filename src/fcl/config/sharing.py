@@ -44,6 +44,12 @@ def owner_of_pretrained(config: Config, name: str, model: str) -> str:
     return _owner(config, name, _data_digest, _static_digest, training)
 
 
+def owner_of_fcl(config: Config, name: str) -> str:
+    """The study whose FCL models ``name`` uses: its base if it is made for other calibrations, otherwise itself."""
+    study = config.studies[name]
+    return owner_of_fcl(config, study["base"]) if study.get("purpose") == "calibration" else name
+
+
 def owner_of_static(config: Config, name: str, cutoff: float, seed: int) -> str:
     """The study whose static model (and its evaluation) at ``cutoff`` (A) with ``seed`` is that of ``name`` too."""
     job = {"cutoffs": [cutoff], "seeds": [seed]}

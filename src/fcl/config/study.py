@@ -20,6 +20,7 @@ from fcl.config.errors import deep_merge, nearest
 from fcl.config.sections import (
     AnyModelSettings,
     CalibrationSettings,
+    ChoiceSettings,
     ComputeSettings,
     CutoffSettings,
     DataSettings,
@@ -142,6 +143,7 @@ SECTION_MODELS = {
     "evaluation": EvaluationSettings,
     "diatomics": DiatomicSettings,
     "calibration": CalibrationSettings,
+    "choice": ChoiceSettings,
     "observables": ObservableSettings,
     "tolerances": ToleranceSettings,
     "unlabelled": UnlabelledSettings,

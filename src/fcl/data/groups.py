@@ -77,6 +77,22 @@ def deal_groups(
     return [split_of[group] for group in groups]
 
 
+def split_groups(groups: Sequence[int], fractions: Sequence[float], seed: int) -> list[np.ndarray]:
+    """Random split of structures by their ``groups``: sorted positions of each part, sizes close to ``fractions``.
+
+    Each part has at least one group. Raises `ValueError` for fewer groups than parts.
+    """
+    n, n_groups = len(groups), len(set(groups))
+    if n_groups < len(fractions):
+        raise ValueError(f"structures of {n_groups} groups cannot be split into {len(fractions)} parts")
+    ends = [round(n * part) for part in np.cumsum(fractions) / sum(fractions)]
+    for k in range(len(ends)):  # no part is empty
+        ends[k] = min(max(ends[k], k + 1), n - (len(ends) - 1 - k))
+    sizes = {str(k): end - begin for k, (begin, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True))}
+    parts = np.array(deal_groups([str(group) for group in groups], [""] * n, sizes, seed))
+    return [np.flatnonzero(parts == name) for name in sizes]
+
+
 def _targets(totals: Mapping[str, int], wanted: list[int]) -> np.ndarray:
     """Target number of frames [splits, strata]: integers with exact sums, close to the proportions of the whole.
 

@@ -14,6 +14,13 @@ def calibrated(study, suffix, subsets=None, lambdas=None, seeds=None):
     )
 
 
+def chosen(study):
+    """One file per choice of lambda: subset x seed."""
+    calibration = study.calibration
+    pattern = "choice/{subset}_seed{seed}.json"
+    return available(numbers(study, pattern, subset=calibration.subsets, seed=calibration.seeds))
+
+
 def calibration_bounds(wildcards):
     calibration = study_of(wildcards).calibration
     return [calibration.lower_bound, calibration.upper_bound]

@@ -1,4 +1,7 @@
 # Helpers of ../tables.smk: errors per structure of the models of a study.
+from fcl.config.load import derived
+
+
 def structure_errors(wildcards):
     """Errors per structure of FCL and static models and of trivial predictions."""
     study = study_of(wildcards)
@@ -10,6 +13,25 @@ def nests(wildcards):
     return study_of(wildcards).nests
 
 
+def calibration_errors(wildcards):
+    """Errors per structure of the calibrations of a study."""
+    return available(calibrated(study_of(wildcards), "_errors.csv.gz"))
+
+
+def control_calibrations(wildcards):
+    """The studies that calibrate the same models otherwise."""
+    return [resolve(name) for name in derived(CONFIG.studies, wildcards.study, "calibration")]
+
+
+def control_errors(wildcards):
+    """Errors per structure of the calibrations of these studies."""
+    return [
+        file
+        for study in control_calibrations(wildcards)
+        for file in available(calibrated(study, "_errors.csv.gz"))
+    ]
+
+
 def common_cutoffs(wildcards):
     """Cutoffs at which both FCL and static models are evaluated."""
     study = study_of(wildcards)
@@ -17,10 +39,13 @@ def common_cutoffs(wildcards):
     return [cutoff for cutoff in study.static.cutoffs if cutoff in grid]
 
 
-def has_structure_errors():
-    """Whether errors per structure are there: a record made before they were kept has none."""
-    files = structure_errors(SimpleNamespace(study=STUDY.name))
-    return not CONFIG.from_record or all(Path(file).is_file() for file in files)
+def tables_of_errors():
+    """Tables made from errors per structure, without those for which the record of a study holds none."""
+    job = SimpleNamespace(study=STUDY.name)
+    uniform = structure_errors(job)
+    complete = len(available(uniform)) == len(uniform)
+    optimised = complete and len(calibration_errors(job)) == len(calibrated(STUDY, ".json"))
+    return [*(["uniform"] if complete else []), *(["controls", "chosen", "convergence"] if optimised else [])]
 
 
 def claims_of_sample(wildcards):

@@ -29,6 +29,7 @@ from fcl.study.figures.common import (
     seeds_note,
     spread,
     styled,
+    trivial_level,
 )
 
 COLUMNS = ("model_kind", "training_cutoff_angstrom", "seed", "cutoff_angstrom", "subset")
@@ -104,7 +105,7 @@ def _figure(table: pd.DataFrame, values: Sequence[str], png, pdf, csv, title: st
             if value == PAIRS:
                 axes.set_ylim(bottom=0)
             elif len(trivial := part.loc[part["model_kind"] == "trivial", f"{value}_mean"]):
-                _trivial(axes, float(trivial.iloc[0]))
+                trivial_level(axes, float(trivial.iloc[0]))
             axes.set_ylabel(LABELS[value])
             axes.set_xlabel(CUTOFF_LABEL)
         for axes in grid.flat[len(panels) :]:
@@ -135,11 +136,3 @@ def _curves(axes: Axes, table: pd.DataFrame, value: str) -> None:
             color="C1",
             label="static: one model per cutoff",
         )
-
-
-def _trivial(axes: Axes, level: float) -> None:
-    """The trivial prediction: its value above the panel, and a dashed line unless that is far off."""
-    axes.set_title(f"trivial: {level:.0f}", loc="right", color="0.4", fontsize="small")
-    low, high = axes.get_ylim()
-    if low - 0.5 * (high - low) < level < high + 0.5 * (high - low):
-        axes.axhline(level, color="0.4", linestyle="--", linewidth=1.0)

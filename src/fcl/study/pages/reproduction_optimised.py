@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from fcl.evaluation.statistics import FAILS, HOLDS, UNDECIDED, Judgement, NotEvaluated, contrast, verdicts
+import pandas as pd
+
+from fcl.evaluation.statistics import FAILS, HOLDS, UNDECIDED, Judgement, contrast, verdicts
 from fcl.study.claims.shapes import FORCE_RMSE, SUBSETS
 from fcl.study.claims.values import saving
 from fcl.study.claims.verdicts import basis
-from fcl.study.pages.text import interval_text, table
+from fcl.study.pages.text import interval_text, read_or_say, table
 from fcl.study.results import Results
+from fcl.study.tables import chosen as chosen_tables
+from fcl.study.tables import controls as control_tables
+from fcl.study.tables.common import Column, markdown, shown
 
 ELEMENTS = ("H", "C", "N", "O", "S")
 SHOWN_LAMBDA = 1e-4
-#: Pages of tables made elsewhere, included where they are: optimised cutoffs beside a uniform cutoff and static models
-#: of equal pairs, and lambda chosen on structures other than those of the test.
-CONTROLS, CHOICE = "tables/controls.md", "tables/chosen.md"
 
 
 def label(lam: float) -> str:
@@ -51,12 +53,22 @@ def savings(results: Results) -> str:
     )
 
 
-def included(folder: Path, page: str) -> str:
-    """A page that another table wrote; `NotEvaluated` if there is none."""
-    file = folder / page
-    if not file.is_file():
-        raise NotEvaluated(f"{page} of this study")
-    return file.read_text(encoding="utf-8").strip()
+def chosen(folder: Path) -> str:
+    """Test errors at the lambda chosen by cross-validation."""
+    return _judged(folder / "tables/chosen.csv", "λ chosen without test structures", lambda table: chosen_tables.SHOWN)
+
+
+def controls(folder: Path) -> str:
+    """Force RMSE with optimised cutoffs beside uniform cutoffs of equal pairs and static models."""
+    return _judged(folder / "tables/controls.csv", "Beside uniform cutoffs of equal pairs", control_tables.columns_of)
+
+
+def _judged(file: Path, title: str, columns: Callable[[pd.DataFrame], Mapping[str, Column]]) -> str:
+    """The rows of the force RMSE of a table of the study."""
+    found = read_or_say(file, ("quantity", "optimised_to_initial"))
+    found = found[found["quantity"] == FORCE_RMSE]
+    cells = shown(found.assign(**control_tables.texts(found)), columns(found))
+    return f"### {title}\n\nForce RMSE {control_tables.how(found)}\n\n{markdown(cells)}"
 
 
 def orderings(results: Results) -> str:

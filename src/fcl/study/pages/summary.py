@@ -15,9 +15,9 @@ import pandas as pd
 
 from fcl.config.load import Config, load_config
 from fcl.evaluation.statistics import NotEvaluated
-from fcl.study.pages.reproduction_optimised import CHOICE, changes, included, label
+from fcl.study.pages.reproduction_optimised import changes, label
 from fcl.study.pages.reproduction_uniform import against_static
-from fcl.study.pages.text import INTERVALS, interval_text, table
+from fcl.study.pages.text import INTERVALS, interval_text, read_or_say, table
 from fcl.study.results import Results
 
 #: The paper's numbers.
@@ -25,8 +25,11 @@ CLAIMS = Path("resources/claims.csv")
 QUANTITIES = ("force RMSE", "force MAE", "energy MAE")
 
 
-def sweeps(results: Results) -> str:
-    """Pairs saved and change of the test force RMSE of each subset and lambda, each with its interval."""
+def sweeps(results: Results, folder: Path) -> str:
+    """Pairs saved and change of the test force RMSE of each subset and lambda, each with its interval.
+
+    And at the lambda that was chosen without test structures, if the study has chosen one.
+    """
     found = {(subset, lam): (saved, change) for subset, lam, saved, change in changes(results)}
     lambdas = sorted({lam for _, lam in found}, reverse=True)
 
@@ -36,8 +39,21 @@ def sweeps(results: Results) -> str:
         saved, change = found[subset, lam]
         return f"{interval_text(saved, '{:.0f}', 100.0)}% / {interval_text(change, '{:+.1f}', 100.0)}%"
 
-    rows = [(subset, *(cell(subset, lam) for lam in lambdas)) for subset in dict.fromkeys(name for name, _ in found)]
-    return table(("pairs saved / change of test force RMSE", *(f"λ = {label(lam)}" for lam in lambdas)), rows)
+    heads = ["pairs saved / change of test force RMSE", *(f"λ = {label(lam)}" for lam in lambdas)]
+    rows = [[subset, *(cell(subset, lam) for lam in lambdas)] for subset in dict.fromkeys(name for name, _ in found)]
+    if (folder / "tables/chosen.csv").is_file():
+        choice = read_or_say(folder / "tables/chosen.csv", ("quantity", "chosen", "max_error_increase"))
+        choice = choice[choice["quantity"] == "force RMSE"].set_index("subset")
+        tolerance = choice["max_error_increase"].iloc[0]
+        heads.append(f"λ chosen for ≤ {tolerance:.0%} by cross-validation (resamples that agree)")
+        rows = [[*row, _chosen_cell(choice.loc[row[0]])] for row in rows]
+    return table(heads, rows)
+
+
+def _chosen_cell(row: pd.Series) -> str:
+    """``1e-04 (87%): 54% / -3.2 [-6.0, +1.2]%``."""
+    change, low, high = (100.0 * row[f"optimised_to_initial{end}"] for end in ("", "_low", "_high"))
+    return f"{row['chosen']}: {row['saving']:.0%} / {change:+.1f} [{low:+.1f}, {high:+.1f}]%"
 
 
 def _or_reason(part: Callable[[], str]) -> str:
@@ -57,9 +73,8 @@ def markdown(folder: Path, config: Config, claims_file: Path = CLAIMS) -> str:
         f"The paper, on MAD: force RMSE of FCL {rmse}; on SHIFTML-molcrys at λ = 1e-4 {saving:.0%} of the pairs or "
         f"more saved for less than {penalty:.0%} of force RMSE."
     )
-    choice = [included(folder, CHOICE)] if (folder / CHOICE).is_file() else []
-    uniform, optimised = (_or_reason(p) for p in (lambda: against_static(folder, QUANTITIES), lambda: sweeps(results)))
-    return "\n\n".join([uniform, optimised, *choice, INTERVALS, paper])
+    parts = (lambda: against_static(folder, QUANTITIES), lambda: sweeps(results, folder))
+    return "\n\n".join([*map(_or_reason, parts), INTERVALS, paper])
 
 
 def main(arguments: list[str] | None = None) -> None:

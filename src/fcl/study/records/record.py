@@ -21,7 +21,7 @@ PathLike = str | os.PathLike[str]
 RUNS, RECORDS = "results", "record"
 NUMBERS = (
     "metrics/*.csv", "metrics/history/*.csv", "errors/*.csv.gz", "diatomics/*.csv", "calibration/*.json",
-    "calibration/*_metrics.csv",
+    "calibration/*_metrics.csv", "calibration/*_errors.csv.gz", "choice/*.json",
     "unlabelled/*.json", "unlabelled/*_metrics.csv", "observables/*.json", "cost/*.csv", "data/*.csv", "data/*.json",
     "figures/*.csv", "tables/*.csv", "claims.csv", "ablations.csv",
 )  # fmt: skip
