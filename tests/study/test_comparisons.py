@@ -9,7 +9,15 @@ import pytest
 
 from claim_examples import FCL, write, write_study, write_uniform
 from fcl.evaluation.statistics import NotEvaluated, mean_and_deviation, paired_difference, unpaired_difference
-from fcl.study.comparisons.ablations import ALIKE, HIGHER, LOWER, ablation_table, write_ablations
+from fcl.study.comparisons.ablations import (
+    ALIKE,
+    AT_END,
+    HIGHER,
+    LOWER,
+    ablation_table,
+    change_text,
+    write_ablations,
+)
 from fcl.study.comparisons.learning import gain_of_last_step, learning_curve
 from fcl.study.comparisons.repeat import repeated_digests
 from fcl.study.results import Results
@@ -142,3 +150,21 @@ def test_higher_is_a_verdict_too(studies):
     base, other = (Results.of_folder(studies / name) for name in ("lower", "base"))
     table = ablation_table(base, {"base": other}, {}).set_index("quantity")
     assert table.loc["force RMSE at 7 A", "verdict"] == HIGHER
+
+
+def test_the_new_end_is_compared_only_if_an_ablation_reaches_farther(studies, tmp_path):
+    """Sampling up to 7.5 A: the rise over the last angstrom stands beside that of the base, from 6 to 7 A."""
+    shutil.copytree(studies / "base", tmp_path / "farther")
+    write_uniform(tmp_path / "farther", fcl={**FCL, 6.5: 0.3, 7.5: 0.36})
+    others = {name: Results.of_folder(folder) for name, folder in
+              (("same", studies / "same"), ("farther", tmp_path / "farther"))}  # fmt: skip
+    table = ablation_table(Results.of_folder(studies / "base"), others, {})
+    row = table[table["quantity"] == "force RMSE, largest cutoff / 1 A below"].iloc[0]
+    assert (row["study"], row["base"]) == ("farther", pytest.approx(FCL[7.0] / FCL[6.0], rel=1e-3))
+    assert row["value"] == pytest.approx(1.2, rel=1e-3)
+    assert set(table.loc[table["quantity"].isin(AT_END), "study"]) == {"farther"}
+
+
+def test_seeds_and_where_a_model_is_evaluated_are_no_change():
+    changes = {"fcl.seeds": ([1, 2], [1]), "evaluation.uniform_cutoffs.stop": (7.0, 7.5), "cutoffs.reach": (None, 7.5)}
+    assert change_text(changes) == "cutoffs.reach None -> 7.5"

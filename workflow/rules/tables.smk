@@ -95,7 +95,7 @@ rule table_04:
 
 rule table_uniform:
     input:
-        errors=structure_errors,
+        errors=lambda w: errors_of(study_of(w)),
     output:
         **named_table_files("uniform", "errors at uniform cutoffs", "../report/uniform.rst"),
     log:
@@ -108,8 +108,8 @@ rule table_uniform:
         runtime=minutes("tables"),
     params:
         title=lambda w: data_manifest(w).title,
-        nests=nests,
-        cutoffs=common_cutoffs,
+        nests=lambda w: nests_of(study_of(w)),
+        cutoffs=lambda w: cutoffs_of(study_of(w)),
         code=source_digest("fcl.study.tables.uniform:table_uniform"),
     message:
         "Writing the table of errors at uniform cutoffs"

@@ -135,7 +135,7 @@ def relative(first: Family, second: Family, bound: float = 0.0, *, paired: bool,
     each pair of models votes. Raises `ValueError` for families on different structures, and for paired families of
     different models.
     """
-    if not np.array_equal(first.groups, second.groups) or not np.array_equal(first.counts, second.counts):
+    if not _same_structures(first, second):
         raise ValueError("errors on different structures cannot be compared")
     (a, all_a), (b, all_b) = (_logarithms(one, seed) for one in (first, second))
     limit = math.log1p(bound)
@@ -149,6 +149,52 @@ def relative(first: Family, second: Family, bound: float = 0.0, *, paired: bool,
         votes = all_a[:, None] - all_b[None, :] < limit
         found = replace(found, share=float(votes.mean()))
     return _from_logarithms(found, math.expm1, bound)
+
+
+def level_over_folds(folds: Sequence[Family], bound: float = math.inf, seed: int = 0) -> Judgement:
+    """The error in cross-validation (geometric mean over the ``folds``), as `relative_over_folds`."""
+    found = _over_folds([_logarithms(one, seed + k) for k, one in enumerate(folds)], folds, math.log(bound))
+    return _from_logarithms(found, math.exp, bound)
+
+
+def relative_over_folds(
+    first: Sequence[Family], second: Sequence[Family], bound: float = 0.0, seed: int = 0
+) -> Judgement:
+    """Relative difference first / second - 1 in cross-validation, and the votes on whether it is below ``bound``.
+
+    Each fold has models of its own, and structures that no other fold tests: ``first`` and ``second`` hold one family
+    per fold, on the same structures. Folds differ by their models and by their groups, so the scatter between them
+    contains that of the resampled groups, and the larger of the two variances counts. A vote is a resample: of the
+    folds, and of the groups of each. Raises `ValueError` for different folds or structures.
+    """
+    if len(first) != len(second) or not all(map(_same_structures, first, second)):
+        raise ValueError("errors on different structures cannot be compared")
+    logs = []
+    for k, pair in enumerate(zip(first, second, strict=True)):
+        (a, all_a), (b, all_b) = (_logarithms(one, seed + k) for one in pair)
+        nests = [one.nests for one in pair]
+        logs.append((a - _nested_mean(b, nests[1]), all_a - _nested_mean(all_b, nests[1])))
+    return _from_logarithms(_over_folds(logs, first, math.log1p(bound)), math.expm1, bound)
+
+
+def _over_folds(logs: Sequence[tuple], folds: Sequence[Family], bound: float) -> Judgement:
+    """Interval and votes from logarithms per fold, [n_models] on all groups and [n_models, n_resamples]."""
+    values, draws = (
+        np.array([_nested_mean(one, fold.nests) for one, fold in zip(part, folds, strict=True)])
+        for part in zip(*logs, strict=True)
+    )
+    n, resamples = draws.shape
+    n_groups = sum(len(np.unique(fold.groups)) for fold in folds)
+    resampled = float(draws.mean(0).var()), n_groups - n
+    half = _half_width_of([max(_between(values, np.arange(n)), resampled)])
+    picked = draws[np.random.default_rng(0).integers(n, size=(n, resamples)), np.arange(resamples)]
+    share, mean = float((picked.mean(0) < bound).mean()), float(values.mean())
+    models = sum(len(fold.sums) for fold in folds)
+    return Judgement(mean, mean - half, mean + half, bound, share, models, n, n_groups)
+
+
+def _same_structures(first: Family, second: Family) -> bool:
+    return np.array_equal(first.groups, second.groups) and np.array_equal(first.counts, second.counts)
 
 
 def _logarithms(family: Family, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -170,16 +216,21 @@ def _judged(
 
     ``others``: further variances of the mean with their degrees of freedom.
     """
-    from scipy.stats import t
-
     n_groups = len(np.unique(family.groups))
     parts = [_between(values, nests), (float(_nested_mean(draws, nests).var()), n_groups - 1), *others]
-    variance = sum(part for part, _ in parts)
-    freedom = sum(part**2 / max(dof, 1) for part, dof in parts if part > 0.0)
-    half = float(t.ppf(0.5 + CONFIDENCE / 2.0, variance**2 / freedom)) * math.sqrt(variance) if freedom > 0.0 else 0.0
+    half = _half_width_of(parts)
     mean = float(_nested_mean(values, nests))
     share = float((draws < bound).mean())
     return Judgement(mean, mean - half, mean + half, bound, share, len(values), len(np.unique(nests)), n_groups)
+
+
+def _half_width_of(parts: Sequence[tuple[float, int]]) -> float:
+    """Half-width of the interval whose variance is the sum of ``parts``: variances with their degrees of freedom."""
+    from scipy.stats import t
+
+    variance = sum(part for part, _ in parts)
+    freedom = sum(part**2 / max(dof, 1) for part, dof in parts if part > 0.0)
+    return float(t.ppf(0.5 + CONFIDENCE / 2.0, variance**2 / freedom)) * math.sqrt(variance) if freedom > 0.0 else 0.0
 
 
 def _nested_mean(values: np.ndarray, nests: np.ndarray) -> np.ndarray:

@@ -108,6 +108,14 @@ class Results:
             raise NotEvaluated(f"no {kind} model was evaluated at {cutoff:.1f} A")
         return _by_seed(rows, "force_rmse_ev_per_angstrom")
 
+    def largest_cutoff(self) -> float:
+        """The largest uniform cutoff (A) at which FCL models were evaluated."""
+        table = self._errors
+        cutoffs = table.loc[table["model_kind"] == "fcl", "cutoff_angstrom"]
+        if cutoffs.empty:
+            raise NotEvaluated("no FCL model was evaluated")
+        return float(cutoffs.astype(float).max())
+
     def calibrated(self, subset: str, lam: float | None, quantity: str) -> dict[int, float]:
         """A column of the calibration metrics by seed: at ``lam``, or before the optimisation if it is None."""
         table = self._calibrated

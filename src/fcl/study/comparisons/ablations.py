@@ -35,13 +35,22 @@ def _upturn(results: Results) -> dict[int, float]:
     return {seed: above[seed] / below[seed] for seed in above if seed in below}
 
 
+def _upturn_at_end(results: Results) -> dict[int, float]:
+    end = results.largest_cutoff()
+    above, below = results.force_rmse("fcl", end), results.force_rmse("fcl", end - 1.0)
+    return {seed: above[seed] / below[seed] for seed in above if seed in below}
+
+
 #: Quantity -> (unit, values by seed).
 QUANTITIES: dict[str, tuple[str, Callable[[Results], dict[int, float]]]] = {
     **{f"force RMSE at {cutoff:.0f} A": ("meV/A", _error(cutoff)) for cutoff in (4.0, 5.0, 6.0, 7.0)},
     "force RMSE, 7 A / 6 A": ("", _upturn),
+    "force RMSE, largest cutoff / 1 A below": ("", _upturn_at_end),
     "turns of a diatomic curve at 7 A": ("", lambda results: turns_by_seed(results, 7.0)),
     "turns of a diatomic curve at its largest cutoff": ("", turns_by_seed),
 }
+#: Of ablations that reach farther than their base only: elsewhere they are other quantities, or those at 7 A again.
+AT_END = ("force RMSE, largest cutoff / 1 A below", "turns of a diatomic curve at its largest cutoff")
 SHOWN = {
     "study": Column("study"),
     "change": Column("change"),
@@ -65,6 +74,8 @@ def ablation_table(base: Results, ablations: Mapping[str, Results], changes: Map
     for study, results in ablations.items():
         for quantity, (unit, values_of) in QUANTITIES.items():
             try:
+                if quantity in AT_END and results.largest_cutoff() <= base.largest_cutoff():
+                    continue
                 before, after = values_of(base), values_of(results)
                 difference = paired_difference(after, {seed: before[seed] for seed in after if seed in before})
             except NotEvaluated:
@@ -111,8 +122,12 @@ def _unit(row: Any) -> str:
 
 
 def change_text(changes: Mapping[str, tuple[Any, Any]]) -> str:
-    """``fcl.epochs 500 -> 125``; several separated by semicolons. Evaluation settings are not listed."""
-    made = {dotted: values for dotted, values in changes.items() if dotted.split(".")[0] not in OBSERVATION}
+    """``fcl.epochs 500 -> 125``; several separated by semicolons. Settings of the evaluation and seeds are not listed."""
+    made = {
+        dotted: values
+        for dotted, values in changes.items()
+        if dotted.split(".")[0] not in OBSERVATION and not dotted.endswith(".seeds")
+    }
     return "; ".join(f"{dotted} {before} -> {after}" for dotted, (before, after) in made.items())
 
 

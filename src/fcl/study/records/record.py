@@ -23,9 +23,9 @@ NUMBERS = (
     "metrics/*.csv", "metrics/history/*.csv", "errors/*.csv.gz", "diatomics/*.csv", "calibration/*.json",
     "calibration/*_metrics.csv",
     "unlabelled/*.json", "unlabelled/*_metrics.csv", "observables/*.json", "cost/*.csv", "data/*.csv", "data/*.json",
-    "figures/*.csv", "tables/*.csv", "claims.csv", "ablations.csv",
+    "figures/*.csv", "tables/*.csv", "claims.csv", "ablations.csv", "folds.csv",
 )  # fmt: skip
-PAGES = ("tables/*.md", "claims.md", "ablations.md", "report.md")
+PAGES = ("tables/*.md", "claims.md", "ablations.md", "folds.md", "report.md")
 PICTURES = ("figures/*.png", "training.png")
 
 
