@@ -60,7 +60,9 @@ def store(folder, split, files, data, **changes):
 
 def frames_of(arrays):
     """(parent, energy) of each structure."""
-    return sorted((arrays.parent_names[parent], energy) for parent, energy in zip(arrays.parent, arrays.energy))
+    return sorted(
+        (arrays.parent_names[parent], energy) for parent, energy in zip(arrays.parent, arrays.energy, strict=True)
+    )
 
 
 def test_each_parent_is_tested_in_one_fold_and_trained_on_in_three(tmp_path, files):

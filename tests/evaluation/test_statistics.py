@@ -150,7 +150,7 @@ def test_what_cannot_be_compared():
 
 
 def folds(rng, effect, training, groups=12):
-    """Five folds of one model of each kind on structures of their own; ``training``: scatter between their trainings."""
+    """Five folds of one model of each kind on structures of their own; ``training``: scatter between trainings."""
     of = {"nests": 1, "seeds": 1, "between": training, "within": 0.0, "groups": groups}
     return zip(*(both(rng, effect, **of) for _ in range(5)), strict=True)
 

@@ -121,7 +121,7 @@ class Potential(torch.nn.Module, ABC):
 
     @property
     def single_cutoff(self) -> bool:
-        """Whether ``cutoff_limit`` is the only cutoff: of a static model, or of FCL without sampling (r_min = r_max)."""
+        """Whether ``cutoff_limit`` is the only cutoff: of a static model, or of FCL with r_min = r_max."""
         return not self.flexible or self.card.get("r_min_angstrom") == self.cutoff_limit
 
     def check_cutoff(self, cutoff: float) -> None:

@@ -122,7 +122,7 @@ def _unit(row: Any) -> str:
 
 
 def change_text(changes: Mapping[str, tuple[Any, Any]]) -> str:
-    """``fcl.epochs 500 -> 125``; several separated by semicolons. Settings of the evaluation and seeds are not listed."""
+    """``fcl.epochs 500 -> 125``; several separated by semicolons. Without seeds and settings of the evaluation."""
     made = {
         dotted: values
         for dotted, values in changes.items()

@@ -95,10 +95,10 @@ def write_folds(
     whole = table[table["subset"] == "all"].iloc[0]
     text = (
         f"Cross-validation: {whole['folds']} folds of the groups of all splits, {whole['groups']} groups and "
-        f"{whole['structures']} structures, each tested once, by models that were trained and validated on other folds. "
+        f"{whole['structures']} structures, each tested once, by models of other folds. "
         "Errors are geometric means over the folds, in meV/Å and meV/atom, ratios are differences in percent, with 95% "
         "intervals from the scatter between folds (models and structures) or of the resampled groups, whichever is "
-        "larger. Trivial: zero forces; energies linear in the composition. Verdicts: votes of resampled folds and groups, "
-        f"adjusted for the number of rows (Holm). Data: {title}."
+        "larger. Trivial: zero forces; energies linear in the composition. Verdicts: votes of resampled folds and "
+        f"groups, adjusted for the number of rows (Holm). Data: {title}."
     )
     write_text(markdown, f"{text}\n\n{readable(table)}\n")
