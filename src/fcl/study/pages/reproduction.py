@@ -21,6 +21,7 @@ from fcl.study.claims.table import SHOWN, claims_table, readable
 from fcl.study.claims.verdicts import NOT_EVALUATED, NOT_REPRODUCED, PAPER_DATA, REPRODUCED
 from fcl.study.comparisons.ablations import ALIKE
 from fcl.study.comparisons.ablations import readable as readable_ablations
+from fcl.study.comparisons.folds import readable as readable_folds
 from fcl.study.comparisons.learning import ERROR, gain_of_last_step
 from fcl.study.comparisons.repeat import repeated_digests
 from fcl.study.pages import reproduction_optimised as optimised
@@ -95,6 +96,14 @@ def all_ablations(ablations: pd.DataFrame | None) -> str:
     return readable_ablations(ablations)
 
 
+def crossvalidated(folder: Path) -> str:
+    """FCL against static models in cross-validation."""
+    file = folder / "folds.csv"
+    if not file.is_file():
+        raise NotEvaluated("the cross-validation of this study")
+    return readable_folds(pd.read_csv(file))
+
+
 def learning(folder: Path) -> str:
     """Error against training structures, and whether more data would help."""
     file = folder / "figures/learning_curve.csv"
@@ -155,6 +164,7 @@ def reproduction_page(folder: Path, config: Config, claims: Path) -> str:
         _section("Fewer pairs by optimised cutoffs", lambda: optimised.savings(results, *limits)),
         _section("Orderings of cutoffs among subsets", lambda: optimised.orderings(results)),
         _section("Ablations", lambda: all_ablations(ablations)),
+        _section("Cross-validation over groups", lambda: crossvalidated(folder)),
         _section("Learning curve", lambda: learning(folder)),
         _section(
             "The same training twice",
