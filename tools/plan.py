@@ -22,8 +22,9 @@ from typing import Any
 
 import yaml
 
+from fcl.config.data import SPLITS
 from fcl.config.load import load_config
-from fcl.config.sections import SPLITS, ObservableSettings
+from fcl.config.sections import ObservableSettings
 from fcl.config.study import Study
 from fcl.data.manifest import DataManifest, SplitFile, load_data_manifest
 from throughput import SYNTHETIC_ATOMS, Throughput, measure
@@ -55,7 +56,7 @@ class Stage:
 def frame_counts(study: Study, manifest: DataManifest) -> tuple[dict[str, int], list[str]]:
     """Number of structures of each split used by the study, and the assumptions made."""
     train = _frames(manifest.splits.get("train"))
-    counts, assumed = {}, []
+    counts, assumed, folds = {}, [], study.data.folds
     for split in SPLITS:
         entry = manifest.splits.get(split)
         frames = _frames(entry)
@@ -65,6 +66,10 @@ def frame_counts(study: Study, manifest: DataManifest) -> tuple[dict[str, int], 
         limit = study.data.frame_limit(split)
         subsets = entry.subsets if entry and entry.subsets else dict.fromkeys(study.calibration.subsets, frames)
         counts[split] = min(frames, sum(min(n, limit) for n in subsets.values())) if limit else frames
+    if folds is not None:
+        total = sum(counts.values())
+        counts = {split: round(total * len(folds.of_split(split)) / folds.number) for split in SPLITS}
+    counts = {split: round(frames * (study.data.group_share(split) or 1.0)) for split, frames in counts.items()}
     return counts, assumed
 
 

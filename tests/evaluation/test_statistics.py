@@ -13,12 +13,14 @@ from fcl.evaluation.statistics import (
     all_of,
     contrast,
     error,
+    error_over_folds,
     exact,
     holm,
     level,
     over_seeds,
     ratio,
     ratio_of_deviations,
+    ratio_over_folds,
     relative,
     verdicts,
     vote,
@@ -229,3 +231,41 @@ def test_what_cannot_be_compared():
         Family(first.sums, first.counts, first.groups, np.arange(4))
     with pytest.raises(ValueError, match="120 structures"):
         Family(first.sums, first.counts[1:], first.groups, first.nests)
+
+
+def folds(rng, effect, training, groups=12):
+    """Five folds of one model of each kind on structures of their own; ``training``: scatter between trainings."""
+    of = {"nests": 1, "seeds": 1, "between": training, "within": 0.0, "groups": groups}
+    return zip(*(both(rng, effect, **of) for _ in range(5)), strict=True)
+
+
+def relative_in_folds(first, second):
+    return ratio_over_folds(first, second).times(1.0, -1.0).judged(0.0)
+
+
+@pytest.mark.parametrize("training", [0.0, 0.1])
+def test_cross_validation_finds_no_null_effect(training):
+    """No effect, folds of correlated structures: false verdicts in at most 6.5% of 200 draws, whatever scatters."""
+    rng = np.random.default_rng(7)
+    found = [relative_in_folds(*folds(rng, 0.0, training)).verdict for _ in range(200)]
+    assert found.count(HOLDS) + found.count(FAILS) <= 13
+
+
+def test_cross_validation_finds_an_effect_and_counts_every_group_once():
+    rng = np.random.default_rng(8)
+    found = [relative_in_folds(*folds(rng, -0.3, 0.05)) for _ in range(40)]
+    assert [one.verdict for one in found].count(HOLDS) >= 38
+    assert np.mean([one.value for one in found]) == pytest.approx(np.expm1(-0.3), abs=0.02)
+    assert {(one.groups, one.models, one.nests) for one in found} == {(60, 5, 5)}
+
+
+def test_cross_validation_knows_the_scatter_between_trainings():
+    """Models that differ by 20% from fold to fold: an interval from the groups alone would be far too narrow."""
+    first, second = folds(np.random.default_rng(9), 0.0, 0.2, groups=400)
+    groups_only = relative_in_folds(second, second)
+    found = relative_in_folds(first, second)
+    assert groups_only.low == groups_only.high == 0.0 and found.high - found.low > 0.2
+    whole = error_over_folds(second).judged()
+    assert whole.low < whole.value < whole.high and whole.groups == 2000
+    with pytest.raises(ValueError, match="shorter"):
+        relative_in_folds(first, second[:4])

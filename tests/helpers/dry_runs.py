@@ -26,8 +26,8 @@ def _train(study, section, model, history, manifest):
     getattr(study, section), study.model, study.loss, study.compute
     _write(model, model.with_suffix(".json"), history, manifest)
 
-def build_store(study, source, frames, num_elements, workers, references, store, rejected, manifest):
-    study.data.frame_limit(frames["split"]), study.data.max_force, study.data.strict, study.cutoffs.r_max
+def build_store(study, sources, frames, num_elements, workers, references, store, rejected, manifest):
+    study.data.frame_limit(frames["split"]), study.data.max_force, study.data.strict, study.cutoffs.stored
     _write(store, rejected, manifest)
 
 def pretrain(study, train, val, seed, model, history, manifest, checkpoints):

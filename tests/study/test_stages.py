@@ -60,7 +60,7 @@ def done(study, tmp_path_factory):
             frames.append(labelled)
         write(folder / f"{split}.xyz", frames, format="extxyz")
         outputs = (folder / f"{split}{end}" for end in (".h5", ".rejected.csv", ".manifest.json"))
-        build_store(study, folder / f"{split}.xyz", frame_settings(split), 100, 1, None, *outputs)
+        build_store(study, [folder / f"{split}.xyz"], frame_settings(split), 100, 1, None, *outputs)
     train, val, test = (folder / f"{split}.h5" for split in ("train", "val", "test"))
 
     def training(name):

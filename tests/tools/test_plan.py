@@ -105,6 +105,10 @@ def test_limits_and_known_subsets_are_counted():
     assert frame_counts(study, manifest) == ({"train": 48, "val": 12, "test": 12}, [])
     study, manifest = studied("mini")
     assert frame_counts(study, manifest) == ({"train": 384, "val": 48, "test": 48}, [])
+    study, manifest = studied("embedded-fold-3")
+    assert frame_counts(study, manifest) == ({"train": 288, "val": 96, "test": 96}, [])
+    study, manifest = studied("embedded-25")
+    assert frame_counts(study, manifest) == ({"train": 96, "val": 48, "test": 48}, [])
 
 
 def test_the_table_adds_up():

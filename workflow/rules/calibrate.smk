@@ -6,7 +6,7 @@ include: "helpers/calibrate.smk"
 
 rule calibrate_cutoffs:
     input:
-        train=lambda w: store_file(w.study, study_of(w).calibration.split),
+        train=calibrated_split,
         val=stored("val"),
         test=stored("test"),
         model=fcl_file("safetensors"),

@@ -6,7 +6,7 @@ include: "helpers/cost.smk"
 
 rule calibrate_unlabelled:
     input:
-        train=lambda w: store_file(w.study, study_of(w).calibration.split),
+        train=calibrated_split,
         test=stored("test"),
         model=fcl_file("safetensors"),
         card=fcl_file("json"),

@@ -109,7 +109,7 @@ rule table_uniform:
     params:
         title=lambda w: data_manifest(w).title,
         nests=nests,
-        cutoffs=common_cutoffs,
+        cutoffs=lambda w: cutoffs_of(study_of(w)),
         code=source_digest("fcl.study.tables.uniform:table_uniform"),
     message:
         "Writing the table of errors at uniform cutoffs"

@@ -124,8 +124,9 @@ def calibrate_own(
     training) and the model's r_max. Raises `ValueError` for a goal that does not fit the data, too few groups of
     structures, or inconsistent bounds.
     """
-    if not model.flexible:
-        raise ValueError(f"a static model has one cutoff, {model.cutoff_limit} A: there is nothing to optimise")
+    if model.single_cutoff:
+        kind = "an FCL model without sampling" if model.flexible else "a static model"
+        raise ValueError(f"{kind} has one cutoff, {model.cutoff_limit} A: there is nothing to optimise")
     if labels and goal.max_added is not None:
         raise ValueError("a largest added error is a goal for structures without labels")
     if not labels and goal.max_increase is not None:

@@ -14,7 +14,7 @@ from fcl.config.study import STUDY_NAME, Protocol, Study, TrainingProtocol
 from fcl.config.types import Count, Section
 
 #: Valid purposes of a study with a base; see `derived`.
-PURPOSES = ("ablation", "learning_curve", "repeat", "calibration")
+PURPOSES = ("ablation", "learning_curve", "folds", "repeat", "calibration")
 
 Overrides = Mapping[str, Mapping[str, Any]]
 

@@ -9,40 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_serializer, model_validator
 
-from fcl.config.types import Count, Fraction, NonNegative, Positive, Section, Seed, Split, check_grid
-
-SPLITS = ("train", "val", "test")
+from fcl.config.data import DataSettings
+from fcl.config.types import Count, Fraction, NonNegative, Positive, Section, Seed, check_grid
 
 Irreps = Annotated[str, Field(pattern=r"^\d+x\d+[eo](\s*\+\s*\d+x\d+[eo])*$")]
-
-
-class FrameLimits(Section):
-    """Maximum number of structures per subset, for each split; null: all."""
-
-    train: Count | None = None
-    val: Count | None = None
-    test: Count | None = None
-
-
-class DataSettings(Section):
-    """Data set and its size limits."""
-
-    manifest: str = Field(description="data manifest (YAML) with the splits, their files, checksums and licence")
-    local_dir: str | None = Field(
-        None, description="directory that already holds the downloadable files; null: FCL_DATA_DIR, if set"
-    )
-    max_frames_per_subset: FrameLimits | None = Field(None, description="maximum structures per subset; null: all")
-    max_force: Positive | None = Field(None, description="largest accepted force on an atom (eV/A); null: no limit")
-    strict: bool = Field(True, description="true: an invalid frame is an error; false: it is skipped and listed")
-
-    @property
-    def takes_every_frame(self) -> bool:
-        """Whether no frame is left out, neither by a limit nor as invalid."""
-        return self.max_frames_per_subset is None and self.strict
-
-    def frame_limit(self, split: Split) -> int | None:
-        """Maximum number of structures per subset of ``split``; None: all."""
-        return None if self.max_frames_per_subset is None else getattr(self.max_frames_per_subset, split)
 
 
 class ModelSettings(Section):
@@ -55,7 +25,9 @@ class ModelSettings(Section):
     hidden_irreps: Irreps = Field(description="irreps of the node features")
     mlp_irreps: Irreps = Field(description="irreps of the hidden layer of the last readout")
     num_bessel: Count = Field(description="number of radial Bessel functions")
-    bessel_range: Positive | None = Field(None, description="range of the Bessel functions (angstrom); null: r_max")
+    bessel_range: Positive | None = Field(
+        None, description="range of the Bessel functions (angstrom); null: the cutoff (static), cutoffs.reach (FCL)"
+    )
     polynomial_order: Count = Field(description="order p of the polynomial cutoff")
     correlation: Count = Field(description="correlation order: body order of a layer minus one")
     max_ell: Count = Field(description="largest l of the spherical harmonics")
@@ -102,9 +74,27 @@ AnyModelSettings = Annotated[
 class CutoffSettings(Section):
     """Interval from which per-atom cutoffs are sampled in training (angstrom)."""
 
-    r_min: Positive = Field(description="lower end of the sampled interval")
-    r_max: Positive = Field(description="upper end; also cutoff of the graph store and of FCL's Bessel functions")
+    r_min: Positive = Field(description="lower end of the sampled interval; equal to r_max: nothing is sampled")
+    r_max: Positive = Field(description="upper end, and largest cutoff of FCL models")
+    reach: Positive | None = Field(
+        None, description="cutoff of the graph store and range of FCL's Bessel functions, at least r_max; null: r_max"
+    )
     sampling: Literal["atoms", "structures"] = Field(description="one sampled cutoff per atom, or per structure")
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, handler) -> dict[str, Any]:
+        """Settings that name no reach, those of older manifests among them, keep their digests."""
+        return {key: value for key, value in handler(self).items() if (key, value) != ("reach", None)}
+
+    @property
+    def stored(self) -> float:
+        """Cutoff of the graph store (A)."""
+        return self.r_max if self.reach is None else self.reach
+
+    @property
+    def fixed(self) -> bool:
+        """Whether FCL models have a single cutoff."""
+        return self.r_min == self.r_max
 
 
 class LossSettings(Section):

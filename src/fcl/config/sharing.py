@@ -27,14 +27,14 @@ def changes(config: Config, name: str) -> dict[str, tuple[Any, Any]]:
 
 
 def owner_of_store(config: Config, name: str) -> str:
-    """The study whose graph stores ``name`` uses: same data, same r_max, same elements."""
-    return _owner(config, name, _data_digest, lambda study: study.cutoffs.r_max)
+    """The study whose graph stores ``name`` uses: same data, same range, same elements."""
+    return _owner(config, name, _data_digest, lambda study: study.cutoffs.stored)
 
 
 def owner_of_pretrained(config: Config, name: str, model: str) -> str:
     """The study whose pre-trained ``model`` (`Study.pretrained_models`) is that of ``name`` too.
 
-    r_max of the store, beyond the cutoff of the pre-training, is irrelevant.
+    The range of the store, beyond the cutoff of the pre-training, is irrelevant.
     """
 
     def training(study: Study) -> str | None:
@@ -88,5 +88,5 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 def _at(values: Any, dotted: str) -> Any:
     """The value at ``dotted``; None if a level above it is null."""
     for key in dotted.split("."):
-        values = None if values is None else values[key]
+        values = None if values is None else values.get(key)  # left out: null
     return values

@@ -16,6 +16,7 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from fcl.config import checks
 from fcl.config.checks import check_cost, check_observables
+from fcl.config.data import DataSettings
 from fcl.config.errors import deep_merge, nearest
 from fcl.config.sections import (
     AnyModelSettings,
@@ -23,7 +24,6 @@ from fcl.config.sections import (
     ChoiceSettings,
     ComputeSettings,
     CutoffSettings,
-    DataSettings,
     DiatomicSettings,
     EvaluationSettings,
     FCLSettings,

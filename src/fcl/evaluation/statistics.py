@@ -6,13 +6,11 @@ from one pre-trained model are not independent. Nothing here needs a model: the 
 - An `Estimate` is a quantity with its interval (95%) and its votes. The interval combines the scatter between
   pre-trained models (Student's t) with that of the resampled groups (degrees of freedom by Welch and Satterthwaite).
 - A `Judgement` is an estimate that was asked whether it lies between two bounds. Each model (each pair of models, if
-  they are independent) in each resample of the groups votes. It holds at 97.5% of the votes and does not hold at 2.5%.
-  It is undecided in between, and if the interval contains a bound: votes know nothing of seeds that were not trained,
-  nor of groups beyond the few. A single model or a single group decides nothing.
+  they are independent) in each resample votes. It holds at 97.5% of the votes and does not hold at 2.5%. It is
+  undecided in between, and if the interval contains a bound: votes know nothing of seeds that were not trained, nor of
+  groups beyond the few. A single model or a single group decides nothing.
 - In a table of comparisons, those that do not survive Holm's correction are undecided (`verdicts`). Its p-values come
-  from the same scatter as the intervals, not from the votes: they know how few models there are.
-- Without structures (`over_seeds`) each model has one vote, and fewer than three decide nothing. A statement with
-  several conditions holds if all of them hold, and does not hold if one of them does not (`all_of`).
+  from the scatter of models and groups, not from the votes. A statement with several conditions: `all_of`.
 """
 
 from __future__ import annotations
@@ -71,9 +69,14 @@ class Family:
         means = (drawn @ sums) / (drawn @ counts)[:, None]
         return (np.sqrt(means) if self.root else means).T
 
+    @property
+    def n_groups(self) -> int:
+        """Number of different groups."""
+        return len(np.unique(self.groups))
+
     def values(self) -> np.ndarray:
         """[n_models] error of each model on all structures."""
-        return self.levels(np.ones((1, len(np.unique(self.groups)))))[:, 0]
+        return self.levels(np.ones((1, self.n_groups)))[:, 0]
 
     def of(self, members: np.ndarray) -> Family:
         """The family on some of the structures (mask or indices)."""
@@ -201,7 +204,7 @@ def all_of(found: Iterable[str]) -> str:
 def error(family: Family, seed: int = 0) -> Estimate:
     """The error of a family: geometric mean over its models."""
     values, draws = _logarithms(family, seed)
-    found = _estimate(values, draws, family.nests, _groups(family))
+    found = _estimate(values, draws, family.nests, family.n_groups)
     return replace(found, models=0, nests=0) if family.fixed else found
 
 
@@ -216,7 +219,7 @@ def ratio(first: Family, second: Family, *, paired: bool, seed: int = 0) -> Esti
     _check_structures(first, second)
     (a, all_a), (b, all_b) = (_logarithms(one, seed) for one in (first, second))
     over_b, over_all_b = _nested_mean(b, second.nests), _nested_mean(all_b, second.nests)
-    found = _estimate(a - over_b, all_a - over_all_b, first.nests, _groups(first), (_between(b, second.nests),))
+    found = _estimate(a - over_b, all_a - over_all_b, first.nests, first.n_groups, (_between(b, second.nests),))
     models = min((len(one.nests) for one in (first, second) if not one.fixed), default=0)
     return replace(found, votes=(all_a[:, None] - all_b[None, :]).ravel(), models=models)
 
@@ -233,17 +236,52 @@ def contrast(above: Sequence[Family], below: Sequence[Family], seed: int = 0) ->
             raise ValueError("paired families hold the same models in the same order")
     parts = [(sign, _logarithms(one, seed)) for sign, side in ((1.0, above), (-1.0, below)) for one in side]
     values, draws = (sum(sign * part[n] for sign, part in parts) for n in (0, 1))
-    return _estimate(values, draws, first.nests, _groups(first))
+    return _estimate(values, draws, first.nests, first.n_groups)
 
 
 def level(family: Family, bound: float = math.inf, seed: int = 0) -> Judgement:
-    """The error of a family (geometric mean over its models), and the votes on whether it is below ``bound``."""
+    """The `error` of a family, and the votes on whether it is below ``bound``."""
     return error(family, seed).judged(bound)
 
 
 def relative(first: Family, second: Family, bound: float = 0.0, *, paired: bool, seed: int = 0) -> Judgement:
     """Relative difference first / second - 1 of the errors, and the votes on whether it is below ``bound``: `ratio`."""
     return ratio(first, second, paired=paired, seed=seed).times(1.0, -1.0).judged(bound)
+
+
+def error_over_folds(folds: Sequence[Family], seed: int = 0) -> Estimate:
+    """The error in cross-validation: geometric mean over the ``folds``, as for `ratio_over_folds`."""
+    return _over_folds([_logarithms(one, seed + k) for k, one in enumerate(folds)], folds)
+
+
+def ratio_over_folds(first: Sequence[Family], second: Sequence[Family], seed: int = 0) -> Estimate:
+    """first / second of the errors in cross-validation.
+
+    Each fold has models of its own, and structures that no other fold tests: ``first`` and ``second`` hold one family
+    per fold, on the same structures. Folds differ by their models and by their groups, so the scatter between them
+    contains that of the resampled groups, and the larger of the two variances counts. A vote is a resample: of the
+    folds, and of the groups of each. Raises `ValueError` for different folds or structures.
+    """
+    logs = []
+    for k, (one, other) in enumerate(zip(first, second, strict=True)):
+        _check_structures(one, other)
+        parts = zip(_logarithms(one, seed + k), _logarithms(other, seed + k), strict=True)
+        logs.append([a - _nested_mean(b, other.nests) for a, b in parts])
+    return _over_folds(logs, first)
+
+
+def _over_folds(logs: Sequence[Sequence[np.ndarray]], folds: Sequence[Family]) -> Estimate:
+    """From logarithms per fold, [n_models] on all groups and [n_models, n_resamples]."""
+    values, draws = (
+        np.array([_nested_mean(one, fold.nests) for one, fold in zip(part, folds, strict=True)])
+        for part in zip(*logs, strict=True)
+    )
+    n, resamples = draws.shape
+    n_groups = sum(fold.n_groups for fold in folds)
+    part = max(_between(values, np.arange(n)), (float(draws.mean(0).var()), n_groups - n))
+    picked = draws[np.random.default_rng(0).integers(n, size=(n, resamples)), np.arange(resamples)]
+    models = sum(len(fold.nests) for fold in folds)
+    return _student(float(values.mean()), [part], picked.mean(0), models, n, n_groups)
 
 
 def over_seeds(values: Mapping[int, float], nests: Mapping[int, int]) -> Estimate:
@@ -277,15 +315,13 @@ def ratio_of_deviations(first: Sequence[float], second: Sequence[float]) -> Esti
     if 0.0 in spreads:
         raise NotEvaluated("values without any scatter")
     free, x = (len(first) - 1, len(second) - 1), math.log(spreads[0] / spreads[1])
-    tail = 0.5 + CONFIDENCE / 2.0
-    low, high = x - 0.5 * math.log(f.ppf(tail, *free)), x + 0.5 * math.log(f.ppf(tail, *free[::-1]))
+    below, above = (0.5 * math.log(f.ppf(0.5 + CONFIDENCE / 2.0, *dofs)) for dofs in (free, free[::-1]))
+    models = min(len(first), len(second))
 
     def p_of(other: float) -> float:
-        between = math.exp(2.0 * (x - other))
-        return float(2.0 * min(f.cdf(between, *free), f.sf(between, *free)))
+        return float(2.0 * min(tail(math.exp(2.0 * (x - other)), *free) for tail in (f.cdf, f.sf)))
 
-    models = min(len(first), len(second))
-    return Estimate(x, float(low), float(high), np.array([x]), p_of, models, models)
+    return Estimate(x, x - below, x + above, np.array([x]), p_of, models, models)
 
 
 @lru_cache(maxsize=1)  # a table compares many families on the same structures; for all of MAD it is 150 MB
@@ -295,10 +331,6 @@ def _resampled(n_groups: int, resamples: int, seed: int) -> np.ndarray:
     return draws.astype(float)
 
 
-def _groups(family: Family) -> int:
-    return len(np.unique(family.groups))
-
-
 def _check_structures(first: Family, second: Family) -> None:
     if not np.array_equal(first.groups, second.groups) or not np.array_equal(first.counts, second.counts):
         raise ValueError("errors on different structures cannot be compared")
@@ -306,7 +338,7 @@ def _check_structures(first: Family, second: Family) -> None:
 
 def _logarithms(family: Family, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Logarithms of the errors of each model: [n_models] on all groups and [n_models, n_resamples]."""
-    return np.log(family.values()), np.log(family.levels(_resampled(_groups(family), RESAMPLES, seed)))
+    return np.log(family.values()), np.log(family.levels(_resampled(family.n_groups, RESAMPLES, seed)))
 
 
 def _estimate(

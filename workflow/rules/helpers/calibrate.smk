@@ -37,4 +37,15 @@ def warn_of_short_calibration(study):
         logger.warning(f"WARNING: {fault}")
 
 
+def calibrated_split(wildcards):
+    """The structures of a calibration; an error for models that have a single cutoff."""
+    study = study_of(wildcards)
+    if study.cutoffs.fixed:
+        raise WorkflowError(
+            f"studies.{study.name}: cutoffs.r_min = cutoffs.r_max = {study.cutoffs.r_max:g} A: its FCL models have a single "
+            "cutoff, there is nothing to calibrate; targets for it are evaluate_all and diatomics_all"
+        )
+    return store_file(study.name, study.calibration.split)
+
+
 warn_of_short_calibration(STUDY)

@@ -21,6 +21,11 @@ def compared(wildcards):
     return curves + available(errors)
 
 
+def fold_errors(wildcards):
+    """Errors per structure of the models of each fold, by its study."""
+    return {study.name: errors_of(study) for study in made_for(wildcards, "folds")}
+
+
 def learning_cutoff(wildcards):
     """Cutoff of the static models of the learning curve."""
     return made_for(wildcards, "learning_curve")[0].static.cutoffs[0]

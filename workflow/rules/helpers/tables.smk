@@ -2,10 +2,14 @@
 from fcl.config.load import derived
 
 
-def structure_errors(wildcards):
+def errors_of(study):
     """Errors per structure of FCL and static models and of trivial predictions."""
-    study = study_of(wildcards)
     return metrics_files(study, ["trivial", *fcl_models(study), *static_models(study)], "errors")
+
+
+def structure_errors(wildcards):
+    """Errors per structure at uniform cutoffs of the study of a job."""
+    return errors_of(study_of(wildcards))
 
 
 def nests(wildcards):
@@ -32,19 +36,18 @@ def control_errors(wildcards):
     ]
 
 
-def common_cutoffs(wildcards):
+def cutoffs_of(study):
     """Cutoffs at which both FCL and static models are evaluated."""
-    study = study_of(wildcards)
     grid = study.evaluation.uniform_cutoffs.values()
     return [cutoff for cutoff in study.static.cutoffs if cutoff in grid]
 
 
 def tables_of_errors():
     """Tables made from errors per structure, without those for which the record of a study holds none."""
-    job = SimpleNamespace(study=STUDY.name)
-    uniform = structure_errors(job)
+    uniform = errors_of(STUDY)
     complete = len(available(uniform)) == len(uniform)
-    optimised = complete and len(calibration_errors(job)) == len(calibrated(STUDY, ".json"))
+    found = available(calibrated(STUDY, "_errors.csv.gz"))
+    optimised = complete and len(found) == len(calibrated(STUDY, ".json"))
     return [*(["uniform"] if complete else []), *(["controls", "chosen", "convergence"] if optimised else [])]
 
 

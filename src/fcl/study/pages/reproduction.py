@@ -22,6 +22,7 @@ from fcl.study.claims.table import SHOWN, claims_markdown, claims_table, read_sa
 from fcl.study.claims.verdicts import NOT_COMPARABLE, StudyData
 from fcl.study.comparisons.ablations import COLUMNS as ABLATION_COLUMNS
 from fcl.study.comparisons.ablations import readable as readable_ablations
+from fcl.study.comparisons.folds import readable as readable_folds
 from fcl.study.comparisons.learning import WORTHWHILE, static_family, steps
 from fcl.study.comparisons.repeat import repeated_digests
 from fcl.study.pages import reproduction_optimised as optimised
@@ -92,6 +93,13 @@ def tested(folder: Path, word: str) -> str:
     )
 
 
+def crossvalidated(folder: Path) -> str:
+    """FCL against static models in cross-validation."""
+    if not (folder / "folds.csv").is_file():
+        raise NotEvaluated("the cross-validation of this study")
+    return readable_folds(pd.read_csv(folder / "folds.csv"))
+
+
 def learning(folder: Path, studies: list[Study]) -> str:
     """Error against training structures, and whether more data would help."""
     if not studies:
@@ -137,7 +145,6 @@ def reproduction_page(folder: Path, config: Config, source: Path) -> str:
         _section(
             "One FCL model beside a static model for each cutoff",
             lambda: uniform.against_static(folder),
-            lambda: optimised.included(folder, "folds.md"),
             lambda: tested(folder, "force RMSE at"),
         ),
         _section(
@@ -158,6 +165,7 @@ def reproduction_page(folder: Path, config: Config, source: Path) -> str:
         ),
         _section("Cutoffs of elements in the subsets", lambda: optimised.orderings(results)),
         _section("Ablations", lambda: readable_ablations(ablations_of(folder))),
+        _section("Cross-validation over groups", lambda: crossvalidated(folder)),
         _section("Learning curve", lambda: learning(folder, curve)),
         _section(
             "The same training twice",
