@@ -45,7 +45,7 @@ def write_metrics(folder, seeds=(1, 2, 3)):
 
 
 def write_diatomics(folder, seeds=(1, 2)):
-    """Energies that scale with the seed and vanish at the cutoff, a file a seed."""
+    """Oscillating energies that scale with the seed and vanish at the cutoff, one file per seed."""
     files = []
     for seed in seeds:
         distances = np.linspace(0.5, 8.0, 61)
@@ -56,7 +56,7 @@ def write_diatomics(folder, seeds=(1, 2)):
                     "cutoff_angstrom": cutoff,
                     "seed": seed,
                     "distance_angstrom": distances,
-                    "energy_ev": -seed * np.exp(-distances) * (distances < cutoff),
+                    "energy_ev": -seed * np.exp(-distances) * np.cos(9 * distances) * (distances < cutoff),
                     "force_ev_per_angstrom": 0.0,
                 }
             )
@@ -116,9 +116,11 @@ def write_calibration_metrics(folder, seeds=(1,)):
     return files
 
 
-def write_calibration(folder, subset, lam, cutoffs, seed=1, not_calibrated=()):
+def write_calibration(folder, subset, lam, cutoffs, seed=1, not_calibrated=(), shared=()):
     """Optimised cutoffs as a calibration writes them."""
     provenance = {"subset": subset, "lambda": lam, "seed": seed, "not_calibrated": list(not_calibrated)}
+    if shared:  # files of earlier versions have no such entry
+        provenance["convergence"] = {"shared_cutoff": list(shared)}
     file = folder / f"{subset}_lambda{lam:.0e}_seed{seed}.json"
     file.write_text(json.dumps({"cutoffs": cutoffs, "provenance": provenance}))
     return file

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -18,8 +19,9 @@ from fcl.study.comparisons.ablations import (
 )
 from fcl.study.comparisons.learning import learning_curve, static_family, steps
 from fcl.study.comparisons.repeat import repeated_digests
+from fcl.study.figures.common import subset_style
 from fcl.study.results import Results
-from figure_examples import outputs
+from figure_examples import drawn_figures, lines, outputs
 
 
 def seeds(*values):
@@ -108,16 +110,27 @@ def learning_files(folder, errors):
             write(folder, f"{size}/seed{seed}.csv", rows)
             metrics.append(folder / f"{size}/seed{seed}.csv")
             stores.append(folder / f"{size}/train.manifest.json")
-        stores[-1].write_text(json.dumps({"extra": {"structures": size}}))
+        stores[-1].write_text(json.dumps({"extra": {"structures": size, "parents": size // 3}}))
     return metrics, stores
 
 
-def test_the_learning_curve(tmp_path):
+def test_the_learning_curve(tmp_path, monkeypatch):
+    drawn = drawn_figures(monkeypatch)
     errors = {96: (0.8, 0.82, 0.78), 192: (0.7, 0.72, 0.68), 384: (0.6, 0.62, 0.58)}
     png, pdf, csv = outputs(tmp_path, "learning_curve")
     learning_curve(*learning_files(tmp_path, errors), png, pdf, csv, cutoff=6.0, title="toys, not MAD")
     assert png.is_file() and pdf.is_file()
-    assert len(pd.read_csv(csv)) == 18
+    table = pd.read_csv(csv)
+    assert len(table) == 18 and sorted(set(table["parents"])) == [32, 64, 128]
+    (axes,) = drawn[0].axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["32\n(96)", "64\n(192)", "128\n(384)"]
+    points = lines(axes)
+    assert set(points) == {"all structures", "MC3D"} and points["MC3D"].get_color() == subset_style("MC3D")["color"]
+    for line in points.values():  # every seed, at its number of parents
+        assert line.get_ydata().tolist() == pytest.approx([1000.0 * e for values in errors.values() for e in values])
+        np.testing.assert_allclose(line.get_xdata(), np.repeat([32, 64, 128], 3), rtol=0.05)
+    means = [line for line in axes.lines if line.get_marker() == "None"]
+    assert [line.get_ydata().tolist() for line in means] == [pytest.approx([800.0, 700.0, 600.0])] * 2
     with pytest.raises(ValueError, match="no static model at 5 A"):
         learning_curve(*learning_files(tmp_path, errors), png, pdf, csv, cutoff=5.0, title="")
 
@@ -143,10 +156,11 @@ def test_the_last_step_of_the_learning_curve_is_judged_like_the_rest(tmp_path, l
         static_family(tmp_path / "192", 5.0)
 
 
-def test_a_store_that_does_not_say_its_size(tmp_path):
+@pytest.mark.parametrize(("extra", "key"), [({}, "structures"), ({"structures": 96}, "parents")])
+def test_a_store_that_does_not_say_its_size(tmp_path, extra, key):
     metrics, stores = learning_files(tmp_path, {96: (0.8,)})
-    stores[0].write_text('{"extra": {}}')
-    with pytest.raises(ValueError, match=r"train\.manifest\.json: says nothing of extra\.structures"):
+    stores[0].write_text(json.dumps({"extra": extra}))
+    with pytest.raises(ValueError, match=rf"train\.manifest\.json: .* says nothing of extra\.{key} .*build the store"):
         learning_curve(metrics, stores, *outputs(tmp_path, "x"), cutoff=6.0, title="")
 
 

@@ -14,10 +14,11 @@ from fcl.data.read import frames_of
 from fcl.data.store import arrays_from_frames, write_store
 from fcl.evaluation.timing import Case, measure, structures_for
 from fcl.models.files import load
+from fcl.study.figures.common import subset_style
 from fcl.study.figures.wall_clock import figure_wall_clock
 from fcl.study.stages.unlabelled import calibrate_unlabelled
 from fcl.study.stages.wall_clock import COLUMNS, measure_wall_clock
-from fcl.study.tables.cost import labels_table, straight_line, table_labels, table_wall_clock, wall_clock_table
+from fcl.study.tables.cost import labels_table, regimes, table_labels, table_wall_clock, wall_clock_table
 from figure_examples import outputs, wall_clock_rows
 
 pytestmark = pytest.mark.heavy
@@ -155,14 +156,41 @@ def test_ratios_are_to_the_start_of_the_same_subset(tmp_path):
         wall_clock_table(tmp_path / "m.csv", 5.0)
     table_wall_clock(tmp_path / "m.csv", **tables_in(tmp_path), title=TITLE, start=6.0)
     text = (tmp_path / "t.md").read_text(encoding="utf-8")
-    for words in ("a processor, 1 CPU thread)", "10 µs + 5 µs × pairs per atom, R² = 1.000", TITLE):
+    for words in ("a processor, 1 CPU thread)", "time = 10 µs + 5 µs × pairs per atom (typical deviation 0.0%)", TITLE):
         assert words in text
 
 
-def test_a_straight_line_is_found():
-    pairs = np.array([1.0, 2.0, 4.0])
-    assert straight_line(pairs, 3.0 + 2.0 * pairs) == pytest.approx((3.0, 2.0, 1.0))
-    assert straight_line(pairs, np.array([1.0, 3.0, 1.0]))[2] < 0.2
+PLACES = np.array([2.0, 5.0, 8.0, 12.0, 20.0, 30.0, 40.0, 60.0, 80.0, 100.0, 150.0])
+
+
+def test_a_second_regime_is_fitted_where_there_is_one():
+    one = regimes(PLACES, 3.0 + 2.0 * PLACES)
+    assert (one.overhead, one.slope, one.bend) == (pytest.approx(3.0), pytest.approx(2.0), np.inf)
+    assert one.deviation < 1e-9 and one.text(" µs") == "3 µs + 2 µs × pairs per atom"
+    bent = 9.0 + 2.0 * PLACES + 1.5 * np.maximum(PLACES - 30.0, 0.0)  # pairs become more expensive
+    two = regimes(PLACES, bent)
+    assert (two.overhead, two.slope, two.bend, two.slope_beyond) == pytest.approx((9.0, 2.0, 30.0, 3.5))
+    assert two.text("") == "9 + 2 × pairs per atom up to 30 pairs, 3.5 for each further pair"
+    np.testing.assert_allclose(two.at(PLACES), bent)
+    flat = regimes(PLACES, np.maximum(50.0, 50.0 + 2.0 * (PLACES - 20.0)))  # the overhead of a call hides the pairs
+    assert (flat.overhead, flat.slope, flat.bend, flat.slope_beyond) == pytest.approx((50.0, 0.0, 20.0, 2.0))
+
+
+def test_noise_and_few_points_are_no_second_regime():
+    random = np.random.default_rng(1)
+    places = np.linspace(5.0, 150.0, 36)
+    bends = [regimes(places, (9.0 + 2.0 * places) * random.normal(1.0, 0.05, 36)).bend for _ in range(40)]
+    assert np.isinf(bends).all()
+    few = PLACES[:7]  # not four on either side of the bend
+    assert regimes(few, 9.0 + 2.0 * few + 5.0 * np.maximum(few - 12.0, 0.0)).bend == np.inf
+
+
+def test_the_fit_weighs_relative_deviations():
+    fit = regimes(np.array([1.0, 100.0]), np.array([10.0, 1000.0]))
+    assert fit.at(np.array([1.0, 100.0])) == pytest.approx([10.0, 1000.0])
+    times = np.array([8.0, 12.0, 1000.0])
+    fit = regimes(np.array([1.0, 1.0, 100.0]), times)
+    assert fit.at(np.array([1.0]))[0] == pytest.approx((1 / 8 + 1 / 12) / (1 / 64 + 1 / 144))
 
 
 @pytest.mark.parametrize("memory", [True, False])
@@ -173,7 +201,11 @@ def test_the_figure_has_every_point(tmp_path, memory, monkeypatch):
     table = figure_wall_clock(tmp_path / "m.csv", *outputs(tmp_path, "w"), title=TITLE)
     (figure,) = drawn
     assert len(figure.axes) == (2 if memory else 1)  # memory cannot be measured everywhere
-    points = [tuple(point) for line in figure.axes[0].lines[:-1] for point in line.get_xydata()]
+    marked = [line for line in figure.axes[0].lines if line.get_marker() != "None"]
+    assert {line.get_color() for line in marked} == {subset_style(subset)["color"] for subset in "AB"}
+    (fit,) = [line for line in figure.axes[0].lines if line.get_marker() == "None"]
+    np.testing.assert_allclose(fit.get_ydata(), 10.0 + 5.0 * fit.get_xdata())
+    points = [tuple(point) for line in marked for point in line.get_xydata()]
     columns = table[["pairs_per_atom", "microseconds_per_atom"]]
     assert sorted(points) == sorted(columns.itertuples(index=False, name=None))
     assert TITLE in figure.get_suptitle() and "a processor, 1 CPU thread" in figure.get_suptitle()

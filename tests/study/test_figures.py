@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from error_examples import ErrorFiles
-from fcl.study.figures.common import over_seeds, seeds_note
-from fcl.study.figures.diatomics import energy_limits, figure_04, figure_10
+from fcl.study.figures.common import over_seeds, seeds_note, styled, subset_style
+from fcl.study.figures.diatomics import energy_limits, figure_04, figure_10, oscillation
 from fcl.study.figures.tradeoff import figure_05, figure_09
 from fcl.study.figures.uniform import figure_03, figure_08
 from figure_examples import (
@@ -97,31 +97,43 @@ def test_figure_08_is_in_mev_per_atom(metrics, tmp_path):
     assert table["energy_rmse_mev_per_atom_std"].tolist() == pytest.approx([0.0, 0.0, 0.0, 10.0])
 
 
-def test_figure_04_draws_one_model_and_reports_the_spread(diatomics, tmp_path):
-    table = figure_04(diatomics, *outputs(tmp_path, "fig04"), title=TITLE)
-    assert list(table["pair"].unique()) == list(PAIRS)
-    assert table["distance_angstrom"].between(3.0, 7.5).all()
-    assert set(table["seed"]) == {1}
-    np.testing.assert_allclose(table["energy_ev_mean"], 1.5 * table["energy_ev"], rtol=1e-12)
-    assert (table["energy_ev"][table["distance_angstrom"] >= table["cutoff_angstrom"]] == 0.0).all()
-    other = figure_04(diatomics, *outputs(tmp_path, "other"), title=TITLE, seed=2)
-    assert set(other["seed"]) == {2}
-    with pytest.raises(ValueError, match="no diatomic curve of seed 9"):
-        figure_04(diatomics, *outputs(tmp_path, "none"), title=TITLE, seed=9)
+@pytest.mark.parametrize(("seeds", "typical"), [((4, 1, 7), 4), ((4, 1, 7, 9), 4), ((3,), 3)])
+def test_figures_04_and_10_draw_the_seed_of_the_median_oscillation(tmp_path, monkeypatch, seeds, typical):
+    files = write_diatomics(tmp_path, seeds)  # energies, and so oscillations, scale with the seed
+    drawn = drawn_figures(monkeypatch)
+    for figure in (figure_04, figure_10):
+        table = figure(files, *outputs(tmp_path, "fig"), title=TITLE)
+        assert set(table["seed"]) == {typical} and list(table["pair"].unique()) == list(PAIRS)
+        more = f" of {len(seeds)}, that of the median oscillation" if len(seeds) > 1 else ""
+        assert drawn[-1].get_suptitle() == f"{TITLE}; seed {typical}{more}"
+    with pytest.raises(ValueError, match="two rows for the same seed"):
+        figure_04([*files, files[0]], *outputs(tmp_path, "twice"), title=TITLE)
 
 
-@pytest.mark.parametrize(("figure", "scale"), [(figure_04, 1000.0), (figure_10, 1.0)])
-def test_figures_04_and_10_draw_what_the_csv_holds(diatomics, tmp_path, monkeypatch, figure, scale):
+def test_oscillation_is_what_a_curve_moves_back():
+    rows = [(pair, r, e) for pair, es in (("H-O", (0, 3, 1, 1)), ("C-C", (5, 4, 2, 0))) for r, e in enumerate(es)]
+    table = pd.DataFrame(rows[::-1], columns=["pair", "distance_angstrom", "energy_ev"]).assign(cutoff_angstrom=4.0)
+    assert oscillation(table) == pytest.approx(((3 + 2 - 1) + 0) / 2)
+
+
+@pytest.mark.parametrize(
+    ("figure", "scale", "distances"), [(figure_04, 1000.0, (3.0, 7.5)), (figure_10, 1.0, (0.5, 8.0))]
+)
+def test_figures_04_and_10_draw_what_the_csv_holds(diatomics, tmp_path, monkeypatch, figure, scale, distances):
     drawn = drawn_figures(monkeypatch)
     figure(diatomics, *outputs(tmp_path, "fig"), title=TITLE)
     table = pd.read_csv(tmp_path / "fig.csv")
     assert len(drawn[0].axes) == len(PAIRS)
     for axes, pair in zip(drawn[0].axes, PAIRS, strict=True):
+        assert axes.get_xlim() == distances
+        assert axes.get_ylim() == drawn[0].axes[0].get_ylim()  # one range of energies
         for cutoff in (4.0, 5.0, 6.0, 7.0):
             curve = table[(table["pair"] == pair) & (table["cutoff_angstrom"] == cutoff)]
             line = lines(axes)[f"{cutoff:.1f} Å"]
             np.testing.assert_allclose(line.get_xdata(), curve["distance_angstrom"])
             np.testing.assert_allclose(line.get_ydata(), scale * curve["energy_ev"], rtol=1e-5)
+            (tick,) = [t for t in axes.lines if list(t.get_xdata()) == [cutoff, cutoff]]
+            assert np.array_equal(tick.get_color(), line.get_color())
 
 
 def test_figure_10_has_every_distance(diatomics, tmp_path):
@@ -257,10 +269,11 @@ def test_over_seeds_of_one_seed_has_no_spread():
     assert np.isnan(table["v_std"].iloc[1])
 
 
-def test_energy_limits_leave_out_single_spikes():
-    low, high = energy_limits(pd.Series([-0.1] * 99 + [500.0]))
+def test_energy_limits_leave_out_a_wall():
+    low, high = energy_limits(pd.Series([-0.1] * 99 + [500.0]), (0.0, 95.0))
     assert low < -0.1
     assert 0.0 < high < 1.0
+    assert energy_limits(pd.Series([-500.0] + [0.1] * 99), (2.0, 100.0)) == pytest.approx((-0.008, 0.108))
 
 
 @pytest.mark.parametrize(
@@ -269,3 +282,13 @@ def test_energy_limits_leave_out_single_spikes():
 )
 def test_titles_say_how_many_seeds_error_bars_are_of(seeds, note):
     assert seeds_note(pd.DataFrame({"seeds": seeds})) == note
+
+
+def test_a_subset_looks_the_same_everywhere():
+    paper = [subset_style(name) for name in ("MC3D", "MC2D", "SHIFTML-molcrys", "SHIFTML-molfrags")]
+    assert [style["color"] for style in paper] == ["C0", "C1", "C2", "C3"]  # as in Fig. 5 of every study so far
+    assert len({style["marker"] for style in paper}) == 4
+    own = subset_style("my crystals")
+    assert own == subset_style("my crystals") and own != subset_style("my molecules")
+    with styled(3.4, 3.0, "") as figure:
+        figure.subplots().plot([0, 1], **subset_style("all"))

@@ -6,11 +6,20 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.patches import Circle
+from matplotlib.patches import Wedge
 
 from fcl.data.neighbors import half_pairs
 from fcl.data.read import read_frames
-from fcl.study.figures.environment import figure_01, neighbours, pair_table, plane
+from fcl.study.figures.environment import (
+    GAP,
+    NARROWEST,
+    figure_01,
+    neighbours,
+    pair_table,
+    plane,
+    sectors,
+    spread_out,
+)
 from figure_examples import TITLE, drawn_figures, outputs, write_calibration
 from project import ROOT
 
@@ -70,11 +79,27 @@ def test_an_element_without_an_optimised_cutoff_has_the_initial_one(structure):
 
 def test_each_pair_is_seen_from_both_ends(structure):
     table = pair_table(structure, CUTOFFS, 6.0, "arithmetic")
-    around = [neighbours(table, structure, atom) for atom in range(len(structure["symbols"]))]
+    around = [neighbours(table, atom) for atom in range(len(structure["symbols"]))]
     assert sum(map(len, around)) == 2 * len(table)
     assert sum(part["kept"].sum() for part in around) == 2 * table["kept"].sum()
-    for part in around:
-        np.testing.assert_allclose(np.linalg.norm(part[["x", "y", "z"]], axis=1), part["distance"], atol=1e-5)
+    for own, part in zip(structure["symbols"], around, strict=True):
+        cutoffs = (part["element"].map(CUTOFFS).fillna(6.0) + CUTOFFS.get(own, 6.0)) / 2
+        np.testing.assert_allclose(part["pair_cutoff"], cutoffs)
+        assert part["kept"].tolist() == (part["distance"] <= part["pair_cutoff"]).tolist()
+
+
+def test_sectors_fill_the_circle_by_the_numbers_of_neighbours():
+    found = sectors(pd.DataFrame({"element": ["H"] * 80 + ["C"] * 8 + ["O"]}))
+    widths = {element: end - begin for element, (begin, end) in found.items()}
+    assert widths["H"] > widths["C"] > widths["O"] > NARROWEST
+    assert sum(widths.values()) == pytest.approx(360.0 - 3 * GAP)
+    assert len(sectors(pd.DataFrame({"element": [f"X{k}" for k in range(40)]}))) == 40
+
+
+def test_consecutive_neighbours_are_spread_out():
+    places = spread_out(7)
+    assert places[:3].tolist() == [0.5, 0.25, 0.75] and len(set(places)) == 7
+    assert 0.0 < places.min() and places.max() < 1.0 and np.abs(np.diff(places)).min() >= 0.25
 
 
 def test_the_view_is_a_rotation_onto_the_widest_plane():
@@ -93,15 +118,23 @@ def test_figure_01_draws_what_the_csv_holds(files, structure, tmp_path, monkeypa
     table = pd.read_csv(tmp_path / "fig01.csv")
     pd.testing.assert_frame_equal(table, returned, check_dtype=False, rtol=1e-5)
     elements = sorted(set(structure["symbols"]), key=lambda element: CUTOFFS.get(element, 6.0))
+    others = sorted(set(elements))
     _, smallest, largest = drawn[0].axes
     for axes, element in ((smallest, elements[0]), (largest, elements[-1])):
-        discs = [patch for patch in axes.patches if isinstance(patch, Circle)]
-        assert discs[0].radius == pytest.approx(CUTOFFS.get(element, 6.0))
-        kept, all_of_them = map(int, axes.get_xlabel().removesuffix(" neighbours kept").split(" of "))
-        ends = [line.get_xydata()[-1] for line in axes.lines if len(line.get_xdata()) == 2 and line.get_zorder() == 3]
-        assert kept == len(ends) < all_of_them
-        widest = max(patch.radius for patch in discs)
-        assert all(np.linalg.norm(end) <= widest for end in ends)
+        assert axes.get_title(loc="left").endswith(f"{element}, {CUTOFFS.get(element, 6.0):.2f} Å")
+        wedges = [patch for patch in axes.patches if isinstance(patch, Wedge)]
+        radii = [(CUTOFFS.get(element, 6.0) + CUTOFFS.get(other, 6.0)) / 2 for other in others]
+        assert [wedge.r for wedge in wedges] == pytest.approx(radii)
+        labels = [text.get_text() for text in axes.texts]
+        assert set(labels) >= {f"{other}\n{r:.1f}" for other, r in zip(others, radii, strict=True)}
+        kept, all_of_them = map(int, axes.get_xlabel().split(" neighbours")[0].split(" of "))
+        balls = [line for line in axes.lines if line.get_marker() == "o"]
+        large, small = ([line for line in balls if line.get_markersize() == size] for size in (4.0, 2.4))
+        assert kept == sum(len(line.get_xdata()) for line in large)
+        assert all_of_them - kept == sum(len(line.get_xdata()) for line in small) > 0
+        for radius, within, beyond in zip(radii, large, small, strict=True):
+            assert (np.linalg.norm(within.get_xydata(), axis=1) <= radius).all()
+            assert (np.linalg.norm(beyond.get_xydata(), axis=1) > radius).all()
 
 
 @pytest.mark.parametrize("key", ["symbols", "positions", "pairs"])

@@ -1,4 +1,4 @@
-"""Learning curve: test force RMSE of static models against the number of training structures."""
+"""Learning curve: test force RMSE of static models against the number of parents of their training structures."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from fcl.evaluation.statistics import Family, Judgement, NotEvaluated, level, re
 from fcl.study.claims.shapes import FORCE_RMSE
 from fcl.study.errors import UniformErrors
 from fcl.study.figures.common import (
+    ALL,
     COLUMN_WIDTH,
     FORCE_RMSE_LABEL,
     over_seeds,
     read_tables,
     save,
     save_table,
-    seeds_note,
-    spread,
     styled,
+    subset_style,
 )
 
 PathLike = str | os.PathLike[str]
@@ -30,7 +30,7 @@ ERROR = "force_rmse_mev_per_angstrom"
 COLUMNS = ("model_kind", "training_cutoff_angstrom", "seed", "cutoff_angstrom", "subset", "force_rmse_ev_per_angstrom")
 #: More data are worthwhile if the last step of the learning curve lowers the error by more than this fraction.
 WORTHWHILE = 0.05
-MARKERS = ("o", "s", "^", "D", "v")
+DODGE = 0.03  # of the number of parents, between the subsets
 
 
 def structures_of(manifest: PathLike) -> int:
@@ -38,23 +38,37 @@ def structures_of(manifest: PathLike) -> int:
 
     Raises ValueError naming a file without this entry.
     """
+    return _count(manifest, "structures")
+
+
+def parents_of(manifest: PathLike) -> int:
+    """Number of groups of training structures with a parent in common, from the files of `structures_of`.
+
+    A structure without a parent is a group of its own. Raises ValueError as `structures_of`: stores built by earlier
+    versions do not have this number.
+    """
+    return _count(manifest, "parents")
+
+
+def _count(manifest: PathLike, key: str) -> int:
     try:
         content = json.loads(Path(manifest).read_text(encoding="utf-8"))
         store = content["runs"]["stores/train.manifest.json"] if "runs" in content else content
-        return int(store["extra"]["structures"])
+        return int(store["extra"][key])
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{manifest}: says nothing of extra.structures ({error})") from None
+        reason = f"the manifest of the training store says nothing of extra.{key} ({error}): build the store again"
+        raise ValueError(f"{manifest}: {reason}") from None
 
 
 def errors_by_size(metrics: Sequence[PathLike], stores: Sequence[PathLike], cutoff: float) -> pd.DataFrame:
-    """Test force RMSE (meV/A) of each static model at ``cutoff`` (A): structures, subset, seed, `ERROR`.
+    """Test force RMSE (meV/A) of each static model at ``cutoff`` (A): structures, parents, subset, seed, `ERROR`.
 
     ``metrics`` has one file per model, ``stores`` the run manifest of the training store of each. Raises ValueError if
     a column is missing or there is no static model at the cutoff.
     """
     tables = []
     for file, store in zip(metrics, stores, strict=True):
-        table = read_tables([file], COLUMNS).assign(structures=structures_of(store))
+        table = read_tables([file], COLUMNS).assign(structures=structures_of(store), parents=parents_of(store))
         tables.append(table[(table["model_kind"] == "static") & np.isclose(table["cutoff_angstrom"], cutoff)])
     joined = pd.concat(tables, ignore_index=True)
     if joined.empty:
@@ -106,27 +120,30 @@ def learning_curve(
         title: data shown in the figure.
     """
     errors = errors_by_size(metrics, stores, cutoff)
-    table = over_seeds(errors, ("subset", "structures"), (ERROR,))
-    with styled(COLUMN_WIDTH, 3.2, f"{title}; static models at {cutoff:g} Å{seeds_note(table)}") as figure:
+    table = over_seeds(errors, ("subset", "structures", "parents"), (ERROR,))
+    seeds = sorted({int(table["seeds"].min()), int(table["seeds"].max())})
+    note = f"static models at {cutoff:g} Å; lines: means of {' to '.join(map(str, seeds))} seeds"
+    with styled(COLUMN_WIDTH, 3.3, f"{title}; {note}") as figure:
         axes = figure.subplots()
-        for index, (subset, rows) in enumerate(table.groupby("subset", sort=True)):
-            name = "all structures" if subset == "all" else subset
-            axes.errorbar(
-                rows["structures"], rows[f"{ERROR}_mean"], yerr=spread(rows, ERROR), label=name, capsize=2,
-                color="0.2" if subset == "all" else f"C{index}", marker=MARKERS[index % len(MARKERS)],
-            )  # fmt: skip
+        subsets = list(table["subset"].unique())
+        for index, subset in enumerate(subsets):  # a little beside each other
+            style, shift = subset_style(subset), 1.0 + DODGE * (index - (len(subsets) - 1) / 2)
+            means, points = (part[part["subset"] == subset] for part in (table, errors))
+            name = "all structures" if subset == ALL else subset
+            axes.plot(means["parents"] * shift, means[f"{ERROR}_mean"], color=style["color"])
+            axes.plot(points["parents"] * shift, points[ERROR], linestyle="none", markersize=3, label=name, **style)
         axes.set_xscale("log")
         axes.set_yscale("log")
-        sizes = sorted(errors["structures"].unique())
-        axes.set_xticks(sizes, [str(size) for size in sizes])
+        sizes = errors.groupby("parents")["structures"].unique()
+        axes.set_xticks(sizes.index, [f"{parents}\n({', '.join(map(str, own))})" for parents, own in sizes.items()])
         axes.minorticks_off()
         axes.yaxis.set_major_formatter("{x:.0f}")
-        axes.set_yticks(_round_ticks(table[f"{ERROR}_mean"]))
-        axes.set_xlabel("training structures")
+        axes.set_yticks(_round_ticks(errors[ERROR]))
+        axes.set_xlabel("parents (structures) in the training set")
         axes.set_ylabel(FORCE_RMSE_LABEL)
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
         save(figure, png, pdf)
-    save_table(errors[["subset", "structures", "seed", ERROR]], png, csv)
+    save_table(errors[["subset", "structures", "parents", "seed", ERROR]], png, csv)
     return errors
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -16,33 +16,37 @@ from matplotlib.lines import Line2D
 from fcl.config.types import SYMBOLS
 from fcl.study.figures.common import (
     ANGSTROM,
-    COLUMN_WIDTH,
     TEXT_WIDTH,
     PathLike,
-    over_seeds,
+    check_seeds,
     panel_title,
     power_of_ten,
     save,
     save_table,
-    seeds_note,
-    spread,
     styled,
+    subset_style,
 )
 
-MARKERS = ("o", "s", "^", "D", "v", "P")
 CUTOFF = "cutoff_angstrom"
 CUTOFF_LABEL = f"cutoff ({ANGSTROM})"
-BOUND = {"color": "0.55", "linewidth": 0.7, "linestyle": (0, (4, 3)), "zorder": 1}
-INITIAL = {"linestyle": "none", "color": "C0", "marker": "_", "markersize": 8, "markeredgewidth": 2}
-STEM = {"color": "0.75", "linewidth": 0.8, "zorder": 1}
-OPTIMISED = {"color": "C1", "marker": "o"}
+TOLERANCE = 1e-5  # A: files may hold bounds in single precision
+GROUP_WIDTH = 0.8  # of an element's share of the axis, for the points of all subsets
+BOUND = {"color": "0.45", "linewidth": 0.8, "linestyle": (0, (4, 3)), "zorder": 1}
+INITIAL = {"color": "0.45", "linewidth": 0.9, "zorder": 1}
+POINT = {"linestyle": "none", "markersize": 3.2, "markeredgewidth": 0.8, "zorder": 3}
+MEDIAN = {"linewidth": 1.6, "solid_capstyle": "butt", "alpha": 0.55, "zorder": 2}
+AT_BOUND = {
+    "linestyle": "none", "marker": "o", "color": "black", "markerfacecolor": "none", "markersize": 6.5,
+    "markeredgewidth": 0.7, "zorder": 4,
+}  # fmt: skip
 
 
 def read_calibrations(files: Sequence[PathLike]) -> pd.DataFrame:
     """Calibrated cutoffs, one row per element of each file, in file order.
 
-    Columns: ``subset``, ``lambda``, ``seed``, ``element``, ``atomic_number``, ``cutoff_angstrom``, ``calibrated``
-    (false if an element is not in the calibration structures and kept its initial cutoff).
+    Columns: ``subset``, ``lambda``, ``element``, ``atomic_number``, ``seed``, ``cutoff_angstrom``, ``calibrated``
+    (false if an element is not in the calibration structures and kept its initial cutoff) and ``shared`` (elements in
+    too few structures share one cutoff; files without this entry are older than that, and have none).
 
     Raises:
         ValueError: no files were given, or one lacks a key or has a cutoff for an unknown element; the message
@@ -54,35 +58,38 @@ def read_calibrations(files: Sequence[PathLike]) -> pd.DataFrame:
     for file in files:
         content = json.loads(Path(file).read_text(encoding="utf-8"))
         try:
-            facts = {key: content["provenance"][key] for key in ("subset", "lambda", "seed")}
-            cutoffs, kept = content["cutoffs"], content["provenance"]["not_calibrated"]
+            provenance = content["provenance"]
+            subset, lam, seed = (provenance[key] for key in ("subset", "lambda", "seed"))
+            cutoffs, kept = content["cutoffs"], provenance["not_calibrated"]
         except KeyError as error:
             raise ValueError(f"{file}: key {error} is missing") from None
         unknown = [element for element in cutoffs if element not in SYMBOLS]
         if unknown:
             raise ValueError(f"{file}: cutoffs: {unknown[0]!r} is not a chemical symbol")
-        for element in cutoffs:
-            number = 1 + SYMBOLS.index(element)
-            labels = {"element": element, "atomic_number": number, "calibrated": element not in kept}
-            rows.append({**facts, **labels, CUTOFF: float(cutoffs[element])})
-    return pd.DataFrame(rows)
+        shared = (provenance.get("convergence") or {}).get("shared_cutoff", ())
+        rows += [
+            (subset, lam, e, 1 + SYMBOLS.index(e), seed, float(cutoff), e not in kept, e in shared)
+            for e, cutoff in cutoffs.items()
+        ]
+    names = ["subset", "lambda", "element", "atomic_number", "seed", CUTOFF, "calibrated", "shared"]
+    return pd.DataFrame(rows, columns=names)
 
 
-def calibrated_table(files: Sequence[PathLike]) -> pd.DataFrame:
-    """Mean and standard deviation over seeds of each optimised cutoff.
+def calibrated_table(files: Sequence[PathLike], bounds: tuple[float, float]) -> pd.DataFrame:
+    """The rows of `read_calibrations`, and whether each cutoff is ``at_bounds`` (``lower``, ``upper`` or empty).
 
-    Columns: ``subset``, ``lambda``, ``element``, ``atomic_number``, ``calibrated`` (for every seed), ``seeds`` and
-    mean and standard deviation of ``cutoff_angstrom``; subsets in file order, lambdas descending, elements in the order
-    of the periodic table. Raises ValueError as :func:`read_calibrations`.
+    Subsets in file order, lambdas descending, elements in the order of the periodic table, seeds ascending. Raises
+    ValueError as `read_calibrations`, and if a seed is given twice.
     """
     table = read_calibrations(files)
-    keys = ["subset", "lambda", "element", "atomic_number"]
-    table["calibrated"] = table.groupby(keys)["calibrated"].transform("all")
+    check_seeds(table, ("subset", "lambda", "element"))
+    low, high = bounds
+    at_bounds = np.select([table[CUTOFF] <= low + TOLERANCE, table[CUTOFF] >= high - TOLERANCE], ["lower", "upper"], "")
     order = {subset: index for index, subset in enumerate(table["subset"].unique())}
-    result = over_seeds(table, (*keys, "calibrated"), (CUTOFF,))
-    ranked = result.assign(order=result["subset"].map(order))
-    ranked = ranked.sort_values(["order", "lambda", "atomic_number"], ascending=[True, False, True])
-    return ranked.drop(columns="order").reset_index(drop=True)
+    ranked = table.assign(at_bounds=at_bounds, order=table["subset"].map(order)).sort_values(
+        ["order", "lambda", "atomic_number", "seed"], ascending=[True, False, True, True], ignore_index=True
+    )
+    return ranked.drop(columns="order")
 
 
 def common_elements(table: pd.DataFrame) -> pd.DataFrame:
@@ -115,28 +122,17 @@ def figure_06(
     Raises:
         ValueError: a file lacks a key, or the files differ in lambda.
     """
-    everything = calibrated_table(calibrations)
+    everything = calibrated_table(calibrations, bounds)
     lambdas = everything["lambda"].unique()
     if len(lambdas) > 1:
         raise ValueError(f"cutoffs at one lambda are asked for, but the files have {sorted(lambdas)}")
     table, subsets = common_elements(everything), list(everything["subset"].unique())
-    elements = list(table.sort_values("atomic_number")["element"].unique())
-    note = f"; λ = {power_of_ten(lambdas[0])}{seeds_note(table)}"
-    with styled(COLUMN_WIDTH, 3.0, title + note) as figure:
+    with styled(TEXT_WIDTH, 3.0, f"{title}; λ = {power_of_ten(lambdas[0])}{_points_note(everything)}") as figure:
         axes = figure.subplots()
-        _cutoff_axis(axes, initial_cutoff, bounds, table, color="0.35")
-        axes.set_ylabel(CUTOFF_LABEL)
-        for index, subset in enumerate(subsets):
-            rows = table[table["subset"] == subset].set_index("element").reindex(elements).reset_index()
-            x = np.arange(len(elements)) + 0.17 * (index - (len(subsets) - 1) / 2)
-            style = {"color": f"C{index}", "marker": MARKERS[index % len(MARKERS)], "label": subset}
-            _cutoffs(axes, x, rows, initial_cutoff, **style)
-        _element_axis(axes, elements)
+        elements = _panel(axes, table, table, subsets, initial_cutoff, bounds)
         if not elements:
             axes.text(0.5, 0.3, "no element occurs in all subsets", transform=axes.transAxes, ha="center")
-        handles = axes.get_legend_handles_labels()[0][: len(subsets)]
-        start = Line2D([], [], color="0.35", linewidth=0.9)
-        _legend(figure, [*handles, start], [*subsets, _start_label(initial_cutoff)], table)
+        _legend(figure, table, subsets, initial_cutoff)
         save(figure, png, pdf)
     save_table(table, png, csv)
     return table
@@ -161,72 +157,102 @@ def figure_07(
     Raises:
         ValueError: a file lacks a key, or the files differ in subset.
     """
-    table = calibrated_table(calibrations)
-    subsets = table["subset"].unique()
+    table = calibrated_table(calibrations, bounds)
+    subsets = list(table["subset"].unique())
     if len(subsets) > 1:
         raise ValueError(f"cutoffs of one subset are asked for, but the files have {', '.join(subsets)}")
-    table.insert(table.columns.get_loc(f"{CUTOFF}_mean"), f"initial_{CUTOFF}", initial_cutoff)
-    elements = list(table.sort_values("atomic_number")["element"].unique())
     lambdas = list(table["lambda"].unique())
     columns = min(2, len(lambdas))
     rows = -(-len(lambdas) // columns)
-    with styled(TEXT_WIDTH, 0.8 + 1.6 * rows, f"{title}; {subsets[0]}{seeds_note(table)}") as figure:
+    with styled(TEXT_WIDTH, 0.8 + 1.6 * rows, f"{title}; {subsets[0]}{_points_note(table)}") as figure:
         panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
         for index, (axes, lam) in enumerate(zip(panels, lambdas, strict=False)):
-            part = table[table["lambda"] == lam].set_index("element").reindex(elements).reset_index()
-            _cutoff_axis(axes, initial_cutoff, bounds, table, color=INITIAL["color"])
-            x = np.arange(len(elements), dtype=float)
-            axes.plot(x, part[f"initial_{CUTOFF}"], label="initial", **INITIAL)
-            _cutoffs(axes, x, part, initial_cutoff, label="optimised", **OPTIMISED)
-            if index % columns == 0:
-                axes.set_ylabel(CUTOFF_LABEL)
-            _element_axis(axes, elements)
+            _panel(axes, table[table["lambda"] == lam], table, subsets, initial_cutoff, bounds)
+            axes.label_outer()
+            axes.tick_params(axis="x", labelbottom=True)
             axes.set_title(panel_title(index, f"λ = {power_of_ten(lam)}"))
         for axes in panels[len(lambdas) :]:
             axes.set_visible(False)
-        handles = [Line2D([], [], **INITIAL), Line2D([], [], linestyle="none", **OPTIMISED)]
-        _legend(figure, handles, [_start_label(initial_cutoff), "optimised"], table)
+        _legend(figure, table, subsets, initial_cutoff)
         save(figure, png, pdf)
     save_table(table, png, csv)
     return table
 
 
-def _cutoff_axis(axes: Axes, initial: float, bounds: tuple[float, float], table: pd.DataFrame, color: str) -> None:
-    """Axis covering the bounds and all error bars of ``table``, with lines at the bounds and the initial cutoff."""
-    mean, deviation = table[f"{CUTOFF}_mean"], table[f"{CUTOFF}_std"].fillna(0.0)
-    low, high = min(bounds[0], (mean - deviation).min()), max(bounds[1], (mean + deviation).max())
-    margin = 0.06 * (high - low)
-    axes.set_ylim(low - margin, high + margin)
-    for bound in bounds:
-        axes.axhline(bound, **BOUND)
-    axes.axhline(initial, color=color, linewidth=0.9, zorder=1)
+def _points_note(table: pd.DataFrame) -> str:
+    """What the points are, appended to a title."""
+    seeds = table.groupby(["subset", "lambda"])["seed"].nunique()
+    fewest, most = int(seeds.min()), int(seeds.max())
+    if most == 1:
+        return f"; seed {table['seed'].iloc[0]}" if table["seed"].nunique() == 1 else "; one seed each"
+    return f"; a point for each of {most if fewest == most else f'{fewest} to {most}'} seeds"
 
 
-def _element_axis(axes: Axes, elements: list[str]) -> None:
+def _panel(
+    axes: Axes, rows: pd.DataFrame, table: pd.DataFrame, subsets: list[str], initial: float,
+    bounds: tuple[float, float],
+) -> list[str]:  # fmt: skip
+    """The points of ``rows`` side by side: elements of ``table``, within each the subsets, within each the seeds.
+
+    Filled: a cutoff of its own; open: a shared one; cross: not calibrated; circled: at a bound. A bar is the median
+    over seeds. Returns the elements.
+    """
+    elements = list(table.sort_values("atomic_number")["element"].unique())
+    for index in range(1, len(elements), 2):
+        axes.axvspan(index - 0.5, index + 0.5, color="0.96", linewidth=0, zorder=0)
+    _cutoff_axis(axes, rows, initial, bounds)
+    width = GROUP_WIDTH / len(subsets)
+    for number, subset in enumerate(subsets):
+        style = subset_style(subset)
+        for element, group in rows[rows["subset"] == subset].groupby("element", sort=False):
+            centre = elements.index(element) + width * (number - (len(subsets) - 1) / 2)
+            step = min(0.15, 0.65 * width / max(len(group) - 1, 1))
+            x = centre + step * (np.arange(len(group)) - (len(group) - 1) / 2)
+            if len(group) > 1:
+                ends = centre + 0.4 * min(width, 0.6) * np.array([-1.0, 1.0])
+                axes.plot(ends, 2 * [group[CUTOFF].median()], color=style["color"], **MEDIAN)
+            _points(axes, x, group, style)
     axes.set_xticks(range(len(elements)), elements)
     axes.set_xlim(-0.6, max(len(elements), 1) - 0.4)
     axes.grid(axis="x", visible=False)
-    axes.tick_params(axis="x", length=0, labelbottom=True)
+    axes.tick_params(axis="x", length=0)
+    return elements
 
 
-def _cutoffs(axes: Axes, x: np.ndarray, rows: pd.DataFrame, initial: float, *, color: str, marker: str, label: str):
-    """Markers with error bars on stems from the initial cutoff; open if an element was not calibrated."""
-    y = rows[f"{CUTOFF}_mean"].to_numpy(dtype=float)
-    axes.vlines(x, np.minimum(y, initial), np.maximum(y, initial), **STEM)
-    kept = ~rows["calibrated"].fillna(True).to_numpy(dtype=bool)
-    axes.errorbar(x, y, yerr=spread(rows, CUTOFF), linestyle="none", color=color, marker=marker, label=label)
-    axes.plot(x[kept], y[kept], linestyle="none", marker=marker, color=color, markerfacecolor="white")
+def _cutoff_axis(axes: Axes, rows: pd.DataFrame, initial: float, bounds: tuple[float, float]) -> None:
+    """Axis with lines at the initial cutoff and the bounds, whose tick labels say so."""
+    low, high = min(bounds[0], rows[CUTOFF].min()), max(bounds[1], rows[CUTOFF].max())  # NaN, if empty, is not smaller
+    axes.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
+    between = [value for value in range(math.ceil(low), int(high) + 1) if min(abs(value - b) for b in bounds) > 0.3]
+    ticks = {bounds[0]: "bound ", **dict.fromkeys(between, ""), bounds[1]: "bound "}
+    axes.set_yticks(list(ticks), [f"{word}{value:.1f}" for value, word in ticks.items()])
+    for bound in bounds:
+        axes.axhline(bound, **BOUND)
+    axes.axhline(initial, **INITIAL)
+    axes.set_ylabel(CUTOFF_LABEL)
 
 
-def _start_label(initial: float) -> str:
-    return f"initial: {initial:.1f} {ANGSTROM}"
+def _points(axes: Axes, x: np.ndarray, group: pd.DataFrame, style: dict[str, str]) -> None:
+    """One marker per seed, circled at a bound."""
+    for position, row in zip(x, group.itertuples(), strict=True):
+        marker = style["marker"] if row.calibrated else "x"
+        face = "white" if row.shared else style["color"]
+        axes.plot(position, row.cutoff_angstrom, marker, color=style["color"], markerfacecolor=face, **POINT)
+        if row.at_bounds:
+            axes.plot(position, row.cutoff_angstrom, **AT_BOUND)
 
 
-def _legend(figure: Figure, handles: list[Artist], names: list[str], table: pd.DataFrame) -> None:
-    """Legend below the panels: dashed lines, and open markers if any."""
-    handles, names = [*handles, Line2D([], [], **BOUND)], [*names, "bounds"]
+def _legend(figure: Figure, table: pd.DataFrame, subsets: list[str], initial: float) -> None:
+    """Legend below the panels, with an entry for each kind of mark that occurs."""
+    handles = [Line2D([], [], label=subset, **subset_style(subset), **POINT) for subset in subsets]
+    grey = {"color": "0.4", "marker": "o", **POINT}
+    if table.duplicated(["subset", "lambda", "element"]).any():
+        handles.append(Line2D([], [], color="0.4", label="median of the seeds", **MEDIAN))
+    handles.append(Line2D([], [], label=f"initial: {initial:.1f} {ANGSTROM}", **INITIAL))
+    if table["shared"].any():
+        handles.append(Line2D([], [], **grey, markerfacecolor="white", label="cutoff shared by rare elements (open)"))
     if not table["calibrated"].all():
-        handles.append(Line2D([], [], linestyle="none", marker="o", color="0.4", markerfacecolor="white"))
-        names.append("not calibrated: kept initial")
-    columns = 2 if figure.get_figwidth() < TEXT_WIDTH else len(names)
-    figure.legend(handles, names, loc="outside lower center", ncols=columns)
+        handles.append(Line2D([], [], **{**grey, "marker": "x"}, label="not calibrated: kept initial"))
+    if (table["at_bounds"] != "").any():
+        handles.append(Line2D([], [], label="at a bound (circled)", **AT_BOUND))
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4))

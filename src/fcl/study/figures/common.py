@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import textwrap
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
@@ -33,6 +34,14 @@ FORCE_RMSE_LABEL = f"force RMSE (meV/{ANGSTROM})"
 ENERGY_RMSE_LABEL = "energy RMSE (meV/atom)"
 PAIRS_LABEL = "pairs per atom"
 LARGEST_PNG = 150_000  # bytes; records are committed
+#: Subsets of MAD, the paper's four first, in the order of the colours and markers below.
+SUBSETS = (
+    "MC3D", "MC2D", "SHIFTML-molcrys", "SHIFTML-molfrags", "MC3D-rattled", "MC3D-random", "MC3D-surface",
+    "MC3D-cluster",
+)  # fmt: skip
+SUBSET_COLORS = ("C0", "C1", "C2", "C3", "C4", "C5", "C6", "C9")
+SUBSET_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
+ALL = "all"
 
 
 def read_tables(files: Sequence[PathLike], columns: Sequence[str]) -> pd.DataFrame:
@@ -56,19 +65,36 @@ def read_tables(files: Sequence[PathLike], columns: Sequence[str]) -> pd.DataFra
     return pd.concat(tables, ignore_index=True)
 
 
+def subset_style(subset: str) -> dict[str, str]:
+    """Colour and marker of a subset, the same in all figures and studies; both are for use inside `styled`.
+
+    Those of an unknown name follow from its letters. All structures together (`ALL`) are dark.
+    """
+    if subset == ALL:
+        return {"color": "0.2", "marker": "p"}
+    code = zlib.crc32(subset.encode())
+    known = SUBSETS.index(subset) if subset in SUBSETS else None
+    color, marker = (code % len(SUBSET_COLORS), code // 8 % len(SUBSET_MARKERS)) if known is None else (known, known)
+    return {"color": SUBSET_COLORS[color], "marker": SUBSET_MARKERS[marker]}
+
+
+def check_seeds(table: pd.DataFrame, by: Sequence[str]) -> None:
+    """Raise ValueError if a group of ``by`` holds the same seed twice: its spread would not be that over seeds."""
+    doubled = table.duplicated([*by, "seed"])
+    if doubled.any():
+        row = table.loc[doubled, [*by, "seed"]].iloc[0].to_dict()
+        raise ValueError(f"two rows for the same seed: {row}")
+
+
 def over_seeds(table: pd.DataFrame, by: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
     """Mean and sample standard deviation of ``values`` over seeds in each group of ``by``.
 
     Returns the columns ``<value>_mean`` and ``<value>_std`` (not a number for a single seed) and ``seeds``,
     how many.
 
-    Raises:
-        ValueError: a group holds the same seed twice: its spread would not be that over seeds.
+    Raises ValueError as `check_seeds`.
     """
-    doubled = table.duplicated([*by, "seed"])
-    if doubled.any():
-        row = table.loc[doubled, [*by, "seed"]].iloc[0].to_dict()
-        raise ValueError(f"two rows for the same seed: {row}")
+    check_seeds(table, by)
     groups = table.groupby(list(by), sort=True, dropna=False)
     result = groups["seed"].size().rename("seeds").to_frame()
     for value in values:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.patches import Circle
+from matplotlib.patches import Circle, Wedge
 
 from fcl.cutoffs.plain import numpy_rule, within
 from fcl.study.figures.atoms import draw_atom, element_color, element_outline
@@ -18,7 +18,14 @@ from fcl.study.figures.common import ANGSTROM, TEXT_WIDTH, PathLike, panel_title
 
 KEPT = {"color": "0.35", "linewidth": 0.5}
 REJECTED = {"color": "0.7", "linewidth": 0.5, "linestyle": ":"}
+KEPT_ATOM = {"linestyle": "none", "marker": "o", "color": "0.2", "markersize": 4.0, "markeredgewidth": 0.5, "zorder": 4}
+REJECTED_ATOM = {
+    "linestyle": "none", "marker": "o", "color": "0.6", "markerfacecolor": "white", "markersize": 2.4,
+    "markeredgewidth": 0.5, "zorder": 3,
+}  # fmt: skip
 RADIUS_DIRECTION = np.array([0.5, -np.sqrt(0.75)])  # of the line marking a radius
+GAP = 4.0  # degrees between the sectors of two elements
+NARROWEST = 20.0  # degrees; room for the label
 EXAMPLE_KEYS = ("name", "subset", "symbols", "positions", "cell", "pairs")
 
 
@@ -55,19 +62,32 @@ def pair_table(example: Mapping, cutoffs: Mapping[str, float], initial_cutoff: f
     return table
 
 
-def neighbours(table: pd.DataFrame, example: Mapping, atom: int) -> pd.DataFrame:
-    """Candidate neighbours of ``atom``: ``element``, ``distance``, ``pair_cutoff``, ``kept``, and ``x, y, z`` (A)."""
-    positions, cell = np.asarray(example["positions"]), np.asarray(example["cell"])
+def neighbours(table: pd.DataFrame, atom: int) -> pd.DataFrame:
+    """Candidate neighbours of ``atom``: ``element``, ``distance``, ``pair_cutoff`` (A) and ``kept``."""
     parts = []
-    for own, other, sign in (("i", "j", 1.0), ("j", "i", -1.0)):  # each pair is listed once and used in both directions
-        rows = table[table[f"atom_{own}"] == atom]
-        shift = rows[["shift_1", "shift_2", "shift_3"]].to_numpy(dtype=float)
-        i, j = rows["atom_i"].to_numpy(dtype=int), rows["atom_j"].to_numpy(dtype=int)
-        vectors = sign * (positions[j] + shift @ cell - positions[i])
-        part = rows[[f"element_{other}", "distance_angstrom", "pair_cutoff_angstrom", "kept"]].copy()
-        part.columns = ["element", "distance", "pair_cutoff", "kept"]
-        parts.append(part.assign(x=vectors[:, 0], y=vectors[:, 1], z=vectors[:, 2]))
+    for own, other in (("i", "j"), ("j", "i")):  # each pair is listed once and used in both directions
+        columns = [f"element_{other}", "distance_angstrom", "pair_cutoff_angstrom", "kept"]
+        part = table.loc[table[f"atom_{own}"] == atom, columns]
+        parts.append(part.set_axis(["element", "distance", "pair_cutoff", "kept"], axis=1))
     return pd.concat(parts, ignore_index=True)
+
+
+def sectors(around: pd.DataFrame) -> dict[str, tuple[float, float]]:
+    """Begin and end (degrees) of the sector of each element among neighbours, by their number, in alphabetical order.
+
+    The rest of the circle is gaps; sectors are not narrower than a label.
+    """
+    counts = around["element"].value_counts().sort_index()
+    least = min(NARROWEST + GAP, 360.0 / len(counts))
+    ends = (least + (360.0 - len(counts) * least) * counts / counts.sum()).cumsum()
+    begins = ends.shift(fill_value=0.0)
+    return {e: (90.0 + begins[e] + GAP / 2, 90.0 + ends[e] - GAP / 2) for e in counts.index}
+
+
+def spread_out(count: int) -> np.ndarray:
+    """``count`` places in (0, 1), consecutive ones far apart: the van der Corput sequence, shifted off the ends."""
+    places = [int(f"{index:b}"[::-1], 2) / 2 ** index.bit_length() for index in range(1, count + 1)]
+    return np.array(places, dtype=float)
 
 
 def plane(positions: np.ndarray) -> np.ndarray:
@@ -94,7 +114,7 @@ def figure_01(
 
     (a) the atoms of the cell in projection, with the cutoff spheres of three of them and the pairs kept by Eq. 4;
     (b), (c) all candidate neighbours of the atoms with the smallest and the largest cutoff, periodic images included,
-    each at its true distance in its direction in (a).
+    at their true distances, but sorted by element: a sector each, filled up to the pair cutoff with this element.
 
     Args:
         example: ``data/example.json``.
@@ -120,17 +140,19 @@ def figure_01(
     reach = max(table["distance_angstrom"].max(), cutoffs.max()) if len(table) else cutoffs.max()
     facts = calibrated.iloc[0]
     note = f"; {structure['subset']}, cutoffs optimised at λ = {power_of_ten(facts['lambda'])} (seed {facts['seed']})"
-    with styled(TEXT_WIDTH, 2.95, title + note) as figure:
+    with styled(TEXT_WIDTH, 3.05, title + note) as figure:
         panels = figure.subplots(1, 3)
         points = (positions - positions.mean(axis=0)) @ view.T
         _structure_panel(panels[0], table, symbols, cutoffs, points, shown)
-        panels[0].set_title(panel_title(0, "one cutoff an atom"))
+        panels[0].set_title(panel_title(0, "one cutoff per atom"))
         for index, (atom, which) in enumerate(((shown[0], "smallest"), (shown[-1], "largest")), start=1):
-            axes, around = panels[index], neighbours(table, structure, atom)
-            _environment_panel(axes, around, symbols[atom], cutoffs[atom], view)
-            axes.set(xlim=(-1.04 * reach, 1.04 * reach), ylim=(-1.04 * reach, 1.04 * reach))
+            axes, around = panels[index], neighbours(table, atom)
+            _environment_panel(axes, around, symbols[atom], reach)
+            axes.set(xlim=(-1.34 * reach, 1.34 * reach), ylim=(-1.34 * reach, 1.34 * reach))
             axes.set_title(panel_title(index, f"{which} cutoff: {symbols[atom]}, {cutoffs[atom]:.2f} {ANGSTROM}"))
-            axes.set_xlabel(f"{int(around['kept'].sum())} of {len(around)} neighbours kept")
+            axes.set_xlabel(
+                f"{int(around['kept'].sum())} of {len(around)} neighbours kept\n(numbers: pair cutoffs in {ANGSTROM})"
+            )
         for axes in panels:
             axes.set(aspect="equal", xticks=[], yticks=[])
             axes.grid(False)
@@ -178,20 +200,20 @@ def _structure_panel(
     axes.set_xlabel(f"cutoffs ({ANGSTROM}): {names}")
 
 
-def _environment_panel(axes: Axes, around: pd.DataFrame, element: str, cutoff: float, view: np.ndarray) -> None:
-    """Candidate neighbours at their true distances; kept ones are connected to the atom, the others open and dotted."""
-    axes.add_patch(Circle((0, 0), cutoff, facecolor=element_color(element), alpha=0.25, linewidth=0, zorder=1))
-    for other, rows in around.groupby("element", sort=True):
-        radius = rows["pair_cutoff"].iloc[0]
-        axes.add_patch(Circle((0, 0), radius, fill=False, edgecolor=element_outline(other), linewidth=0.9, zorder=2))
-    projected = around[["x", "y", "z"]].to_numpy() @ view.T
-    angle = np.arctan2(projected[:, 1], projected[:, 0])
-    x, y = around["distance"] * np.cos(angle), around["distance"] * np.sin(angle)
-    for kept, other, x_j, y_j in zip(around["kept"], around["element"], x, y, strict=True):
-        axes.plot([0, x_j], [0, y_j], zorder=3 if kept else 2.5, **(KEPT if kept else REJECTED))
-        face, edge = (element_color(other), "0.2") if kept else ("white", element_outline(other))
-        style = {"color": face, "markeredgecolor": edge, "markersize": 3.6, "markeredgewidth": 0.5}
-        axes.plot(x_j, y_j, "o", zorder=4, **style)
+def _environment_panel(axes: Axes, around: pd.DataFrame, element: str, reach: float) -> None:
+    """Candidate neighbours at their true distances, a sector for each element; kept ones are filled and large."""
+    for other, (begin, end) in (sectors(around) if len(around) else {}).items():
+        rows = around[around["element"] == other].sort_values("distance", kind="stable")
+        radius, color = rows["pair_cutoff"].iloc[0], element_outline(other)
+        axes.add_patch(Wedge((0, 0), radius, begin, end, facecolor=color, alpha=0.25, linewidth=0, zorder=1))
+        angle = np.deg2rad(begin + (end - begin) * spread_out(len(rows)))
+        x, y = rows["distance"] * np.cos(angle), rows["distance"] * np.sin(angle)
+        kept = rows["kept"].to_numpy(dtype=bool)
+        axes.plot(x[~kept], y[~kept], **REJECTED_ATOM)
+        axes.plot(x[kept], y[kept], **KEPT_ATOM, markerfacecolor=element_color(other))
+        middle = np.deg2rad((begin + end) / 2)
+        place = 1.2 * reach * np.array([np.cos(middle), np.sin(middle)])
+        axes.text(*place, f"{other}\n{radius:.1f}", ha="center", va="center", linespacing=1.1)
     draw_atom(axes, 0, 0, element, zorder=6)
 
 

@@ -83,10 +83,11 @@ def figure_training(histories: Sequence[PathLike], png: PathLike, pdf: PathLike,
                 _curve(axes[columns.index(run.column)], run, value, **styles[run.seed])
             axes[0].set_ylabel(label)
             axes[0].set_yscale("log")
-            if value != "learning_rate":  # losses span a decade or less: 0.2, 0.5, 1, 2
-                axes[0].yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-                axes[0].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-                axes[0].yaxis.set_minor_formatter(NullFormatter())
+            drawn = pd.concat([run.history[value] for run in runs])
+            digits = (1.0, 2.0, 5.0) if drawn.max() < 30.0 * drawn.min() else (1.0,)
+            axes[0].yaxis.set_major_locator(LogLocator(subs=digits))
+            axes[0].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axes[0].yaxis.set_minor_formatter(NullFormatter())
         for index, column in enumerate(columns):
             panels[0, index].set_title(panel_title(index, column))
             panels[-1, index].set_xlabel("epoch")

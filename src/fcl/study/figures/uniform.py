@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from fcl.study.figures.common import (
+    ALL,
     ANGSTROM,
     COLUMN_WIDTH,
     ENERGY_RMSE_LABEL,
@@ -29,6 +30,7 @@ from fcl.study.figures.common import (
     seeds_note,
     spread,
     styled,
+    subset_style,
     trivial_level,
 )
 
@@ -43,7 +45,11 @@ SOURCES = {
 LABELS = {FORCE: FORCE_RMSE_LABEL, ENERGY: ENERGY_RMSE_LABEL, PAIRS: PAIRS_LABEL}
 #: Trivial predictions, as they are called in the figures.
 TRIVIAL = {FORCE: "zero forces", ENERGY: "composition"}
-ALL = "all"
+#: Line of the FCL model and marker of the static ones, in the colour of the subset.
+FCL = {"marker": ".", "label": "one FCL model"}
+STATIC = {
+    "linestyle": "none", "marker": "s", "markerfacecolor": "white", "label": "static: one model per cutoff",
+}  # fmt: skip
 CUTOFF_LABEL = f"uniform cutoff ({ANGSTROM})"
 
 
@@ -100,7 +106,7 @@ def _figure(table: pd.DataFrame, values: Sequence[str], png, pdf, csv, title: st
         grid = figure.subplots(rows, columns, squeeze=False)
         for index, (axes, (subset, value)) in enumerate(zip(grid.flat, panels, strict=False)):
             part = table[table["subset"] == subset]
-            _curves(axes, part, value)
+            _curves(axes, part, value, subset_style(subset)["color"])
             axes.set_title(panel_title(index, "all test structures" if subset == ALL else subset))
             if value == PAIRS:
                 axes.set_ylim(bottom=0)
@@ -110,7 +116,8 @@ def _figure(table: pd.DataFrame, values: Sequence[str], png, pdf, csv, title: st
             axes.set_xlabel(CUTOFF_LABEL)
         for axes in grid.flat[len(panels) :]:
             axes.remove()
-        handles, _ = grid.flat[0].get_legend_handles_labels()
+        kinds = [FCL, *([STATIC] if "static" in set(table["model_kind"]) else [])]
+        handles = [Line2D([], [], color="0.4", **kind) for kind in kinds]
         if "trivial" in set(table["model_kind"]):
             name = f"trivial prediction: {TRIVIAL[values[0]]} (dashed where in range)"
             handles.append(Line2D([], [], color="0.4", linestyle="--", linewidth=1.0, label=name))
@@ -120,19 +127,13 @@ def _figure(table: pd.DataFrame, values: Sequence[str], png, pdf, csv, title: st
     return table
 
 
-def _curves(axes: Axes, table: pd.DataFrame, value: str) -> None:
+def _curves(axes: Axes, table: pd.DataFrame, value: str, color: str) -> None:
     """FCL as a line with a band of one standard deviation, static models as markers with error bars."""
     fcl, static = (table[table["model_kind"] == kind] for kind in ("fcl", "static"))
     x, mean, deviation = fcl["cutoff_angstrom"], fcl[f"{value}_mean"], spread(fcl, value)
     if deviation is not None:
-        axes.fill_between(x, mean - deviation, mean + deviation, color="C0", alpha=0.25, linewidth=0)
-    axes.plot(x, mean, color="C0", marker=".", label="one FCL model")
+        axes.fill_between(x, mean - deviation, mean + deviation, color=color, alpha=0.25, linewidth=0)
+    axes.plot(x, mean, color=color, **FCL)
     if len(static):
-        axes.errorbar(
-            static["cutoff_angstrom"],
-            static[f"{value}_mean"],
-            yerr=spread(static, value),
-            fmt="s",
-            color="C1",
-            label="static: one model per cutoff",
-        )
+        y, errors = static[f"{value}_mean"], spread(static, value)
+        axes.errorbar(static["cutoff_angstrom"], y, yerr=errors, color=color, **STATIC)

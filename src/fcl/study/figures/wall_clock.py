@@ -7,12 +7,21 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from fcl.study.figures.common import PAIRS_LABEL, TEXT_WIDTH, PathLike, read_tables, save, save_table, styled
-from fcl.study.tables.cost import MEMORY, PAIRS, TIME, straight_line
+from fcl.study.figures.common import (
+    PAIRS_LABEL,
+    TEXT_WIDTH,
+    PathLike,
+    read_tables,
+    save,
+    save_table,
+    styled,
+    subset_style,
+)
+from fcl.study.tables.cost import MEMORY, PAIRS, TIME, regimes
 
 COLUMNS = ("subset", "configuration", "cutoff_angstrom", "lambda", PAIRS, TIME, MEMORY, "device", "threads")
 AXES = {TIME: "time per atom and step (µs)", MEMORY: "peak memory per atom (kB)"}
-MARKERS = "osD^vP"
+POINT = {"linestyle": "none", "markersize": 4}
 
 
 def figure_wall_clock(
@@ -35,13 +44,10 @@ def figure_wall_clock(
         panels = figure.subplots(1, len(values), squeeze=False).ravel()
         for axes, value in zip(panels, values, strict=True):
             _panel(axes, table, value, subsets)
-        marks = dict(enumerate(MARKERS))
-        keys = [
-            Line2D([], [], linestyle="none", color=f"C{k}", marker=marks[k % len(marks)], label=subset)
-            for k, subset in enumerate(subsets)
-        ]
-        keys.append(Line2D([], [], linestyle="none", color="0.3", marker="o", markerfacecolor="white", label="uniform"))
-        keys.append(Line2D([], [], linestyle="none", color="0.3", marker="o", label="optimised"))
+        keys = [Line2D([], [], label=subset, **subset_style(subset), **POINT) for subset in subsets]
+        grey = {"color": "0.3", "marker": "o", **POINT}
+        keys += [Line2D([], [], label="uniform", markerfacecolor="white", **grey)]
+        keys += [Line2D([], [], label="optimised", **grey)]
         figure.legend(handles=keys, loc="outside lower center", ncols=len(keys))
         save(figure, png, pdf)
     save_table(table, png, csv)
@@ -49,17 +55,20 @@ def figure_wall_clock(
 
 
 def _panel(axes: Axes, table: pd.DataFrame, value: str, subsets: list[str]) -> None:
-    """Markers by subset, open for a uniform cutoff, and a line fitted to all points."""
-    for k, subset in enumerate(subsets):
-        for configuration, face in (("uniform", "white"), ("optimised", f"C{k}")):
+    """Markers by subset, open for a uniform cutoff, and the line or lines fitted to all points."""
+    for subset in subsets:
+        style = subset_style(subset)
+        for configuration, face in (("uniform", "white"), ("optimised", style["color"])):
             part = table[(table["subset"] == subset) & (table["configuration"] == configuration)]
-            marker = MARKERS[k % len(MARKERS)]
-            axes.plot(part[PAIRS], part[value], marker, color=f"C{k}", markerfacecolor=face, markersize=4)
-    intercept, slope, determination = straight_line(table[PAIRS].to_numpy(float), table[value].to_numpy(float))
-    ends = np.array([0.0, table[PAIRS].max()])
-    line = f"{intercept:.0f} + {slope:.2g} × pairs, $R^2$ = {determination:.3f}"
-    (fit,) = axes.plot(ends, intercept + slope * ends, color="0.5", zorder=1, label=line)
-    axes.legend(handles=[fit], loc="upper left")
+            axes.plot(part[PAIRS], part[value], markerfacecolor=face, **style, **POINT)
+    fit = regimes(table[PAIRS].to_numpy(float), table[value].to_numpy(float))
+    bends = [fit.bend] if np.isfinite(fit.bend) else []
+    pairs = np.array([0.0, *bends, table[PAIRS].max()])
+    words = fit.text("").replace(" per atom", "").replace(" up to", "\nup to").replace(", ", ",\n")
+    label = f"{words}\n(typical deviation {fit.deviation:.0%})"
+    (line,) = axes.plot(pairs, fit.at(pairs), color="0.5", zorder=1, label=label)
+    axes.vlines(bends, 0.0, fit.at(np.array(bends)), color="0.5", linestyle=(0, (1, 2)), linewidth=0.8, zorder=1)
+    axes.legend(handles=[line], loc="upper left")
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
     axes.set_xlabel(PAIRS_LABEL)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from fcl.study.tables.common import Column, PathLike, TableFiles, write_table
 
+#: A difference of the Bayesian information criterion that counts as very strong evidence; points on each of two lines.
+EVIDENCE, FEWEST = 10.0, 4
 TIME, MEMORY, PAIRS = "microseconds_per_atom", "peak_memory_kb_per_atom", "pairs_per_atom"
 WALL_CLOCK = {
     "subset": Column("subset"),
@@ -33,11 +37,51 @@ LABELS = {
 }
 
 
-def straight_line(pairs: np.ndarray, values: np.ndarray) -> tuple[float, float, float]:
-    """Intercept, slope and R^2 of a least-squares line through ``values`` against ``pairs``."""
-    slope, intercept = np.polyfit(pairs, values, 1)
-    residual = values - intercept - slope * pairs
-    return float(intercept), float(slope), float(1.0 - residual.var() / values.var())
+@dataclass(frozen=True)
+class Regimes:
+    """Time or memory per atom against pairs per atom: a line, or two that meet at ``bend`` pairs per atom."""
+
+    overhead: float  # per atom, without pairs
+    slope: float  # per pair, up to the bend
+    deviation: float  # RMS relative deviation of the measured values
+    bend: float = math.inf
+    slope_beyond: float = math.nan
+
+    def at(self, pairs: np.ndarray) -> np.ndarray:
+        """The fitted value at ``pairs`` per atom."""
+        first = self.overhead + self.slope * np.minimum(pairs, self.bend)
+        return first if math.isinf(self.bend) else first + self.slope_beyond * np.maximum(pairs - self.bend, 0.0)
+
+    def text(self, unit: str) -> str:
+        """The fit in words; ``unit`` follows its numbers."""
+        line = f"{self.overhead:.0f}{unit} + {self.slope:.2g}{unit} × pairs per atom"
+        if math.isinf(self.bend):
+            return line
+        return f"{line} up to {self.bend:.0f} pairs, {self.slope_beyond:.2g}{unit} for each further pair"
+
+
+def regimes(pairs: np.ndarray, values: np.ndarray) -> Regimes:
+    """Least squares of the relative deviations of ``values`` > 0 from one or two lines against ``pairs``.
+
+    One line misses what happens where calls are dominated by another thing than the pairs, or pairs become more
+    expensive. Two that meet at one of the measured points are taken if they lower the Bayesian information criterion
+    by more than `EVIDENCE`, and each has `FEWEST` points.
+    """
+    count, found = len(pairs), []
+    for bend in [math.inf, *np.unique(pairs)]:
+        beyond = pairs > bend
+        if math.isfinite(bend) and min(beyond.sum(), count - beyond.sum()) < FEWEST:
+            continue
+        columns = [np.ones(count), np.minimum(pairs, bend), *([] if math.isinf(bend) else [(pairs - bend) * beyond])]
+        matrix = np.stack(columns, axis=1) / values[:, None]
+        numbers, *_ = np.linalg.lstsq(matrix, np.ones(count), rcond=None)
+        deviation = float(np.sqrt(np.mean((matrix @ numbers - 1.0) ** 2)))
+        parameters = len(columns) + math.isfinite(bend)
+        criterion = 2.0 * count * math.log(max(deviation, 1e-6)) + parameters * math.log(count)
+        overhead, slope, *further = map(float, numbers)
+        found.append((criterion, Regimes(overhead, slope, deviation, float(bend), *further)))
+    (single, line), (best, fit) = found[0], min(found, key=lambda one: one[0])
+    return fit if best < single - EVIDENCE else line
 
 
 def wall_clock_table(measured: PathLike, start: float) -> pd.DataFrame:
@@ -67,16 +111,14 @@ def table_wall_clock(
 ) -> None:
     """Write the table of measured cost; ``title`` names the data, ratios refer to the cutoff ``start`` (A)."""
     table = wall_clock_table(measured, start)
-    pairs, time = table[PAIRS].to_numpy(float), table[TIME].to_numpy(float)
-    intercept, slope, determination = straight_line(pairs, time)
+    fit = regimes(table[PAIRS].to_numpy(float), table[TIME].to_numpy(float))
     threads = int(table["threads"].iloc[0])
     caption = (
         f"Time of energies and forces per atom and step, and peak memory beyond model and batch: uniform cutoffs, and "
         f"those optimised at each λ. The start is {start:g} Å everywhere. Measured on one machine "
         f"({table['device'].iloc[0]}, {threads} CPU thread{'s' if threads > 1 else ''}), whose numbers they are. Pairs "
-        "were selected beforehand: neighbour lists are not included. Line through all rows: time = "
-        f"{intercept:.0f} µs + {slope:.2g} µs × pairs per atom, R² = {determination:.3f}. "
-        f"Data of this study: {title}."
+        f"were selected beforehand: neighbour lists are not included. Fitted to all rows: time = {fit.text(' µs')} "
+        f"(typical deviation {fit.deviation:.1%}). Data of this study: {title}."
     )
     write_table(table, WALL_CLOCK, TableFiles(csv, markdown, latex, html), caption=caption, label="tab:wall-clock")
 
