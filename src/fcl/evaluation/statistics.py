@@ -23,7 +23,6 @@ from functools import lru_cache
 import numpy as np
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
-VERDICTS = (HOLDS, FAILS, UNDECIDED)
 #: Confidence level of the intervals, and of verdicts (two-sided).
 CONFIDENCE = 0.95
 RESAMPLES = 2000
@@ -104,10 +103,8 @@ class Judgement:
 
     @property
     def verdict(self) -> str:
-        """Whether the quantity lies between its bounds; one of `VERDICTS`."""
-        if self.reason:
-            return UNDECIDED
-        return HOLDS if self.share >= 0.5 else FAILS
+        """Whether the quantity lies between its bounds: `HOLDS`, `FAILS` or `UNDECIDED`."""
+        return UNDECIDED if self.reason else HOLDS if self.share >= 0.5 else FAILS
 
     @property
     def reason(self) -> str:
@@ -126,8 +123,7 @@ class Judgement:
 class Estimate:
     """A quantity that can be judged: ``offset`` + ``factor`` * x, or exp(x) instead of x if it is ``logarithmic``.
 
-    ``mean``, ``low``, ``high`` and ``votes`` are values of x; ``p_of``: two-sided p-value of a value of x. ``models``,
-    ``nests`` and ``groups`` as in `Judgement`.
+    ``mean``, ``low``, ``high`` and ``votes`` are values of x; ``p_of``: two-sided p-value of an x. Numbers as there.
     """
 
     mean: float
@@ -218,8 +214,8 @@ def ratio(first: Family, second: Family, *, paired: bool, seed: int = 0) -> Esti
         return contrast([first], [second], seed)
     _check_structures(first, second)
     (a, all_a), (b, all_b) = (_logarithms(one, seed) for one in (first, second))
-    over_b, over_all_b = _nested_mean(b, second.nests), _nested_mean(all_b, second.nests)
-    found = _estimate(a - over_b, all_a - over_all_b, first.nests, first.n_groups, (_between(b, second.nests),))
+    values, draws = a - _nested_mean(b, second.nests), all_a - _nested_mean(all_b, second.nests)
+    found = _estimate(values, draws, first.nests, first.n_groups, (_between(b, second.nests),))
     models = min((len(one.nests) for one in (first, second) if not one.fixed), default=0)
     return replace(found, votes=(all_a[:, None] - all_b[None, :]).ravel(), models=models)
 
@@ -234,9 +230,8 @@ def contrast(above: Sequence[Family], below: Sequence[Family], seed: int = 0) ->
         _check_structures(first, other)
         if not np.array_equal(first.nests, other.nests):
             raise ValueError("paired families hold the same models in the same order")
-    parts = [(sign, _logarithms(one, seed)) for sign, side in ((1.0, above), (-1.0, below)) for one in side]
-    values, draws = (sum(sign * part[n] for sign, part in parts) for n in (0, 1))
-    return _estimate(values, draws, first.nests, first.n_groups)
+    logs = [(sign, _logarithms(one, seed)) for sign, side in ((1.0, above), (-1.0, below)) for one in side]
+    return _estimate(*(sum(sign * log[n] for sign, log in logs) for n in (0, 1)), first.nests, first.n_groups)
 
 
 def level(family: Family, bound: float = math.inf, seed: int = 0) -> Judgement:
@@ -250,7 +245,7 @@ def relative(first: Family, second: Family, bound: float = 0.0, *, paired: bool,
 
 
 def error_over_folds(folds: Sequence[Family], seed: int = 0) -> Estimate:
-    """The error in cross-validation: geometric mean over the ``folds``, as for `ratio_over_folds`."""
+    """The error in cross-validation, as for `ratio_over_folds`."""
     return _over_folds([_logarithms(one, seed + k) for k, one in enumerate(folds)], folds)
 
 
@@ -291,8 +286,7 @@ def over_seeds(values: Mapping[int, float], nests: Mapping[int, int]) -> Estimat
     """
     if not values:
         raise NotEvaluated("no value of any seed")
-    numbers = np.array([values[seed] for seed in sorted(values)], dtype=float)
-    names = np.array([nests.get(seed, -1 - seed) for seed in sorted(values)])
+    numbers, names = np.array([(values[seed], nests.get(seed, -1 - seed)) for seed in sorted(values)], dtype=float).T
     return replace(_estimate(numbers, numbers[:, None], names, 0), logarithmic=False)
 
 
@@ -332,7 +326,7 @@ def _resampled(n_groups: int, resamples: int, seed: int) -> np.ndarray:
 
 
 def _check_structures(first: Family, second: Family) -> None:
-    if not np.array_equal(first.groups, second.groups) or not np.array_equal(first.counts, second.counts):
+    if not all(map(np.array_equal, (first.groups, first.counts), (second.groups, second.counts))):
         raise ValueError("errors on different structures cannot be compared")
 
 
@@ -350,8 +344,8 @@ def _estimate(
     ``others``: further variances of the mean with their degrees of freedom.
     """
     parts = [_between(values, nests), (float(_nested_mean(draws, nests).var()), n_groups - 1), *others]
-    numbers = (len(values), len(np.unique(nests)), n_groups)
-    return _student(float(_nested_mean(values, nests)), parts, draws.ravel(), *numbers)
+    mean, n_nests = float(_nested_mean(values, nests)), len(np.unique(nests))
+    return _student(mean, parts, draws.ravel(), len(values), n_nests, n_groups)
 
 
 def _student(mean: float, parts: Sequence[tuple[float, int]], votes: np.ndarray, *numbers: int) -> Estimate:
@@ -386,8 +380,7 @@ def _quantiles(freedom: int, number: int) -> np.ndarray:
     """Student's t at evenly spaced probabilities, in a random order of its own for each ``number``."""
     from scipy.stats import t
 
-    levels = (np.arange(1000) + 0.5) / 1000.0
-    return np.random.default_rng(number).permutation(t.ppf(levels, freedom))
+    return np.random.default_rng(number).permutation(t.ppf((np.arange(1000) + 0.5) / 1000.0, freedom))
 
 
 def _nested_mean(values: np.ndarray, nests: np.ndarray) -> np.ndarray:
@@ -398,8 +391,7 @@ def _nested_mean(values: np.ndarray, nests: np.ndarray) -> np.ndarray:
 def _between(values: np.ndarray, nests: np.ndarray) -> tuple[float, int]:
     """Variance of the mean over nests, and its degrees of freedom.
 
-    With a single nest that of the mean over its models, which is too small if they share what they start from: nothing
-    is known of the scatter between nests.
+    With a single nest that of the mean over its models: nothing is known of the scatter between nests.
     """
     names = np.unique(nests)
     means = np.array([values[nests == nest].mean() for nest in names]) if len(names) > 1 else values
