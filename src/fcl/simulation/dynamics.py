@@ -50,11 +50,20 @@ def energy_drift(times: np.ndarray, energies: np.ndarray, atoms: int) -> float:
     return 1000.0 * float(np.polyfit(times - times[0], energies - energies[0], 1)[0]) / atoms
 
 
-def relax(atoms, *, fmax: float = 0.01, steps: int = 500, cell: bool = False, hydrostatic: bool = False) -> Relaxation:
+def relax(
+    atoms,
+    *,
+    fmax: float = 0.01,
+    steps: int = 500,
+    cell: bool = False,
+    hydrostatic: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+) -> Relaxation:
     """Minimise the energy of ``atoms`` (in place) by LBFGS until no force exceeds ``fmax`` (eV/A).
 
     With ``cell`` the lattice is relaxed too and its generalised forces enter the criterion; with ``hydrostatic`` in
-    addition, the cell keeps its shape. Raises `ValueError` if there is no lattice to relax.
+    addition, the cell keeps its shape. Stops, not converged, as soon as ``stop`` returns true. Raises `ValueError` if
+    there is no lattice to relax.
     """
     from ase.filters import FrechetCellFilter
     from ase.optimize import LBFGS
@@ -65,7 +74,11 @@ def relax(atoms, *, fmax: float = 0.01, steps: int = 500, cell: bool = False, hy
     target = FrechetCellFilter(atoms, hydrostatic_strain=hydrostatic) if cell else atoms
     with LBFGS(target, logfile=None) as optimizer, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "logm result may be inaccurate")  # from the cell filter: 1e-13, at every step
-        converged = bool(optimizer.run(fmax=fmax, steps=steps))
+        converged = False
+        for reached in optimizer.irun(fmax=fmax, steps=steps):
+            converged = bool(reached)
+            if not converged and stop():
+                break
         taken = optimizer.get_number_of_steps()
     largest = float(np.linalg.norm(target.get_forces(), axis=1).max())
     return Relaxation(converged, taken, before, atoms.get_potential_energy(), largest)
