@@ -127,7 +127,7 @@ def test_a_scan_moves_to_a_minimum_beyond_its_volumes(study, copper):
 def test_phonons_are_those_of_the_matrix_of_second_derivatives(copper):
     copper.positions += np.random.default_rng(0).normal(scale=0.02, size=(4, 3))
     at_rest = copper.positions.copy()
-    found = phonons_at_gamma(copper, 0.005)
+    found, softest = phonons_at_gamma(copper, 0.005)
     second = np.zeros((12, 12))
     for k in range(12):
         for sign in (1.0, -1.0):
@@ -142,10 +142,16 @@ def test_phonons_are_those_of_the_matrix_of_second_derivatives(copper):
     assert found["imaginary_modes"] == 0
 
 
-def test_a_saddle_has_imaginary_modes(copper):
-    saddle = Atoms("Cu2", positions=[[0, 0, 0], [0, 0, 2.1]], cell=[4.6, 4.6, 4.2], pbc=True)
+def test_a_relaxation_leaves_a_saddle(study, copper):
+    """Layers of copper half way between their images, where forces vanish by symmetry."""
+    saddle = Atoms("Cu2", positions=[[0.0, 0.0, 0.0], [1.25, 1.25, 3.0]], cell=[2.5, 2.5, 6.0], pbc=True)
     saddle.calc = copper.calc
-    assert phonons_at_gamma(saddle, 0.01)["imaginary_modes"] > 0
+    found, softest = phonons_at_gamma(saddle, 0.01)
+    assert found["imaginary_modes"] > 0
+    np.testing.assert_allclose(np.abs(softest), [[0.0, 0.0, 1.0]] * 2, atol=1e-6)
+    energy = saddle.get_potential_energy()
+    facts = at_minimum(saddle, settings(study, equation_of_state=None))
+    assert facts["phonons"]["imaginary_modes"] == 0 and saddle.get_potential_energy() < energy - 0.5
 
 
 def test_rmsd_knows_no_shift_and_of_molecules_no_turn():

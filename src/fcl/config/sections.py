@@ -265,7 +265,7 @@ class ComputeSettings(Section):
 
 
 class RelaxationSettings(Section):
-    """Energy minimisation with LBFGS."""
+    """Energy minimisation with BFGS."""
 
     fmax: Positive = Field(description="convergence criterion: largest force (eV/A)")
     steps: Count = Field(description="maximum number of steps")

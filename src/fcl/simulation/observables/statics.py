@@ -14,6 +14,8 @@ from fcl.simulation.observables.reference import reference_fault
 #: Frequencies below this (1/cm) count as imaginary modes; the numerical noise of the acoustic modes is smaller.
 IMAGINARY_BELOW = -5.0
 ACOUSTIC_MODES = 3
+#: Relaxations of a structure, since the first may end at a saddle point, and the displacement (A) that leaves it.
+RELAXATIONS, LEAVE_SADDLE = 4, 0.1
 #: Scans of the volume before there is no minimum; each moves by at most its range.
 SCANS = 3
 #: Change of the volume, as a fraction, beyond which a relaxation ends at a gas or a collapsed structure.
@@ -25,26 +27,34 @@ LARGEST_SCATTER = 0.1
 def at_minimum(atoms, settings, start=None) -> dict[str, Any]:
     """Relax ``atoms`` (in place) at fixed cell and compute the quantities of ``settings`` (`ObservableSettings`).
 
-    With ``start``, the structure of the data, ends after the relaxation if ``atoms`` cannot be a reference.
+    From a saddle point the relaxation goes on along the softest mode. With ``start``, the structure of the data, ends
+    after the relaxation if ``atoms`` cannot be a reference.
     """
-    relaxation = _relaxed(atoms, settings.relaxation)
-    facts = {"relaxation": relaxation}
-    if start is not None and reference_fault(start, atoms, facts):
-        return facts
-    failed = {key: relaxation[key] for key in ("failure", "reason") if key in relaxation}
-    if not atoms.pbc.all():
+    origin, crystal = atoms.positions.copy(), atoms.pbc.all()
+    for left in reversed(range(RELAXATIONS)):
+        facts = {"relaxation": _relaxed(atoms, settings.relaxation)}
+        failed = {key: facts["relaxation"][key] for key in ("failure", "reason") if key in facts["relaxation"]}
+        if start is not None and reference_fault(start, atoms, facts):
+            return facts
+        if failed or not (crystal and settings.phonons):
+            break
+        facts["phonons"], softest = phonons_at_gamma(atoms, settings.phonons.displacement)
+        if not (left and facts["phonons"]["imaginary_modes"]):
+            break
+        atoms.positions += np.copysign(LEAVE_SADDLE, ((origin - atoms.positions) * softest).sum()) * softest
+    if not crystal:
         failed = Failure(NOT_APPLICABLE, "the structure is not periodic in three directions").record()
+    if failed and settings.phonons:
+        facts["phonons"] = failed
     if choice := settings.equation_of_state:
         facts["equation_of_state"] = failed or equation_of_state(atoms, choice, settings.relaxation)
-    if settings.phonons:
-        facts["phonons"] = failed or phonons_at_gamma(atoms, settings.phonons.displacement)
     return facts
 
 
 def _relaxed(atoms, settings) -> dict[str, Any]:
     atoms.get_forces()  # invalid input raises here
     try:
-        result = relax(atoms, fmax=settings.fmax, steps=settings.steps)
+        result = relax(atoms, fmax=settings.fmax, steps=settings.steps, method="BFGS")
     except (ValueError, FloatingPointError) as error:  # overlapping atoms, non-finite positions
         return Failure(UNSTABLE, str(error)).record()
     facts = {"steps": result.steps, "max_force_ev_per_angstrom": result.max_force}
@@ -77,7 +87,7 @@ def equation_of_state(atoms, settings, relaxation) -> dict[str, Any]:
     from ase import units
     from ase.eos import EquationOfState, birchmurnaghan
 
-    limits = {"fmax": relaxation.fmax, "steps": relaxation.steps}
+    limits = {"fmax": relaxation.fmax, "steps": relaxation.steps, "method": "BFGS"}
     centre = _copy(atoms)
 
     def change() -> float:
@@ -121,11 +131,11 @@ def _scaled(atoms, place: float, strain: float):
     return scaled
 
 
-def phonons_at_gamma(atoms, displacement: float) -> dict[str, Any]:
+def phonons_at_gamma(atoms, displacement: float) -> tuple[dict[str, Any], np.ndarray]:
     """Frequencies (1/cm, ascending, imaginary ones negative) at Gamma by finite displacements (A) with phonopy.
 
     The cell itself is the supercell, which is exact at Gamma. The three acoustic modes (those nearest to zero) are
-    excluded.
+    excluded. Also returns the displacements [n, 3] of the softest mode, the largest of which is 1.
     """
     from phonopy import Phonopy
     from phonopy.physical_units import get_physical_units
@@ -141,14 +151,16 @@ def phonons_at_gamma(atoms, displacement: float) -> dict[str, Any]:
     phonon.forces = forces
     phonon.produce_force_constants()
     phonon.symmetrize_force_constants()
-    phonon.run_qpoints([[0.0, 0.0, 0.0]])
+    phonon.run_qpoints([[0.0, 0.0, 0.0]], with_eigenvectors=True)
     frequencies = phonon.qpoints.frequencies[0] * get_physical_units().THzToCm
+    softest = phonon.qpoints.eigenvectors[0][:, 0].real.reshape(-1, 3) / np.sqrt(cell.masses)[:, None]
     optical = np.sort(frequencies[np.argsort(np.abs(frequencies))[ACOUSTIC_MODES:]])
-    return {
+    facts = {
         "frequencies_per_cm": optical,
         "imaginary_modes": int((optical < IMAGINARY_BELOW).sum()),
         "displacements": len(forces),
     }
+    return facts, softest / np.linalg.norm(softest, axis=1).max()
 
 
 def _copy(atoms):
