@@ -157,18 +157,25 @@ def plan(study: Study, manifest: DataManifest, speed: Throughput) -> list[Stage]
 
 
 def force_calls(settings: ObservableSettings) -> dict[str, int]:
-    """Number of force evaluations in each stage of the observables: two cutoffs, relaxations with all their steps."""
-    runs = 2 * len(settings.subsets) * settings.structures
+    """Number of force evaluations in each stage of the observables, if every structure has a reference.
+
+    Relaxations count with all their steps. Dynamics repeat the reference.
+    """
+    potentials = 2 if settings.null_seed is None else 3
     points = settings.equation_of_state.points + 1 if settings.equation_of_state else 0
     displaced = 6 * SYNTHETIC_ATOMS if settings.phonons else 0
     dynamics, nve, rdf = settings.dynamics, settings.nve, settings.rdf
-    before = dynamics.equilibration / dynamics.timestep
-    steps = {
-        "observe_statics": settings.relaxation.steps * (1 + points) + displaced,
-        "observe_nve": 1000 * (before + sum(nve.duration / step for step in nve.timesteps)) if nve else 0,
-        "observe_rdf": 1000 * (before + rdf.duration / dynamics.timestep) if rdf else 0,
+
+    def steps(run) -> float:
+        return 1000 * (dynamics.equilibration + run.duration) / dynamics.timestep if run else 0
+
+    runs = (potentials + 1) * dynamics.structures
+    calls = {
+        "observe_statics": potentials * settings.structures * (settings.relaxation.steps * (1 + points) + displaced),
+        "observe_nve": runs * steps(nve),
+        "observe_rdf": runs * steps(rdf),
     }
-    return {name: round(runs * count) for name, count in steps.items()}
+    return {name: round(len(settings.subsets) * count) for name, count in calls.items()}
 
 
 def table(study: Study, stages: list[Stage], notes: list[str]) -> str:

@@ -130,22 +130,22 @@ from fcl.runs.files import write_text
 
 OPTIONAL = ("equation_of_state", "phonons", "nve", "rdf")
 
-def _compare(study, model, cutoffs, subset, *outputs, only):
+def _compare(study, model, cutoffs, other_model, subset, *outputs, only):
     settings = study.observables
     assert settings.subsets == (subset,) and settings.relaxation and settings.dynamics
     assert {name for name in OPTIONAL if getattr(settings, name)} <= set(only)
-    assert model.is_file() and cutoffs.is_file()
+    assert model.is_file() and cutoffs.is_file() and "fcl_seed2" in str(other_model)
     for path in outputs:
         write_text(path, f"{subset}\\n")
 
-def observe_statics(study, store, model, cutoffs, subset, structures, output, manifest):
-    _compare(study, model, cutoffs, subset, structures, output, manifest, only=OPTIONAL[:2])
+def observe_statics(study, store, model, cutoffs, other_model, subset, structures, output, manifest):
+    _compare(study, model, cutoffs, other_model, subset, structures, output, manifest, only=OPTIONAL[:2])
 
-def observe_nve(study, structures, model, cutoffs, subset, output, manifest):
-    _compare(study, model, cutoffs, subset, output, manifest, only=["nve"])
+def observe_nve(study, structures, model, cutoffs, other_model, subset, output, manifest):
+    _compare(study, model, cutoffs, other_model, subset, output, manifest, only=["nve"])
 
-def observe_rdf(study, structures, model, cutoffs, subset, output, manifest):
-    _compare(study, model, cutoffs, subset, output, manifest, only=["rdf"])
+def observe_rdf(study, structures, model, cutoffs, other_model, subset, output, manifest):
+    _compare(study, model, cutoffs, other_model, subset, output, manifest, only=["rdf"])
 """,
     "claims": """
 from fcl.runs.files import write_text

@@ -58,10 +58,10 @@ def test_the_papers_plan_counts_its_epochs_and_jobs():
     assert stages["train_fcl"].hours == pytest.approx(3 * 500 * (train + 3 * val) / 3600)
     assert stages["train_static"].hours == pytest.approx(12 * 500 * (train + val) / 3600)
     assert stages["evaluate_cutoffs"].hours == pytest.approx((3 * 36 + 13) * test / 3600)
-    runs = 2 * 2 * 3  # subsets, cutoffs, structures
-    assert stages["observe_nve"].hours == pytest.approx(runs * (4000 + 40000 + 20000) / 3600)
+    runs = 2 * 4 * 3  # subsets, potentials, structures
+    assert stages["observe_nve"].hours == pytest.approx(runs * (4000 + 40000) / 3600)
     assert stages["observe_rdf"].hours == pytest.approx(runs * (4000 + 40000) / 3600)
-    assert stages["observe_statics"].hours == pytest.approx(runs * (9 * 500 + 6 * 27) / 3600)
+    assert stages["observe_statics"].hours == pytest.approx(2 * 3 * 6 * (9 * 1000 + 6 * 27) / 3600)
     configurations = 8 + 4 * 5  # uniform cutoffs, optimised ones
     assert stages["measure_wall_clock"].hours == pytest.approx(21 * configurations * 10000 / 27 / 3600)
     ratio = stages["calibrate_unlabelled"].hours / stages["calibrate_cutoffs"].hours
@@ -97,7 +97,7 @@ def test_what_a_study_leaves_out_costs_nothing():
     study = study.narrowed(observables={"nve": None, "phonons": None, "equation_of_state": None})
     stages = {stage.name: stage for stage in plan(study, manifest, UNIT)}
     assert "observe_nve" not in stages
-    assert stages["observe_statics"].hours == pytest.approx(12 * 500 / 3600)
+    assert stages["observe_statics"].hours == pytest.approx(2 * 3 * 6 * 1000 / 3600)
 
 
 def test_limits_and_known_subsets_are_counted():

@@ -106,7 +106,6 @@ def _check_names(study: Sections) -> None:
         "calibration.lambdas": study.calibration.lambdas,
         "calibration.seeds": study.calibration.seeds,
         "observables.subsets": study.observables.subsets,
-        "observables.nve.timesteps": study.observables.nve.timesteps if study.observables.nve else (),
     }.items():
         _distinct(key, values)
     for cutoff in study.static.cutoffs:
@@ -161,19 +160,24 @@ def check_physics(study: Sections) -> None:
 def check_observables(study: Sections) -> None:
     """Raise ValueError, with the dotted key, for inconsistent settings of the observables."""
     observables = study.observables
-    if observables.seed not in study.fcl.seeds:
-        raise ValueError(f"observables.seed: no FCL model is trained with seed {observables.seed} (fcl.seeds)")
+    for key, seed in {"seed": observables.seed, "null_seed": observables.null_seed}.items():
+        if seed is not None and seed not in study.fcl.seeds:
+            raise ValueError(f"observables.{key}: no FCL model is trained with seed {seed} (fcl.seeds)")
+    if observables.null_seed == observables.seed:
+        raise ValueError("observables.null_seed: has to differ from observables.seed")
     if observables.uniform_cutoff > study.cutoffs.r_max:
         raise ValueError(f"observables.uniform_cutoff: {observables.uniform_cutoff:g} A exceeds cutoffs.r_max")
     if observables.dynamics.unstable_above <= observables.dynamics.temperature:
         raise ValueError("observables.dynamics.unstable_above: does not exceed observables.dynamics.temperature")
-    rdf = observables.rdf
+    dynamics, nve, rdf = observables.dynamics, observables.nve, observables.rdf
+    samples = {"nve": round(1000.0 * nve.duration / dynamics.timestep)} if nve else {}
     if rdf:
-        frames = round(1000.0 * rdf.duration / observables.dynamics.timestep) // rdf.interval
-        if frames < rdf.blocks:
-            raise ValueError(f"observables.rdf.blocks: {rdf.blocks} blocks, but the run gives {frames} structures")
+        samples["rdf"] = round(1000.0 * rdf.duration / dynamics.timestep) // rdf.interval
         if rdf.reach < rdf.bin_width:
             raise ValueError("observables.rdf.bin_width: exceeds observables.rdf.reach")
+    for run, count in samples.items():
+        if count < dynamics.blocks:
+            raise ValueError(f"observables.dynamics.blocks: {dynamics.blocks}, but {run} gives {count} samples")
 
 
 def check_cost(study: Sections) -> None:

@@ -265,11 +265,10 @@ class ComputeSettings(Section):
 
 
 class RelaxationSettings(Section):
-    """Energy minimisation with LBFGS."""
+    """Energy minimisation with BFGS."""
 
     fmax: Positive = Field(description="convergence criterion: largest force (eV/A)")
     steps: Count = Field(description="maximum number of steps")
-    cell: bool = Field(description="also relax the cell of crystals")
 
 
 class EquationOfStateSettings(Section):
@@ -288,6 +287,8 @@ class PhononSettings(Section):
 class DynamicsSettings(Section):
     """Settings common to all molecular dynamics."""
 
+    structures: Count = Field(description="structures per subset: the first that have a reference")
+    blocks: Annotated[int, Field(ge=4)] = Field(description="blocks of a run, for the statistical error")
     temperature: Positive = Field(description="temperature of the equilibration and of NVT (K)")
     friction: Positive = Field(description="friction of the Langevin thermostat (1/fs)")
     timestep: Positive = Field(description="time step of the equilibration and of NVT (fs)")
@@ -298,8 +299,7 @@ class DynamicsSettings(Section):
 class NVESettings(Section):
     """NVE dynamics after the equilibration."""
 
-    timesteps: tuple[Positive, ...] = Field(min_length=1, description="time steps (fs), one run each")
-    duration: Positive = Field(description="duration of each run (ps)")
+    duration: Positive = Field(description="duration of the run (ps)")
 
 
 class RDFSettings(Section):
@@ -309,7 +309,6 @@ class RDFSettings(Section):
     reach: Positive = Field(description="largest distance (A)")
     bin_width: Positive = Field(description="bin width of the histogram (A)")
     interval: Count = Field(description="steps between sampled structures")
-    blocks: Annotated[int, Field(ge=2)] = Field(description="blocks of the run, for the statistical error")
 
 
 class ObservableSettings(Section):
@@ -318,8 +317,12 @@ class ObservableSettings(Section):
     subsets: tuple[str, ...] = Field(min_length=1, description="subsets, each with the cutoffs optimised for it")
     at_lambda: Positive = Field(description="lambda of the calibration used")
     seed: Seed = Field(description="seed of the FCL model and of its calibration")
-    uniform_cutoff: Positive = Field(description="uniform cutoff of the comparison")
-    structures: Count = Field(description="structures per subset: the first of the test split")
+    null_seed: Seed | None = Field(description="seed of another FCL model, compared at the uniform cutoff; null: none")
+    uniform_cutoff: Positive = Field(description="uniform cutoff of the reference")
+    structures: Count = Field(
+        description="structures per subset: of the first groups (parents) of the test split the one of lowest energy"
+    )
+    max_atoms: Count | None = Field(description="use only structures of at most so many atoms; null: all")
     relaxation: RelaxationSettings
     equation_of_state: EquationOfStateSettings | None
     phonons: PhononSettings | None
@@ -331,14 +334,12 @@ class ObservableSettings(Section):
 class ToleranceSettings(Section):
     """Differences that count as agreement in the table of `observables`; no run depends on them."""
 
-    energy: NonNegative = Field(description="energy of the minimum (meV/atom)")
-    rmsd: NonNegative = Field(description="RMSD between the minima (A)")
+    rmsd: Positive = Field(description="RMSD between the minima (A)")
     volume: Fraction = Field(description="volume, as a fraction of that at the uniform cutoff")
     bulk_modulus: Fraction = Field(description="bulk modulus, as a fraction of that at the uniform cutoff")
-    phonon_rms: NonNegative = Field(description="RMS difference over the modes (1/cm)")
-    phonon_max: NonNegative = Field(description="largest difference over the modes (1/cm)")
-    drift: NonNegative = Field(description="drift of the total energy with optimised cutoffs, as such (meV/atom/ps)")
-    rdf: NonNegative = Field(description="integral of |g1 - g2| (A)")
+    phonons: Positive = Field(description="RMS difference over the modes (1/cm)")
+    drift: Positive = Field(description="energy drift (meV/atom/ps), which the reference must not exceed either")
+    rdf: Positive = Field(description="integral of |g1 - g2| (A)")
 
 
 class UnlabelledSettings(Section):

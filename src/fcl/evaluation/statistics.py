@@ -22,7 +22,7 @@ from functools import lru_cache
 
 import numpy as np
 
-HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
+VERDICTS = HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 #: Confidence level of the intervals, and of verdicts (two-sided).
 CONFIDENCE = 0.95
 RESAMPLES = 2000
@@ -111,7 +111,7 @@ class Judgement:
         """Why it is undecided; empty if it is not."""
         margin = (1.0 - CONFIDENCE) / 2.0
         if 1 in (self.models, self.groups):
-            return "a single model decides nothing" if self.models == 1 else "a single group decides nothing"
+            return f"a single {'model' if self.models == 1 else 'group'} decides nothing"
         if 0 < self.models < FEWEST and not self.groups:
             return f"fewer than {FEWEST} models"
         if self.low <= self.bound <= self.high or self.low <= self.least <= self.high:
@@ -172,9 +172,8 @@ def verdicts(judgements: Sequence[Judgement]) -> list[str]:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """p-values adjusted for several comparisons (Holm): in ascending order times n, n - 1, ..., never decreasing."""
-    order = np.argsort(p_values)
     adjusted, largest = np.empty(len(p_values)), 0.0
-    for rank, place in enumerate(order):
+    for rank, place in enumerate(np.argsort(p_values)):
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
         adjusted[place] = largest
     return adjusted.tolist()
@@ -271,8 +270,7 @@ def _over_folds(logs: Sequence[Sequence[np.ndarray]], folds: Sequence[Family]) -
         np.array([_nested_mean(one, fold.nests) for one, fold in zip(part, folds, strict=True)])
         for part in zip(*logs, strict=True)
     )
-    n, resamples = draws.shape
-    n_groups = sum(fold.n_groups for fold in folds)
+    (n, resamples), n_groups = draws.shape, sum(fold.n_groups for fold in folds)
     part = max(_between(values, np.arange(n)), (float(draws.mean(0).var()), n_groups - n))
     picked = draws[np.random.default_rng(0).integers(n, size=(n, resamples)), np.arange(resamples)]
     models = sum(len(fold.nests) for fold in folds)

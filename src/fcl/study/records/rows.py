@@ -18,8 +18,6 @@ from typing import Any
 
 #: Columns and keys measured on the machine, or describing it.
 MEASURED = re.compile(r"(?:^|_)(?:(?:micro)?seconds|memory|time_ratio|threads|device)(?:_|$)")
-#: Rows of measured times, by their unit: the table of observables has some besides its results.
-MEASURED_ROW = re.compile(r"\bunit=µs/atom\b")
 #: Columns that identify a row and are not results, besides text columns; these two do so alone.
 KEYS = frozenset(
     "seed seeds lambda cutoff_angstrom training_cutoff_angstrom distance_angstrom structure structures atoms atom_i "
