@@ -135,7 +135,7 @@ def main() -> None:
 
     for split in splits:
         arguments = (
-            at / f"{split}.xyz",
+            [at / f"{split}.xyz"],
             data.frame_settings(split),
             settings.model.num_elements,
             options.workers,

@@ -22,14 +22,15 @@ from typing import Any
 
 import yaml
 
+from fcl.config.data import SPLITS
 from fcl.config.load import load_config
-from fcl.config.sections import SPLITS, ObservableSettings
+from fcl.config.sections import ObservableSettings
 from fcl.config.study import Study
 from fcl.data.manifest import DataManifest, SplitFile, load_data_manifest
 from throughput import SYNTHETIC_ATOMS, Throughput, measure
 
 BYTES_OF_A_FRAME = 3200  # of text, if the manifest gives no size
-PRODUCTS = 10 + 1 + 6 + 2 + 3 + 3  # jobs: figures of the paper, training curves, tables, observables, cost, pages
+PRODUCTS = 10 + 1 + 9 + 2 + 3 + 3  # jobs: figures of the paper, training curves, tables, observables, cost, pages
 PASSES = 20  # of a calibration by L-BFGS through its subset: measured on the embedded set
 #: Not measured: workflow overhead per job (a process that parses the rules), and download speed.
 WORKFLOW_SECONDS, DOWNLOAD_BYTES_A_SECOND = 2.0, 5e6
@@ -55,7 +56,7 @@ class Stage:
 def frame_counts(study: Study, manifest: DataManifest) -> tuple[dict[str, int], list[str]]:
     """Number of structures of each split used by the study, and the assumptions made."""
     train = _frames(manifest.splits.get("train"))
-    counts, assumed = {}, []
+    counts, assumed, folds = {}, [], study.data.folds
     for split in SPLITS:
         entry = manifest.splits.get(split)
         frames = _frames(entry)
@@ -65,6 +66,10 @@ def frame_counts(study: Study, manifest: DataManifest) -> tuple[dict[str, int], 
         limit = study.data.frame_limit(split)
         subsets = entry.subsets if entry and entry.subsets else dict.fromkeys(study.calibration.subsets, frames)
         counts[split] = min(frames, sum(min(n, limit) for n in subsets.values())) if limit else frames
+    if folds is not None:
+        total = sum(counts.values())
+        counts = {split: round(total * len(folds.of_split(split)) / folds.number) for split in SPLITS}
+    counts = {split: round(frames * (study.data.group_share(split) or 1.0)) for split, frames in counts.items()}
     return counts, assumed
 
 
@@ -85,7 +90,10 @@ def plan(study: Study, manifest: DataManifest, speed: Throughput) -> list[Stage]
     validated = val * len(study.fcl.validation_cutoffs)
     unlabelled = len(study.calibration.subsets) * len(study.unlabelled.lambdas) * len(study.calibration.seeds)
     passes = study.calibration.epochs if study.calibration.optimiser == "adam" else PASSES
-    one_calibration = passes * members * speed.calibrate + 2 * tested * speed.evaluate
+    one_calibration = passes * members * speed.calibrate + 3 * tested * speed.evaluate
+    choices, folds = len(study.calibration.subsets) * len(study.calibration.seeds), study.choice.folds
+    followed = len(study.calibration.lambdas) * study.choice.evaluations * (folds - 1) * members * speed.calibrate
+    one_choice = followed + (1 + len(study.calibration.lambdas)) * members * speed.evaluate
     measured = (1 + study.wall_clock.repeats) * (
         len(study.wall_clock.uniform_cutoffs) + len(study.calibration.subsets) * len(study.calibration.lambdas)
     )
@@ -100,6 +108,7 @@ def plan(study: Study, manifest: DataManifest, speed: Throughput) -> list[Stage]
         "evaluate_trivial": 1,
         "diatomic_curves": fcl_jobs,
         "calibrate_cutoffs": calibrations,
+        "choose_cutoffs": choices,
         **dict.fromkeys(calls, len(study.observables.subsets)),
         "calibrate_unlabelled": unlabelled,
         "measure_wall_clock": 1,
@@ -115,6 +124,7 @@ def plan(study: Study, manifest: DataManifest, speed: Throughput) -> list[Stage]
         "evaluate_trivial": 0.0,
         "diatomic_curves": fcl_jobs * len(study.diatomics.pairs) * len(study.diatomics.cutoffs) * speed.curve,
         "calibrate_cutoffs": calibrations * one_calibration,
+        "choose_cutoffs": choices * one_choice,
         "calibrate_unlabelled": unlabelled * one_calibration,
         "measure_wall_clock": measured * study.wall_clock.atoms / SYNTHETIC_ATOMS * speed.evaluate,
         **{name: count * speed.step for name, count in calls.items()},
@@ -147,18 +157,25 @@ def plan(study: Study, manifest: DataManifest, speed: Throughput) -> list[Stage]
 
 
 def force_calls(settings: ObservableSettings) -> dict[str, int]:
-    """Number of force evaluations in each stage of the observables: two cutoffs, relaxations with all their steps."""
-    runs = 2 * len(settings.subsets) * settings.structures
+    """Number of force evaluations in each stage of the observables, if every structure has a reference.
+
+    Relaxations count with all their steps. Dynamics repeat the reference.
+    """
+    potentials = 2 if settings.null_seed is None else 3
     points = settings.equation_of_state.points + 1 if settings.equation_of_state else 0
     displaced = 6 * SYNTHETIC_ATOMS if settings.phonons else 0
     dynamics, nve, rdf = settings.dynamics, settings.nve, settings.rdf
-    before = dynamics.equilibration / dynamics.timestep
-    steps = {
-        "observe_statics": settings.relaxation.steps * (1 + points) + displaced,
-        "observe_nve": 1000 * (before + sum(nve.duration / step for step in nve.timesteps)) if nve else 0,
-        "observe_rdf": 1000 * (before + rdf.duration / dynamics.timestep) if rdf else 0,
+
+    def steps(run) -> float:
+        return 1000 * (dynamics.equilibration + run.duration) / dynamics.timestep if run else 0
+
+    runs = (potentials + 1) * dynamics.structures
+    calls = {
+        "observe_statics": potentials * settings.structures * (settings.relaxation.steps * (1 + points) + displaced),
+        "observe_nve": runs * steps(nve),
+        "observe_rdf": runs * steps(rdf),
     }
-    return {name: round(runs * count) for name, count in steps.items()}
+    return {name: round(len(settings.subsets) * count) for name, count in calls.items()}
 
 
 def table(study: Study, stages: list[Stage], notes: list[str]) -> str:

@@ -106,7 +106,7 @@ def measure(study: Study, manifest: DataManifest) -> Throughput:
     dtype, device = _compute(study)
     batch = max(study.pretrain.batch_size, study.fcl.batch_size, study.static.batch_size)
     frames, origin = sample_frames(study, manifest, int(SAMPLE_BATCHES * max(batch, EVALUATION_BATCH_SIZE)))
-    arrays, store_seconds = _timed(arrays_from_frames, frames, study.cutoffs.r_max)
+    arrays, store_seconds = _timed(arrays_from_frames, frames, study.cutoffs.stored)
     count = len(arrays)
     with tempfile.TemporaryDirectory() as folder:
         _, written = _timed(write_store, arrays, Path(folder) / "s.h5", {})

@@ -137,7 +137,7 @@ def test_a_kink_ends_the_search_and_its_gradient_is_reported():
 
 
 def test_the_uniform_cutoff_of_equal_pairs(graphs):
-    """Against counting pairs at a cutoff just below and at the one found."""
+    """Against counting: no fewer pairs, and fewer just below the last of them, which is not at the cutoff itself."""
 
     def count(cutoff, indices):
         batch = graphs.batch(indices)
@@ -147,6 +147,13 @@ def test_the_uniform_cutoff_of_equal_pairs(graphs):
     for indices in (torch.arange(len(graphs)), torch.tensor([5, 0, 2])):
         for pairs in (0.5, 2.0, 10.0, count(5.3, indices)):
             found = uniform_of_equal_pairs(graphs, pairs, indices)
-            assert count(found, indices) >= pairs * (1 - 1e-9) and count(found - 1e-5, indices) < pairs
+            kept = torch.sort(graphs.candidates(indices)[0]).values
+            last = float(kept[kept <= found][-1])
+            assert count(found, indices) >= pairs * (1 - 1e-9) and count(last - 1e-5, indices) < pairs
+            assert last < found or float(kept[kept > found][0]) - last < 1e-6
+    everything = count(7.0, torch.tensor([0]))  # the middle of the cutoffs that keep all pairs of a molecule
+    last = float(graphs.candidates(torch.tensor([0]))[0].max())
+    found = uniform_of_equal_pairs(graphs, everything, torch.tensor([0]), low=5.0, high=6.0)
+    assert found == pytest.approx(0.5 * (max(last, 5.0) + 6.0)) and last < 6.0
     with pytest.raises(ValueError, match="more than the store holds"):
         uniform_of_equal_pairs(graphs, 1e4)

@@ -5,18 +5,21 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from examples import ARITHMETIC
+from fcl.calibration.folds import errors_at
 from fcl.calibration.path import CalibrationPlan
 from fcl.calibration.system import Goal, calibrate_own
-from fcl.calibration.tolerance import cheapest_within, errors_at, labelled_by, random_split
+from fcl.calibration.tolerance import cheapest_within, labelled_by
 from fcl.data.batch import GraphData
+from fcl.data.groups import split_groups
 from fcl.data.read import frames_of
 from fcl.data.store import arrays_from_frames
 from fcl.evaluation.errors import error_bound, force_rmse, joined, relative_increase
 from fcl.models.files import load
+from known_models import Shrinking
 
 pytestmark = pytest.mark.heavy
 
@@ -35,25 +38,6 @@ def training(crystals):
 @pytest.fixture
 def model(trained_model):
     return load(trained_model)
-
-
-class Shrinking(torch.nn.Module):
-    """A model whose error in every force component is slope (6 - mean cutoff of the structure)^power, 0 above 6 A."""
-
-    flexible, cutoff_limit, card = True, 7.0, {"r_min_angstrom": 3.5}
-
-    def __init__(self, slope, power=1.0):
-        super().__init__()
-        self.slope, self.power = slope, power
-        self.selector = ARITHMETIC
-
-    def check_cutoff(self, cutoff):
-        assert cutoff <= self.cutoff_limit
-
-    def forward(self, batch, cutoffs, **_):
-        mean = cutoffs.new_zeros(batch.n_structures).index_add(0, batch.structure, cutoffs) / batch.atoms_per_structure
-        offset = self.slope * ((6.0 - mean).clamp(min=0.0) + 1e-4).index_select(0, batch.structure) ** self.power
-        return {"energy": batch.energy, "forces": batch.forces + offset[:, None]}
 
 
 def plan(**values):
@@ -86,18 +70,19 @@ def test_when_the_lower_bound_is_good_enough_nothing_is_optimised(data):
 def test_a_limit_that_the_start_exceeds_is_an_error(data):
     with pytest.raises(ValueError, match=r"force RMSE at 5 A is 1 eV/A already, above the limit of 0.5"):
         cheapest_within(Shrinking(1.0), data, plan(initial_cutoff=5.0), 0.5, indices=torch.arange(4), seed=0)
-    with pytest.raises(ValueError, match="1 structures cannot be split into 2 parts"):
+    with pytest.raises(ValueError, match="structures of 1 groups cannot be split into 2 parts"):
         cheapest_within(Shrinking(1.0), data, plan(), 2.0, indices=torch.arange(1), seed=0)
 
 
 def test_each_path_is_judged_by_structures_that_it_leaves_out(data, monkeypatch):
-    """All structures of ``indices``, each once, never by the path that saw it."""
+    """All structures of ``indices``, each once, never by the path that saw it or another one of its group."""
     seen, judged = [], []
+    assert len(set(data.groups()[1:11].tolist())) < 10  # of the crystals some are variants of each other
     monkeypatch.setattr(
-        "fcl.calibration.tolerance.CutoffPath", lambda *_, indices, **options: seen.append(indices) or Fixed()
+        "fcl.calibration.folds.CutoffPath", lambda *_, indices, **options: seen.append(indices) or Fixed()
     )
     monkeypatch.setattr(
-        "fcl.calibration.tolerance.errors_at",
+        "fcl.calibration.folds.errors_at",
         lambda model, data, cutoffs, indices: judged.append(indices) or errors_at(model, data, cutoffs, indices),
     )
     used = torch.arange(1, 11)
@@ -105,6 +90,7 @@ def test_each_path_is_judged_by_structures_that_it_leaves_out(data, monkeypatch)
     assert len(seen) == 3
     for fit, left_out in zip(seen * (len(judged) // 3), judged, strict=True):
         assert sorted(torch.cat([fit, left_out]).tolist()) == used.tolist()
+        assert not set(data.groups()[fit].tolist()) & set(data.groups()[left_out].tolist())
 
 
 class Fixed:
@@ -121,7 +107,7 @@ class Fixed:
 
 
 def test_joined_errors_are_those_of_all_structures(model, data):
-    parts = random_split(len(data), (2, 1), 0)
+    parts = map(torch.as_tensor, split_groups(data.groups().tolist(), (2, 1), 0))
     together = joined([errors_at(model, data, 5.0, part) for part in parts])
     assert together.metrics() == pytest.approx(errors_at(model, data, 5.0).metrics())
 
@@ -171,11 +157,13 @@ def test_without_labels_the_added_error_is_bounded(model, data):
     blind = GraphData(arrays_from_frames(frames_of_without_labels(data), 7.0), torch.float32)
     goal = Goal(lam=1e-4)
     found = calibrate_own(model, blind, goal, labels=False, reference_cutoff=6.5, epochs=4)
-    same = calibrate_own(model, data, goal, labels=False, reference_cutoff=6.5, epochs=4)
+    lone = copy.copy(data)
+    lone._groups = blind.groups()  # which name no parents
+    same = calibrate_own(model, lone, goal, labels=False, reference_cutoff=6.5, epochs=4)
     assert found.cutoffs == same.cutoffs
     assert found.increase() is None and "added_force_rmse_ev_per_angstrom" in found.facts()
     assert force_rmse(found.reference) < 1e-5  # rounding in float32
-    held_out = random_split(len(data), (3, 1), 0)[1]
+    held_out = torch.as_tensor(split_groups(range(len(data)), (3, 1), 0)[1])  # these frames name no parents
     before, after = (force_rmse(errors_at(model, data, cutoffs, held_out)) for cutoffs in (6.5, found.cutoffs))
     assert after - before <= found.facts()["added_force_rmse_ev_per_angstrom"] + 1e-6
 
@@ -229,22 +217,13 @@ def test_the_margin_is_a_standard_error(model, data):
     assert error_bound(reference, reference) == pytest.approx(force_rmse(reference))
     assert error_bound(errors, reference, 0.0) == pytest.approx(force_rmse(errors))
     assert error_bound(errors) > force_rmse(errors)
-    # the standard error of a mean square by theory, through the square root
+    # the standard error of a mean square by theory, through the square root; groups of equal structures count once
+    errors = replace(errors, groups=np.arange(len(data)))
     squares = errors.force_square / (3 * errors.atoms)
     expected = squares.std() / len(squares) ** 0.5 / (2 * force_rmse(errors))
     assert error_bound(errors) - force_rmse(errors) == pytest.approx(expected, rel=0.3)
-
-
-def test_split():
-    parts = random_split(13, (2, 1, 1), 5)
-    assert sorted(torch.cat(parts).tolist()) == list(range(13))
-    assert [len(part) for part in parts] == [6, 4, 3]
-    assert all(torch.equal(a, b) for a, b in zip(parts, random_split(13, (2, 1, 1), 5), strict=True))
-    assert not torch.equal(parts[0], random_split(13, (2, 1, 1), 6)[0])
-    assert [len(part) for part in random_split(3, (2, 1, 1), 0)] == [1, 1, 1]
-    assert [len(part) for part in random_split(4, (98, 1, 1), 0)] == [2, 1, 1]
-    with pytest.raises(ValueError, match="2 structures cannot be split into 3 parts"):
-        random_split(2, (2, 1, 1), 0)
+    twice = joined([errors, errors])
+    assert error_bound(twice) - force_rmse(twice) == pytest.approx(error_bound(errors) - force_rmse(errors))
 
 
 def test_goals_and_bounds(model, data, small_settings):

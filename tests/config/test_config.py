@@ -89,16 +89,17 @@ def test_the_paper_study_holds_the_numbers_of_the_paper(config, key, value):
 
 def test_embedded_has_the_schedule_of_the_paper_uniformly_shortened(config):
     """All lengths are two fifths of the paper's. Beside them only what scales with the data differs: batch sizes, and
-    how long and for which models is calibrated."""
+    how long and for which models is calibrated; and the seeds, three from each of three pre-trained models."""
     paper, embedded = config.resolve("paper"), config.resolve("embedded")
     lengths = {"epochs", "milestones", "plateau_patience", "early_stopping_patience"}
     for section in ("model", "cutoffs", "loss", "pretrain", "fcl", "static", "evaluation", "diatomics"):
         own, papers = getattr(embedded, section).model_dump(), getattr(paper, section).model_dump()
-        assert {key for key in own if own[key] != papers[key]} <= {"batch_size"} | lengths, section
+        assert {key for key in own if own[key] != papers[key]} <= {"batch_size", "seeds"} | lengths, section
         for key in lengths & own.keys():
             assert 5 * np.array(own[key]) == pytest.approx(2 * np.array(papers[key])), (section, key)
     assert embedded.calibration.learning_rate == paper.calibration.learning_rate
-    assert embedded.calibration.seeds == embedded.fcl.seeds == (1, 2, 3)
+    starts = [embedded.pretrain_seed(seed) for seed in embedded.calibration.seeds]
+    assert starts == list(embedded.pretrain.seeds) and len(embedded.fcl.seeds) == 9
 
 
 def test_training_may_have_a_backend_of_its_own(config):
@@ -161,7 +162,21 @@ def test_a_former_key_is_an_error_that_names_the_present_one(raw, dotted, succes
         ("protocol.model.mlp_irreps", "8x0e + 8x1o", "model.mlp_irreps: 8x1o: the readout"),
         ("protocol.model.max_ell", 0, "protocol.model.max_ell"),
         ("protocol.cutoffs.r_min", -1.0, "protocol.cutoffs.r_min"),
-        ("protocol.cutoffs.r_min", 7.0, "cutoffs.r_min: 7 A is not below cutoffs.r_max"),
+        ("protocol.cutoffs.r_min", 7.1, "cutoffs.r_min: 7.1 A exceeds cutoffs.r_max"),
+        ("protocol.cutoffs.r_min", 7.0, "fcl.validation_cutoffs: 4 A lies outside [7, 7] A"),
+        ("protocol.cutoffs.reach", 6.9, "cutoffs.reach: 6.9 A is below cutoffs.r_max = 7 A"),
+        ("studies.embedded-fixed.cutoffs.reach", 5.0, "cutoffs.reach: 5 A is below cutoffs.r_max = 6 A"),
+        ("studies.embedded-fixed.cutoffs.reach", None, "static.cutoffs: 7 A lies outside [0, 6] A, as the graph store"),
+        (
+            "studies.embedded-fixed.evaluation.uniform_cutoffs.start",
+            5.0,
+            "evaluation.uniform_cutoffs: 5 A lies outside [6, 6] A, the only cutoff of FCL models",
+        ),
+        ("studies.embedded-fixed.diatomics.cutoffs", [6.0, 7.0], "diatomics.cutoffs: 7 A lies outside [6, 6] A"),
+        ("studies.embedded-bessel.diatomics.cutoffs", [7.5], "diatomics.cutoffs: 7.5 A lies outside [0, 7] A"),
+        ("studies.embedded-bessel.calibration", {"upper_bound": 7.5}, "calibration.upper_bound: 7.5 A lies outside"),
+        ("studies.embedded-fold-1.data.folds", {"number": 5, "held_out": 6}, "there is no fold 6 of number = 5"),
+        ("studies.embedded-25.data.group_fraction", {"train": 24}, "data.group_fraction.train"),
         ("protocol.cutoffs.r_max", float("inf"), "protocol.cutoffs.r_max"),
         ("protocol.fcl.validation_cutoffs", [3.0, 5.0], "fcl.validation_cutoffs: 3 A lies outside"),
         ("protocol.static.cutoffs", [4.0, 7.5], "static.cutoffs: 7.5 A lies outside"),
@@ -197,9 +212,11 @@ def test_a_former_key_is_an_error_that_names_the_present_one(raw, dotted, succes
         ("protocol.observables.seed", 9, "observables.seed: no FCL model is trained with seed 9"),
         ("protocol.observables.uniform_cutoff", 7.5, "observables.uniform_cutoff: 7.5 A exceeds"),
         ("protocol.observables.equation_of_state.points", 3, "protocol.observables.equation_of_state.points"),
-        ("protocol.observables.nve.timesteps", [0.5, 0.5], "observables.nve.timesteps: 0.5 occurs twice"),
+        ("protocol.observables.null_seed", 9, "observables.null_seed: no FCL model is trained with seed 9"),
+        ("protocol.observables.null_seed", 1, "observables.null_seed: has to differ from observables.seed"),
         ("protocol.observables.dynamics.unstable_above", 300.0, "observables.dynamics.unstable_above"),
-        ("protocol.observables.rdf.blocks", 5000, "observables.rdf.blocks: 5000 blocks, but the run gives 2000"),
+        ("protocol.observables.dynamics.blocks", 5000, "observables.dynamics.blocks: 5000, but rdf gives 2000 samples"),
+        ("protocol.observables.nve.duration", 0.004, "observables.dynamics.blocks: 10, but nve gives 8 samples"),
         ("protocol.observables.rdf.bin_width", 9.0, "observables.rdf.bin_width"),
         ("protocol.tolerances.volume", 1.0, "protocol.tolerances.volume"),
         ("protocol.fcl.seeds", [1, 1], "fcl.seeds: 1 occurs twice"),

@@ -20,6 +20,15 @@ def child(**changes):
     return {"base": "parent", **changes}
 
 
+#: Where FCL models with a smaller r_max are evaluated.
+UP_TO_6 = {
+    "evaluation": {"uniform_cutoffs": {"stop": 6.0}},
+    "diatomics": {"cutoffs": [4.0, 5.0, 6.0]},
+    "calibration": {"upper_bound": 6.0},
+    "wall_clock": {"uniform_cutoffs": [4.0, 6.0]},
+}
+
+
 def test_values_are_inherited_leaf_by_leaf_through_every_base():
     config = config_with(child=child(fcl={"batch_size": 3}), grandchild={"base": "child", "fcl": {"epochs": 9}})
     assert bases.lineage(config.studies, "grandchild") == ("grandchild", "child", "parent")
@@ -38,6 +47,7 @@ def test_values_are_inherited_leaf_by_leaf_through_every_base():
         ({"child": {"base": 3}}, "studies.child.base: must be the name of a study, not 3"),
         ({"child": child(purpose="ablaton")}, "studies.child.purpose: 'ablaton' is unknown; did you mean 'ablation'?"),
         ({"child": {"purpose": "repeat"}}, "studies.child.purpose: needs a base"),
+        ({"child": child(purpose="calibration", fcl={"epochs": 1})}, "studies.child.fcl: only calibration may differ"),
         ({"child": child(fcl={"epochz": 1})}, "studies.child.fcl.epochz: unknown key"),
     ],
 )
@@ -54,8 +64,12 @@ def test_a_wrong_base_is_an_error_that_names_its_key(studies, words):
         ({"cutoffs": {"sampling": "structures"}}, True, True, True),
         ({"model": {"cutoff_embedding": "literal"}}, True, True, True),
         ({"cutoffs": {"r_max": 7.5}}, False, True, True),
+        ({"cutoffs": {"reach": 7.5}}, False, True, True),
+        ({"cutoffs": {"r_min": 4.0, "r_max": 6.5, "reach": 7.0}, **UP_TO_6}, True, True, True),
         ({"data": {"local_dir": "elsewhere"}}, True, True, True),
         ({"data": {"max_force": 10.0}}, False, False, False),
+        ({"data": {"group_fraction": {"train": 0.5}}}, False, False, False),
+        ({"data": {"folds": {"number": 5, "held_out": 1}}}, False, False, False),
         ({"loss": {"energy_weight": 1.0}}, True, False, False),
         ({"model": {"num_bessel": 8}}, True, False, False),
         ({"pretrain": {"seeds": [5]}}, True, False, True),
@@ -74,6 +88,15 @@ def test_results_are_shared_where_their_settings_are_the_same(change, store, pre
     assert bases.owner_of_store(config, "parent") == "parent"
 
 
+def test_a_study_of_other_calibrations_has_the_models_of_its_base():
+    other = child(purpose="calibration", calibration={"split": "val"})
+    config = config_with(child=child(fcl={"epochs": 3}), other=other, further={**other, "base": "other"})
+    assert [bases.owner_of_fcl(config, name) for name in ("child", "other", "further")] == ["child", "parent", "parent"]
+    for name in ("embedded", "mad-sample"):
+        (control,) = derived(load_config(ROOT / "config.yaml").studies, name, "calibration")
+        assert bases.changes(load_config(ROOT / "config.yaml"), control) == {"calibration.split": ("train", "val")}
+
+
 def test_nothing_is_shared_across_a_study_that_differs():
     """a -> b -> a again: the result of the middle study is another one, and its base is not looked through it."""
     middle, last = child(pretrain={"seeds": [5]}), {"base": "child", "pretrain": {"seeds": [0]}}
@@ -84,10 +107,12 @@ def test_nothing_is_shared_across_a_study_that_differs():
 
 def test_what_a_study_changes():
     change = {"fcl": {"epochs": 7, "batch_size": 3}, "data": {"max_frames_per_subset": {"train": 24}}}
+    change |= {"cutoffs": {"reach": 8.0}}
     config = config_with(child=child(purpose="ablation", **change), other=child(purpose="repeat"))
     assert bases.changes(config, "child") == {
         "fcl.batch_size": (50, 3),
         "data.max_frames_per_subset.train": (None, 24),
+        "cutoffs.reach": (None, 8.0),
     }
     assert bases.changes(config, "other") == {}
     assert derived(config.studies, "parent", "ablation") == ["child"]
@@ -96,17 +121,38 @@ def test_what_a_study_changes():
 def test_ablations_of_the_shipped_study_share_all_but_fcl():
     config = load_config(ROOT / "config.yaml")
     ablations = derived(config.studies, "embedded", "ablation")
-    assert len(ablations) == 4
+    base = config.resolve("embedded")
+    assert len(ablations) == 6
     for name in ablations:
         assert bases.changes(config, name)
-        assert bases.owner_of_pretrained(config, name, "pretrain") == "embedded"
+        study = config.resolve(name)
+        # one FCL model per pre-trained model, the same as in the base, with which it is paired by seed
+        assert study.pretrained_models() == base.pretrained_models()
+        starts = [study.pretrain_seed(seed) for seed in study.fcl.seeds]
+        assert starts == [base.pretrain_seed(seed) for seed in study.fcl.seeds] == list(base.pretrain.seeds)
+        owners = {bases.owner_of_pretrained(config, name, model) for model in study.pretrained_models()}
+        assert owners == {"embedded"}
         assert {bases.owner_of_static(config, name, cutoff, 1) for cutoff in (4.0, 7.0)} == {"embedded"}
     for name in derived(config.studies, "embedded", "learning_curve"):
         study, whole = config.resolve(name), config.resolve("embedded")
-        share = study.data.max_frames_per_subset.train / 96
+        share = study.data.group_share("train")
         assert study.static.epochs * share == whole.static.epochs  # as many steps
         assert [milestone * share for milestone in study.static.milestones] == list(whole.static.milestones)
-        assert study.data.frame_limit("val") is study.data.frame_limit("test") is None
+        assert study.data.group_share("val") is study.data.group_share("test") is None
+    folds = [config.resolve(name) for name in derived(config.studies, "embedded", "folds")]
+    assert [(study.data.folds.number, study.data.folds.held_out) for study in folds] == [(5, k) for k in range(1, 6)]
+    for study in folds:
+        assert set(study.static.cutoffs) <= set(study.evaluation.uniform_cutoffs.values())
+
+
+def test_a_training_without_sampling_differs_in_the_sampling_only():
+    """Store and Bessel functions of the base; evaluated at the one cutoff that it was trained at."""
+    config = load_config(ROOT / "config.yaml")
+    fixed, base = config.resolve("embedded-fixed"), config.resolve("embedded")
+    assert fixed.cutoffs.fixed and not base.cutoffs.fixed and fixed.cutoffs.r_max == base.pretrain.cutoff
+    assert fixed.cutoffs.stored == fixed.cutoffs.reach == base.cutoffs.stored == base.cutoffs.r_max
+    assert bases.owner_of_store(config, "embedded-fixed") == "embedded"
+    assert fixed.evaluation.uniform_cutoffs.values() == [6.0] == list(fixed.diatomics.cutoffs)
 
 
 def test_fcl_seeds_are_divided_among_the_pretrained_models():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from examples import frame_settings
 from fcl.data.build import build_store
 from fcl.data.frames import FrameError
-from fcl.data.groups import deal_groups, wanted_frames
+from fcl.data.groups import deal_groups, split_groups, wanted_frames
 from fcl.data.manifest import DataManifest
 from fcl.data.splits import Portion, chosen_frames, frame_arguments
 from fcl.data.store import read_store
@@ -252,3 +252,21 @@ def test_a_manifest_that_makes_no_sense_is_refused(change, message):
     splits = {"train": {"file": "a", "count": 3}, "test": {"file": "a", "count": 2}}
     with pytest.raises(ValueError, match=message):
         DataManifest.model_validate({**FACTS, "splits": splits, **change})
+
+
+def test_splits_by_groups():
+    """No group in two parts; sizes as given where groups allow it; the seed decides."""
+    parts = split_groups(range(13), (2, 1, 1), 5)
+    assert sorted(np.concatenate(parts).tolist()) == list(range(13)) and [len(part) for part in parts] == [6, 4, 3]
+    assert all(np.array_equal(a, b) for a, b in zip(parts, split_groups(range(13), (2, 1, 1), 5), strict=True))
+    assert not np.array_equal(parts[0], split_groups(range(13), (2, 1, 1), 6)[0])
+    groups = np.repeat(np.arange(12), 3)
+    for seed in range(5):
+        thirds = split_groups(groups.tolist(), (1, 1, 1), seed)
+        assert [len(part) for part in thirds] == [12, 12, 12]
+        assert len({group for part in thirds for group in set(groups[part])}) == sum(
+            len(set(groups[part])) for part in thirds
+        )
+    assert [len(part) for part in split_groups(range(4), (98, 1, 1), 0)] == [2, 1, 1]
+    with pytest.raises(ValueError, match="structures of 2 groups cannot be split into 3 parts"):
+        split_groups([0, 0, 1, 1], (2, 1, 1), 0)

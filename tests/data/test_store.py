@@ -1,6 +1,7 @@
 """Frames, the graph store and batches."""
 
 import gzip
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -15,7 +16,7 @@ from fcl.data.frames import FrameError, FrameRules, formula
 from fcl.data.pack import smallest_integer_type
 from fcl.data.read import read_frames
 from fcl.data.reference_energies import reference_energies
-from fcl.data.store import arrays_from_frames, content_hash, read_store
+from fcl.data.store import ARRAYS, arrays_from_frames, content_hash, joined_subset, read_store
 
 HEADER = 'Lattice="6 0 0 0 6 0 0 0 6" Properties=species:S:1:pos:R:3:forces:R:3 '
 GOOD = "2\n" + HEADER + 'energy=-1.5 subset=MC3D split=train pbc="T T T"\nC 0 0 0 0.1 0 0\nO 1.2 0 0 -0.1 0 0\n'
@@ -224,3 +225,21 @@ def test_float32_batches_keep_the_pairs(frames):
             data.select_pairs(batch, uniform_cutoffs(batch.numbers, 5.0, dtype), ARITHMETIC).pair_index.shape[1]
         )
     assert counts[0] == counts[1]
+
+
+def test_the_structures_of_a_subset_in_several_stores(crystals):
+    """As if they had been in one file; parents keep their names, so groups extend over the stores."""
+    rules = FrameRules(parent="parent")
+    splits = [list(read_frames(crystals.with_name(f"{name}.xyz.gz"), rules=rules))[::3] for name in ("val", "test")]
+    splits[1] += splits[0][:6]  # variants in both
+    splits[1].append(replace(splits[1][0], parent=None))
+    joined = joined_subset([arrays_from_frames(frames, 7.0) for frames in splits], "MC3D")
+    together = arrays_from_frames([frame for frames in splits for frame in frames if frame.subset == "MC3D"], 7.0)
+    assert joined.names == together.names and len(joined) == len(together) > 8
+    for name in set(ARRAYS) - {"frame"}:
+        np.testing.assert_array_equal(getattr(joined, name), getattr(together, name))
+    assert joined.groups().tolist() == together.groups().tolist() and len(set(joined.groups())) < len(joined)
+    with pytest.raises(ValueError, match="'nothing' is not in the data"):
+        joined_subset([together], "nothing")
+    with pytest.raises(ValueError, match=r"different r_max: 7.0 A, 6.0 A"):
+        joined_subset([together, arrays_from_frames(splits[0], 6.0)], "MC3D")

@@ -1,5 +1,6 @@
 """docs/deviations.md: its settings exist, its values are accepted, and each setting does what the page says."""
 
+import math
 import re
 from dataclasses import replace
 from types import SimpleNamespace
@@ -237,3 +238,29 @@ def test_the_stages_read_the_settings_that_stand_in_no_other_test_here(key):
     used = "".join(path.read_text(encoding="utf-8") for path in sources)
     section, name = key.split(".")
     assert re.search(rf"\b(?:{section}|settings)\.{name}\b", used)
+
+
+@pytest.mark.parametrize(
+    ("name", "structures"), [("paper", 76476), ("mini", 384), ("embedded", 384), ("mad-sample", 700)]
+)
+def test_batches_and_steps_of_the_small_studies_are_those_of_the_configuration(name, structures):
+    """The numbers in the columns of the last table, counted from the settings."""
+    study = load_config(ROOT / "config.yaml").resolve(name)
+    table = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in PAGE.split("\n## ")[-1].splitlines() if "|" in line
+    ]
+    cells = {
+        row[0].split(",")[0].split(" of ")[0]: row[[cell.strip("`") for cell in table[0]].index(name)] for row in table
+    }
+    steps = [math.ceil(structures / one.batch_size) * one.epochs for one in (study.pretrain, study.fcl, study.static)]
+    assert steps[1] == steps[2] and study.fcl.epochs == study.static.epochs
+    assert cells["optimiser steps"] == " / ".join(f"{number:,}".replace(",", " ") for number in steps[:2])
+    assert cells["epochs"] == f"{study.pretrain.epochs} / {study.fcl.epochs}"
+    batch = {one.batch_size for one in (study.pretrain, study.fcl, study.static)}
+    assert [int(cells["batch size"].split(";")[0])] == list(batch)
+    rates = (study.pretrain.learning_rate, study.fcl.learning_rate, study.static.learning_rate)
+    assert rates == (0.02, 0.01 if name == "mini" else 0.001, 0.02)
+    assert cells["pre-trained models x FCL seeds"] == (
+        f"{len(study.pretrain.seeds)} x {len(study.fcl.seeds) // len(study.pretrain.seeds)}"
+    )
+    assert int(cells["FCL models calibrated"]) == len(study.calibration.seeds)

@@ -72,7 +72,7 @@ def build_stores(folder: Path, splits=tuple(FRAMES)) -> None:
     for split in splits:
         outputs = (folder / f"{split}{ending}" for ending in (".h5", ".rejected.csv", ".manifest.json"))
         source, frames = embedded / manifest.splits[split].file, manifest.frame_settings(split)
-        build_store(study, source, frames, study.model.num_elements, 1, None, *outputs)
+        build_store(study, [source], frames, study.model.num_elements, 1, None, *outputs)
 
 
 def train(folder: Path, backend: str = "auto") -> dict[str, list[dict]]:

@@ -5,12 +5,20 @@ import json
 import numpy as np
 import pandas
 
+from fcl.runs.files import write_csv
+
 SUBSETS = ("MC3D", "MC2D", "SHIFTML-molcrys", "SHIFTML-molfrags")
 ELEMENTS = ("H", "C", "N", "O", "F", "Na", "Mg", "P", "S", "Cl", "K", "Ca")
-FCL = {4.0: 0.370, 5.0: 0.325, 6.0: 0.324, 7.0: 0.330}
+SEEDS = (1, 2, 3)
+#: Each FCL model has a pre-trained model of its own.
+NESTS = {f"fcl_seed{seed}": seed for seed in SEEDS}
+FCL = {4.0: 0.370, 5.0: 0.325, 6.0: 0.324, 7.0: 0.345}
+TRIVIAL = 1.0
 #: Cutoffs (A) of the molecular crystals for which every claim of Fig. 7 holds.
 AT_1E_3 = dict.fromkeys(ELEMENTS, 3.8) | {"Na": 3.6, "Mg": 4.7, "K": 4.8}
 AT_1E_6 = dict.fromkeys(ELEMENTS, 5.5) | {"Na": 6.6, "K": 6.8, "Ca": 7.0}
+#: Test structures of each subset, two to a group.
+STRUCTURES = 6
 
 
 def curve(cutoff, distances, oscillates=False):
@@ -21,31 +29,35 @@ def curve(cutoff, distances, oscillates=False):
 
 
 def write(folder, name, rows):
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pandas.DataFrame(rows).to_csv(path, index=False)
+    write_csv(folder / name, pandas.DataFrame(rows))
 
 
-def write_uniform(folder, fcl=FCL, scatter=0.001, static=0.9):
-    """Three seeds: FCL's errors and static ones ``static`` times as large; the static spread doubles at 7 A."""
-    for seed in (1, 2, 3):
+def structure_rows(rmse, pairs=10.0, subsets=SUBSETS, **labels):
+    """Structures of 5 atoms with the same force error (eV/A) each, so that resampling them changes nothing."""
+    rows = []
+    for number in range(STRUCTURES * len(subsets)):
+        row = {"structure": number, "frame": number, "group": number // 2, "subset": subsets[number // STRUCTURES]}
+        errors = {"force_square_sum": 15 * rmse**2, "force_absolute_sum": 15 * rmse, "pairs_per_atom": pairs}
+        rows.append({**labels, **row, "atoms": 5, "energy_error_ev_per_atom": rmse / 10, **errors})
+    return rows
+
+
+def write_uniform(folder, fcl=FCL, scatter=0.001, static=0.5, seeds=SEEDS, wide=40.0):
+    """FCL's errors and static ones ``static`` times as large; at 7 A the static spread is ``wide`` times as large."""
+    for seed in seeds:
         shift = (seed - 2) * scatter
-        rows = []
-        for cutoff, error in fcl.items():
-            labels = {"seed": seed, "cutoff_angstrom": cutoff}
-            values = {"force_rmse_ev_per_angstrom": error * (1.0 + shift)}
-            rows += [{"model_kind": "fcl", **labels, "subset": "all", "training_cutoff_angstrom": "", **values}]
-            rows += [{**rows[-1], "subset": "MC3D", "force_rmse_ev_per_angstrom": 9.0}]
-            spread = shift * (2.0 if cutoff == 7.0 else 1.0)
-            row = {"model_kind": "static", **labels, "subset": "all", "training_cutoff_angstrom": cutoff}
-            row["force_rmse_ev_per_angstrom"] = static * error * (1.0 + spread)
-            write(folder, f"metrics/static_r{cutoff}_seed{seed}.csv", [row])
-        write(folder, f"metrics/fcl_seed{seed}.csv", rows)
+        rows = [row for r, rmse in fcl.items() for row in structure_rows(rmse * (1.0 + shift), r**3, cutoff_angstrom=r)]
+        write(folder, f"errors/fcl_seed{seed}.csv.gz", rows)
+        for cutoff, rmse in fcl.items():
+            spread = shift * (wide if cutoff == 7.0 else 1.0)
+            rows = structure_rows(static * rmse * (1.0 + spread), cutoff**3, cutoff_angstrom=cutoff)
+            write(folder, f"errors/static_r{cutoff}_seed{seed}.csv.gz", rows)
+    write(folder, "errors/trivial.csv.gz", structure_rows(TRIVIAL, 0.0))
 
 
-def write_diatomics(folder, oscillating=(7.0,)):
+def write_diatomics(folder, oscillating=(7.0,), seeds=SEEDS):
     distances = np.arange(0.5, 8.0001, 0.025)
-    for seed in (1, 2, 3):
+    for seed in seeds:
         rows = []
         for pair in ("H-O", "C-C", "C-O"):
             for cutoff in FCL:
@@ -56,16 +68,20 @@ def write_diatomics(folder, oscillating=(7.0,)):
         write(folder, f"diatomics/fcl_seed{seed}.csv", rows)
 
 
-def write_calibration(folder, subset, lam, cutoffs, pairs=(90.0, 35.0), errors=(0.19436, 0.19542), idle=()):
-    stem = f"calibration/{subset}_lambda{lam:.0e}_seed1"
-    labels = {"lambda": lam, "seed": 1, "subset": subset, "model_kind": "fcl"}
-    rows = [
-        {**labels, "configuration": name, "pairs_per_atom": pair, "force_rmse_ev_per_angstrom": error}
-        for name, pair, error in zip(("initial", "optimised"), pairs, errors, strict=True)
-    ]
-    write(folder, f"{stem}_metrics.csv", rows)
-    provenance = {"subset": subset, "lambda": lam, "seed": 1, "not_calibrated": list(idle)}
-    (folder / f"{stem}.json").write_text(json.dumps({"cutoffs": cutoffs, "provenance": provenance}))
+def write_calibration(
+    folder, subset, lam, cutoffs, pairs=(90.0, 35.0), errors=(0.19436, 0.19542), idle=(), shared=(), seeds=SEEDS
+):
+    for seed in seeds:
+        stem = f"calibration/{subset}_lambda{lam:.0e}_seed{seed}"
+        rows = []
+        for name, pair, rmse in zip(("initial", "optimised"), pairs, errors, strict=True):
+            labels = {"lambda": lam, "configuration": name, "seed": seed, "cutoff_angstrom": ""}
+            found = structure_rows(rmse * (1.0 + 1e-4 * seed), pair, **labels)
+            rows += [row for row in found if row["subset"] == subset]
+        write(folder, f"{stem}_errors.csv.gz", rows)
+        provenance = {"subset": subset, "lambda": lam, "seed": seed, "not_calibrated": list(idle)}
+        provenance["convergence"] = {"shared_cutoff": list(shared)}
+        (folder / f"{stem}.json").write_text(json.dumps({"cutoffs": cutoffs, "provenance": provenance}))
 
 
 def write_calibrations(folder):
@@ -104,8 +120,8 @@ def write_data(folder):
     )
     counts = (("parameters", 362800, 371962), ("parameters_added", "", 9162), ("parameters_added_fraction", "", 0.0253))
     write(folder, "tables/table02.csv", [{"key": key, "static": static, "fcl": fcl} for key, static, fcl in counts])
-    for seed in (1, 2, 3):
-        history = [{"epoch": 1, "mean_cutoff_angstrom": 5.24}, {"epoch": 2, "mean_cutoff_angstrom": 5.26}]
+    for seed in SEEDS:
+        history = [{"epoch": 1, "mean_cutoff_angstrom": 5.24}, {"epoch": 2, "mean_cutoff_angstrom": 5.26 + seed / 1e4}]
         write(folder, f"metrics/history/fcl_seed{seed}.csv", history)
 
 

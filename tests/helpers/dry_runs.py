@@ -26,8 +26,8 @@ def _train(study, section, model, history, manifest):
     getattr(study, section), study.model, study.loss, study.compute
     _write(model, model.with_suffix(".json"), history, manifest)
 
-def build_store(study, source, frames, num_elements, workers, references, store, rejected, manifest):
-    study.data.frame_limit(frames["split"]), study.data.max_force, study.data.strict, study.cutoffs.r_max
+def build_store(study, sources, frames, num_elements, workers, references, store, rejected, manifest):
+    study.data.frame_limit(frames["split"]), study.data.max_force, study.data.strict, study.cutoffs.stored
     _write(store, rejected, manifest)
 
 def pretrain(study, train, val, seed, model, history, manifest, checkpoints):
@@ -55,14 +55,20 @@ def diatomic_curves(study, model, output, manifest):
     study.diatomics
     _write(output, manifest)
 
-def calibrate_cutoffs(study, train, val, test, model, subset, lam, seed, cutoffs, history, metrics, manifest):
+def calibrate_cutoffs(study, train, val, test, model, subset, lam, seed, cutoffs, history, metrics, errors, manifest):
     assert study.calibration.subsets == (subset,) and study.calibration.lambdas == (lam,) and study.loss
     _write(cutoffs, history, metrics, manifest)
+    write_text(errors, "")
+
+def choose_cutoffs(study, train, val, model, subset, seed, choice, manifest):
+    assert study.calibration.subsets == (subset,) and study.choice.folds and study.loss
+    _write(choice, manifest)
 """
 STUB_FIGURES = """
 from fcl.runs.files import write_text
 
-def _draw(*inputs, png, pdf, csv=None, **settings):
+def _draw(*inputs, png, pdf, csv=None, uniform=(), choices=(), **settings):
+    inputs = (*inputs, [*uniform, *choices])
     files = [file for given in inputs for file in (given if isinstance(given, list) else [given])]
     assert all(file.is_file() for file in files)
     for path in (png, pdf, csv):
@@ -105,11 +111,12 @@ def describe_data(stores, subsets, neighbors, elements, structures, example):
     "tables": """
 from fcl.runs.files import write_text
 
-def _write(*sources, csv, markdown, latex, html, title="", start=None, nests=None, cutoffs=None):
+def _write(*sources, csv, markdown, latex, html, title="", start=None, nests=None, cutoffs=None, split=None):
     for path in (csv, markdown, latex, html):
         write_text(path, f"{title}\\n")
 
 table_01 = table_03 = table_04 = table_uniform = table_forces = table_wall_clock = table_labels = _write
+table_controls = table_chosen = table_convergence = _write
 
 def table_observables(statics, nve, rdf, *, tolerances, at_lambda, uniform_cutoff, **files):
     _write(**files)
@@ -123,22 +130,22 @@ from fcl.runs.files import write_text
 
 OPTIONAL = ("equation_of_state", "phonons", "nve", "rdf")
 
-def _compare(study, model, cutoffs, subset, *outputs, only):
+def _compare(study, model, cutoffs, other_model, subset, *outputs, only):
     settings = study.observables
     assert settings.subsets == (subset,) and settings.relaxation and settings.dynamics
     assert {name for name in OPTIONAL if getattr(settings, name)} <= set(only)
-    assert model.is_file() and cutoffs.is_file()
+    assert model.is_file() and cutoffs.is_file() and "fcl_seed2" in str(other_model)
     for path in outputs:
         write_text(path, f"{subset}\\n")
 
-def observe_statics(study, store, model, cutoffs, subset, structures, output, manifest):
-    _compare(study, model, cutoffs, subset, structures, output, manifest, only=OPTIONAL[:2])
+def observe_statics(study, store, model, cutoffs, other_model, subset, structures, output, manifest):
+    _compare(study, model, cutoffs, other_model, subset, structures, output, manifest, only=OPTIONAL[:2])
 
-def observe_nve(study, structures, model, cutoffs, subset, output, manifest):
-    _compare(study, model, cutoffs, subset, output, manifest, only=["nve"])
+def observe_nve(study, structures, model, cutoffs, other_model, subset, output, manifest):
+    _compare(study, model, cutoffs, other_model, subset, output, manifest, only=["nve"])
 
-def observe_rdf(study, structures, model, cutoffs, subset, output, manifest):
-    _compare(study, model, cutoffs, subset, output, manifest, only=["rdf"])
+def observe_rdf(study, structures, model, cutoffs, other_model, subset, output, manifest):
+    _compare(study, model, cutoffs, other_model, subset, output, manifest, only=["rdf"])
 """,
     "claims": """
 from fcl.runs.files import write_text
@@ -150,7 +157,7 @@ def write_claims(*, csv, markdown, html, dataset, title, whole, **files):
     "report": """
 from fcl.runs.files import write_text
 
-def write_report(claims, figures, captions, tables, page, *, folder, study, dataset, title, whole):
+def write_report(claims, figures, captions, tables, page, *, folder, study, dataset, title, whole, sample):
     assert len(figures) == len(captions)
     write_text(page, f"{study}: {len(figures)} figures, {len(tables)} tables\\n")
 """,

@@ -5,49 +5,51 @@ import json
 
 import numpy as np
 
-DISTANCES = np.linspace(0.025, 5.975, 120)
+BLOCKS, BINS = 10, 60
+TOLERANCES = {"rmsd": 0.05, "volume": 0.01, "bulk_modulus": 0.1, "phonons": 10.0, "drift": 1.0, "rdf": 0.3}
+LABELS = {"structure": 1, "formula": "H8S4", "atoms": 12, "no_reference": None}
 
 
-def statics():
-    """A record whose two configurations agree."""
+def statics(**others):
+    """A record whose potentials agree."""
     values = {
-        "relaxation": {
-            "energy_ev_per_atom": -4.0, "steps": 20, "converged": True, "max_force_ev_per_angstrom": 0.005,
-            "pairs_per_atom": 90.0,
-        },
-        "equation_of_state": {
-            "volume_angstrom3_per_atom": 10.0, "energy_ev_per_atom": -4.0, "bulk_modulus_gpa": 50.0,
-            "volumes_angstrom3_per_atom": [9.5, 10.0, 10.5], "energies_ev_per_atom": [-3.99, -4.0, -3.99],
-        },
+        "relaxation": {"steps": 20, "max_force_ev_per_angstrom": 0.005, "pairs_per_atom": 90.0},
+        "equation_of_state": {"volume_angstrom3_per_atom": 10.0, "bulk_modulus_gpa": 50.0},
         "phonons": {"frequencies_per_cm": [50.0, 100.0, 3000.0], "imaginary_modes": 0, "displacements": 24},
-    }  # fmt: skip
-    return {"structure": 1, "formula": "H8S4", "atoms": 12, "rmsd_angstrom": 0.01, **_both(values)}
+    }
+    distances = {"calibrated": 0.01, "other_seed": 0.2}
+    return {**LABELS, "rmsd_angstrom": distances, **_each(values, "uniform", "calibrated", "other_seed"), **others}
 
 
-def nve():
+def nve(**others):
+    """All drifts equal."""
     run = {
-        "timestep_fs": 0.5, "duration_ps": 1.0, "drift_mev_per_atom_ps": 0.01, "fluctuation_mev_per_atom": 0.1,
-        "mean_temperature_kelvin": 290.0, "max_temperature_kelvin": 400.0, "pairs_per_atom": 90.0,
-        "neighbour_lists": 3, "microseconds_per_atom_step": 400.0,
-        "trace": {"times_ps": [0.0, 0.5, 1.0], "energy_mev_per_atom": [0.0, 0.01, 0.01]},
+        "drift_mev_per_atom_ps": 0.01, "drift_standard_error": 0.02, "blocks": BLOCKS, "mean_temperature_kelvin": 290.0,
     }  # fmt: skip
-    return {"structure": 1, "formula": "H8S4", "atoms": 12, **_both([run, {**run, "timestep_fs": 1.0}])}
+    return {**LABELS, **_each(run, "uniform", "repeated", "calibrated", "other_seed"), **others}
 
 
-def rdf():
-    values = {"distances_angstrom": DISTANCES.tolist(), "g": [1.0] * 120, "g_standard_error": [0.01] * 120}
-    return {"structure": 1, "formula": "H8S4", "atoms": 12, **_both({**values, "mean_temperature_kelvin": 300.0})}
+def rdf(**others):
+    """All g = 1 on average; blocks differ by 1% to either side."""
+    blocks = 1.0 + 0.01 * (-1.0) ** np.arange(BLOCKS)[:, None] * np.ones(BINS)
+    run = {"bin_width_angstrom": 0.1, "g_blocks": blocks.tolist(), "mean_temperature_kelvin": 300.0}
+    return {**LABELS, **_each(run, "uniform", "repeated", "calibrated", "other_seed"), **others}
 
 
-def _both(values):
-    return {"uniform": values, "calibrated": copy.deepcopy(values)}
+def failed(kind, reason="a reason"):
+    return {"failure": kind, "reason": reason}
+
+
+def _each(values, *names):
+    return {name: copy.deepcopy(values) for name in names}
 
 
 def files_of(folder, *records):
-    """One file of each stage, as the stages write them; the records may be None."""
+    """One file of each stage, as the stages write them; the records (one, or a list) may be None."""
     paths = []
     for stage, record in zip(("statics", "nve", "rdf"), records, strict=True):
         path = folder / f"{stage}.json"
-        path.write_text(json.dumps({"subset": "crystals", "structures": [record]}))
+        structures = record if isinstance(record, list) else [record]
+        path.write_text(json.dumps({"subset": "crystals", "structures": structures}))
         paths.append([path] if record else [])
     return paths

@@ -51,7 +51,10 @@ def finished(tmp_path_factory):
         write_json(folder / f"metrics/fcl_seed{seed}.manifest.json", manifest("evaluate_cutoffs", seed))
     write_json(
         folder / CUTOFFS,
-        {"cutoffs": {"H": 3.5, "C": 4.25}, "provenance": {"lambda": 0.001, "weights_sha256": "ab" * 32}},
+        {
+            "cutoffs": {"H": 3.5, "C": 4.25},
+            "provenance": {"lambda": 0.001, "weights_sha256": "ab" * 32, "convergence": {"status": "converged"}},
+        },
     )
     write_csv(
         folder / "cost/wall_clock.csv",
@@ -370,13 +373,14 @@ def test_folders_without_a_run_are_one_sentence(folders, tmp_path):
         compare(run, record)
 
 
-def test_rows_of_measured_times_are_left_out(tmp_path):
-    """The table of observables holds times beside its results, told apart by their unit."""
-    rows = "subset,quantity,unit,uniform\nMC3D,time of a step,µs/atom,{}\nMC3D,drift,meV/atom,{}\n"
-    for name, values in (("record", (1.0, 2.0)), ("same", (9.0, 2.0)), ("other", (1.0, 2.1))):
-        (tmp_path / name / "tables").mkdir(parents=True)
-        (tmp_path / name / "tables/observables.csv").write_text(rows.format(*values), encoding="utf-8")
-        write_json(tmp_path / name / "a.manifest.json", manifest("observe_nve", 1))
-    same = compare(tmp_path / "same", tmp_path / "record")
-    assert same.passed and (same.equal, same.measured) == (1, 1)
-    assert not compare(tmp_path / "other", tmp_path / "record").passed
+def test_how_a_calibration_ended_may_differ_on_another_platform_only(folders):
+    run, record = folders
+    content = json.loads((run / CUTOFFS).read_text())
+    content["provenance"]["convergence"] = {"status": "no further decrease", "at_bounds": {"H": "lower"}}
+    write_json(run / CUTOFFS, content)
+    for folder, share in ((run, 0.9), (record, 0.8)):
+        write_json(folder / "choice/MC3D_seed1.json", {"lambda": 0.1 * share, "share": share})
+        write_csv(folder / CUTOFFS.replace(".json", "_errors.csv.gz"), [{"structure": 1, "force_square_sum": share}])
+    assert len(compare(run, record).off) == 5  # the row of bounds, the status, an error, both numbers of the choice
+    other_platform(run, device="another")
+    assert compare(run, record).passed

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from error_examples import ErrorFiles
 from fcl.study.figures.common import over_seeds, seeds_note, styled, subset_style
 from fcl.study.figures.diatomics import energy_limits, figure_04, figure_10, oscillation
 from fcl.study.figures.tradeoff import figure_05, figure_09
@@ -177,6 +178,52 @@ def test_figures_05_and_09_draw_what_the_csv_holds(tmp_path, monkeypatch, figure
                 assert deviation is None
         labels = [text.get_text() for text in axes.texts]
         assert labels == ["$10^{-2}$", "$10^{-4}$", "$10^{-6}$"]
+
+
+def test_figure_05_shows_uniform_cutoffs_static_models_and_the_choice(tmp_path, monkeypatch):
+    """The sweep of the calibrated models only, static models within the range of pairs, a ring around the choice."""
+    uniform = [
+        ("fcl", np.nan, 1, 4.0, 0.22, 20.0), ("fcl", np.nan, 1, 5.0, 0.20, 40.0), ("fcl", np.nan, 2, 4.0, 9.0, 20.0),
+        ("static", 4.0, 1, 4.0, 0.21, 20.0), ("static", 4.0, 2, 4.0, 0.23, 20.0), ("static", 7.0, 1, 7.0, 0.15, 99.0),
+        ("trivial", np.nan, np.nan, np.nan, 0.24, 0.0),
+    ]  # fmt: skip
+    columns = ["model_kind", "training_cutoff_angstrom", "seed", "cutoff_angstrom", "force_rmse_ev_per_angstrom",
+               "pairs_per_atom"]  # fmt: skip
+    pd.DataFrame(uniform, columns=columns).assign(subset="MC3D").to_csv(tmp_path / "uniform.csv", index=False)
+    choices = ErrorFiles(tmp_path).choices({1: 1e-4})  # of subsets A and B
+    for file, subset in zip(choices, ("MC3D", "SHIFTML-molcrys"), strict=True):
+        file.write_text(file.read_text().replace('"subset": "A"', f'"subset": "{subset}"'))
+        file.write_text(file.read_text().replace('"subset": "B"', f'"subset": "{subset}"'))
+    drawn = drawn_figures(monkeypatch)
+    files = write_calibration_metrics(tmp_path)
+    extra = {"uniform": [tmp_path / "uniform.csv"], "choices": choices}
+    figure_05(files, *outputs(tmp_path, "fig"), title=TITLE, **extra)
+    table = pd.read_csv(tmp_path / "fig.csv")
+    assert table.groupby("configuration")["chosen"].sum().to_dict() == {
+        "initial": 0, "optimised": 2, "static": 0, "trivial": 0, "uniform": 0,
+    }  # fmt: skip
+    axes = drawn[0].axes[0]
+    assert lines(axes)["uniform"].get_ydata().tolist() == [220.0, 200.0]
+    x, y, deviation = points(containers(axes)["static"])
+    assert (x.tolist(), y.tolist()) == ([20.0], [220.0]) and deviation == pytest.approx(10.0 * np.sqrt(2.0))
+    ring = lines(axes)["chosen"]
+    assert (ring.get_xdata().tolist(), ring.get_ydata().tolist()) == ([31.0], [200.0])
+    assert axes.get_title("right") == "trivial: 240"
+    legend = [text.get_text() for text in drawn[0].legends[0].get_texts()]
+    assert "static models" in legend and "λ chosen by cross-validation" in legend
+
+
+def test_coinciding_points_share_a_label(tmp_path, monkeypatch):
+    files = write_calibration_metrics(tmp_path)
+    for file in files:
+        if "1e-06" in file.name:  # as many pairs and the same error as at 1e-4
+            table = pd.read_csv(file)
+            changed = table["configuration"] == "optimised"
+            table.loc[changed, ["force_rmse_ev_per_angstrom", "pairs_per_atom"]] = [0.2, 31.0]
+            table.to_csv(file, index=False)
+    drawn = drawn_figures(monkeypatch)
+    figure_05(files, *outputs(tmp_path, "fig"), title=TITLE)
+    assert [text.get_text() for text in drawn[0].axes[0].texts] == ["$10^{-2}$", "$10^{-4}$, $10^{-6}$"]
 
 
 def test_without_a_path_the_csv_lies_beside_the_png(tmp_path, metrics):

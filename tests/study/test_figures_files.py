@@ -22,7 +22,7 @@ from figure_examples import (
     write_histories,
     write_metrics,
 )
-from observable_examples import files_of, nve, rdf, statics
+from observable_examples import TOLERANCES, files_of, nve, rdf, statics
 
 pytestmark = pytest.mark.heavy
 
@@ -62,7 +62,7 @@ def draw_all(tables, folder):
     FIGURES["figure_training"](write_histories(tables), *outputs(folder, "figure_training")[:2], title=TITLE)
     FIGURES["figure_observables"](
         *files_of(tables, statics(), nve(), rdf()), *outputs(folder, "figure_observables"),
-        title=TITLE, at_lambda=1e-4, uniform_cutoff=6.0,
+        title=TITLE, at_lambda=1e-4, uniform_cutoff=6.0, tolerances=TOLERANCES,
     )  # fmt: skip
     wall_clock_rows().to_csv(tables / "wall_clock.csv", index=False)
     FIGURES["figure_wall_clock"](tables / "wall_clock.csv", *outputs(folder, "figure_wall_clock"), title=TITLE)

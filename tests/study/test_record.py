@@ -46,6 +46,15 @@ def test_numbers_pages_pictures_and_one_manifest_are_kept(run):
     assert list(record.outdated(Path("record/toy"))) == []
 
 
+def test_what_was_written_by_hand_stays(run):
+    for name in ("plan.md", "old.csv"):
+        Path("record/toy").mkdir(parents=True, exist_ok=True)
+        (Path("record/toy") / name).write_text(name)
+    record.write_record(run, "record/toy")
+    assert (Path("record/toy") / "plan.md").read_text() == "plan.md"
+    assert not (Path("record/toy") / "old.csv").exists()
+
+
 def test_a_small_record_has_numbers_and_the_pictures_named(run):
     record.write_record(run, "record/toy")
     record.write_record(run, "record/toy", ["fig02"])  # in place of the other one

@@ -28,11 +28,11 @@ def study(tmp_path):
     folder = examples.write_study(tmp_path / "results/toy")
     for path in folder.glob("metrics/history/*.csv"):
         path.unlink()
-    found = Results.of_folder(folder)
+    found = Results.of_folder(folder, examples.NESTS)
     write_claims(
-        found.metrics, found.histories, found.diatomics, found.cutoffs, found.calibrations, found.neighbors,
-        found.elements, found.hyperparameters, ROOT / "resources/claims.csv", folder / "claims.csv",
-        folder / "claims.md", folder / "claims.html", **DATA,
+        found.errors, found.histories, found.diatomics, found.cutoffs, found.neighbors, found.elements,
+        found.hyperparameters, ROOT / "resources/claims.csv", folder / "claims.csv", folder / "claims.md",
+        folder / "claims.html", nests=found.nests, **DATA,
     )  # fmt: skip
     (folder / "figures").mkdir()
     (folder / "figures/fig03.png").write_bytes(b"")

@@ -16,7 +16,7 @@ from fcl.cutoffs.file import read_cutoffs
 from fcl.data.batch import average_neighbors
 from fcl.data.store import read_store
 from fcl.study.stages import training as stages
-from fcl.study.stages.calibration import calibrate_cutoffs
+from fcl.study.stages.calibration import calibrate_cutoffs, choose_cutoffs
 from fcl.study.stages.data import build_store
 from fcl.study.stages.evaluation import METRIC_COLUMNS, diatomic_curves, evaluate_trivial, evaluate_uniform
 from fcl.training.checkpoints import remove_finished
@@ -60,7 +60,7 @@ def done(study, tmp_path_factory):
             frames.append(labelled)
         write(folder / f"{split}.xyz", frames, format="extxyz")
         outputs = (folder / f"{split}{end}" for end in (".h5", ".rejected.csv", ".manifest.json"))
-        build_store(study, folder / f"{split}.xyz", frame_settings(split), 100, 1, None, *outputs)
+        build_store(study, [folder / f"{split}.xyz"], frame_settings(split), 100, 1, None, *outputs)
     train, val, test = (folder / f"{split}.h5" for split in ("train", "val", "test"))
 
     def training(name):
@@ -79,11 +79,11 @@ def done(study, tmp_path_factory):
         evaluate_uniform(study, test, folder / f"{name}.safetensors", cutoffs, *outputs)
     model = folder / "fcl.safetensors"
     diatomic_curves(study, model, folder / "diatomics.csv", folder / "diatomics.manifest.json")
-    outputs = (folder / f"cal{end}" for end in (".json", "_history.csv", "_metrics.csv", ".manifest.json"))
-    calibrate_cutoffs(study, train, val, test, model, "MC3D", 1e-3, 1, *outputs)
+    ends = (".json", "_history.csv", "_metrics.csv", "_errors.csv.gz", ".manifest.json")
+    calibrate_cutoffs(study, train, val, test, model, "MC3D", 1e-3, 1, *(folder / f"cal{end}" for end in ends))
     own = study.narrowed(calibration={"optimiser": "lbfgs", "epochs": 10, "min_structures": 4})
-    outputs = (folder / f"lbfgs{end}" for end in (".json", "_history.csv", "_metrics.csv", ".manifest.json"))
-    calibrate_cutoffs(own, train, val, test, model, "MC3D", 1e-3, 1, *outputs)
+    calibrate_cutoffs(own, train, val, test, model, "MC3D", 1e-3, 1, *(folder / f"lbfgs{end}" for end in ends))
+    choose_cutoffs(own, train, val, model, "MC3D", 1, folder / "choice.json", folder / "choice.manifest.json")
     return folder
 
 
@@ -154,7 +154,8 @@ def test_calibration_writes_cutoffs_for_every_element(done):
     assert all(3.5 <= value <= 7.0 for value in result["cutoffs"].values())
     assert result["provenance"]["lambda"] == 1e-3 and result["provenance"]["subset"] == "MC3D"
     metrics = rows(done / "cal_metrics.csv")
-    assert [r["configuration"] for r in metrics] == ["initial", "optimised"] and metrics[0]["subset"] == "MC3D"
+    assert [r["configuration"] for r in metrics] == ["initial", "optimised", "uniform"]
+    assert metrics[0]["subset"] == "MC3D" and metrics[1]["cutoff_angstrom"] == ""
     steps = rows(done / "cal_history.csv")
     assert len(steps) == 2 * 2 and {"objective", "cost", "pairs_per_atom"} <= set(steps[0])
 
@@ -166,6 +167,31 @@ def test_calibration_reports_its_convergence(done):
     assert len(lbfgs["starts"]) >= 2 and {"validation_objective", "cutoffs"} <= set(lbfgs["starts"][0])
     assert lbfgs["objective"] < adam["objective"] and lbfgs["uniform_of_equal_pairs"]["objective"] > 0
     assert lbfgs["shared_cutoff"] and len(rows(done / "lbfgs_history.csv")) == lbfgs["evaluations"]
+
+
+def test_the_control_has_the_pairs_of_the_optimised_cutoffs(done):
+    """The same model at a uniform cutoff, on the same test structures, to within one pair."""
+    metrics = pd.read_csv(done / "lbfgs_metrics.csv").set_index("configuration")
+    single = pd.read_csv(done / "lbfgs_errors.csv.gz")
+    one_pair = 2.0 / single["atoms"].min() / metrics["structures"].iloc[0]
+    assert 0.0 <= metrics.loc["uniform", "pairs_per_atom"] - metrics.loc["optimised", "pairs_per_atom"] <= one_pair
+    assert 3.5 <= metrics.loc["uniform", "cutoff_angstrom"] <= 7.0
+    for name, rows in single.groupby("configuration"):
+        assert rows["pairs_per_atom"].mean() == pytest.approx(metrics.loc[name, "pairs_per_atom"], rel=1e-5)
+        rmse = (rows["force_square_sum"].sum() / (3 * rows["atoms"].sum())) ** 0.5
+        assert rmse == pytest.approx(metrics.loc[name, "force_rmse_ev_per_angstrom"], rel=1e-5)
+    assert set(single["seed"]) == {1} and set(single["lambda"]) == {1e-3}
+
+
+def test_a_lambda_is_chosen_without_test_structures(done, study):
+    choice = json.loads((done / "choice.json").read_text())
+    trials = choice["trials"]
+    assert [trial["lambda"] for trial in trials] == [None, 1e-4, 1e-2] and choice["lambda"] in (None, 1e-4, 1e-2)
+    assert sum(trial["share_of_resamples"] for trial in trials) == pytest.approx(1.0)
+    structures = sum(choice["structures"].values())
+    assert structures == len(pd.read_csv(done / "cal_errors.csv.gz")) / 3 * 2 and choice["structures"]["val"] > 0
+    assert {"increase_train", "increase_val"} <= set(trials[1]) and trials[0]["increase_val"] == 0.0
+    assert set(json.loads((done / "choice.manifest.json").read_text())["inputs"]) == {"train", "val", "model"}
 
 
 def test_manifests_say_from_what(done):
@@ -202,7 +228,7 @@ def read_identity(folder):
 
 
 def test_a_subset_that_is_not_there(done, study, tmp_path):
-    outputs = [tmp_path / name for name in ("a.json", "b.csv", "c.csv", "d.json")]
+    outputs = [tmp_path / name for name in ("a.json", "b.csv", "c.csv", "e.csv.gz", "d.json")]
     files = *(done / f"{split}.h5" for split in ("train", "val", "test")), done / "fcl.safetensors"
     with pytest.raises(ValueError, match="'SHIFTML-molcrys' is not in the data; there are MC2D, MC3D"):
         calibrate_cutoffs(study, *files, "SHIFTML-molcrys", 1e-3, 1, *outputs)

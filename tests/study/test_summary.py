@@ -1,74 +1,85 @@
 """The README's numbers are computed from the committed results, and the summary computes what it says."""
 
 import re
+import shutil
 
-import pandas
 import pytest
 
-from fcl.study.pages.summary import main, markdown, sweeps, uniform_errors
+from claim_examples import NESTS, SUBSETS, structure_rows, write, write_study
+from fcl.config.load import load_config
+from fcl.study.pages.summary import main, markdown
+from fcl.study.results import Results
+from fcl.study.tables.uniform import table_uniform
 from project import ROOT
 
 RECORD = ROOT / "record" / "embedded"
+CLAIMS = ROOT / "resources" / "claims.csv"
+
+
+@pytest.fixture(scope="module")
+def config():
+    return load_config(ROOT / "config.yaml")
 
 
 @pytest.fixture
 def study(tmp_path):
-    """Two FCL seeds, one static model, one calibration with known ratios."""
-    (tmp_path / "metrics").mkdir()
-    (tmp_path / "calibration").mkdir()
-
-    def errors(kind, seed, values):
-        rows = [
-            {"model_kind": kind, "seed": seed, "cutoff_angstrom": c, "subset": s, "force_rmse_ev_per_angstrom": v * k}
-            for c, v in values.items()
-            for s, k in (("all", 1.0), ("MC3D", 9.0))
-        ]
-        pandas.DataFrame(rows).to_csv(tmp_path / "metrics" / f"{kind}_{seed}_{min(values)}.csv", index=False)
-
-    errors("fcl", 1, {4.0: 0.30, 4.5: 0.2, 5.0: 0.20})
-    errors("fcl", 2, {4.0: 0.34, 4.5: 0.2, 5.0: 0.20})
-    errors("static", 1, {4.0: 0.25})
-    errors("static", 1, {5.0: 0.16})
-    for lam, pairs, force in ((1e-2, 20.0, 0.30), (1e-4, 60.0, 0.202)):
-        rows = [
-            {"configuration": c, "lambda": lam, "subset": "MC3D", "seed": 1, "pairs_per_atom": p,
-             "force_rmse_ev_per_angstrom": f}
-            for c, p, f in (("initial", 100.0, 0.2), ("optimised", pairs, force))
-        ]  # fmt: skip
-        pandas.DataFrame(rows).to_csv(tmp_path / "calibration" / f"MC3D_{lam:.0e}_metrics.csv", index=False)
-    return tmp_path
+    """The invented study, under the name of one whose FCL models have the same seeds."""
+    folder = write_study(tmp_path / "mini")
+    files = {name: folder / f"tables/uniform.{name}" for name in ("csv", "markdown", "latex", "html")}
+    table_uniform(Results.of_folder(folder, NESTS).errors, **files, title="", nests=NESTS, cutoffs=[4.0, 7.0])
+    return folder
 
 
-def test_numbers_of_a_known_study(study):
-    errors = uniform_errors(study).set_index("cutoff_angstrom")
-    assert list(errors.index) == [4.0, 5.0]
-    assert errors.loc[4.0, "fcl"] == pytest.approx(320.0) and errors.loc[4.0, "ratio"] == pytest.approx(1.28)
-    sweep = sweeps(study).set_index("lambda")
-    assert sweep.loc[1e-4, "saving"] == pytest.approx(0.4) and sweep.loc[1e-4, "increase"] == pytest.approx(0.01)
-    text = markdown(study, ROOT / "resources" / "claims.csv")
-    assert "| 4.0 Å | 320 ± 28 | 250 | 1.28 | 370 |" in text
-    assert "| MC3D | 100.0 | 80% / +50.0% | 40% / +1.0% | 40% |" in text
+def test_numbers_of_a_known_study(study, config):
+    text = re.sub(" +", " ", markdown(study, config, CLAIMS))
+    assert "| force RMSE | all structures | 1000 | 370, 185 (-50% [-50, -50]) |" in text
+    assert "| force MAE | MC2D |" in text and "| energy MAE | all structures | 100 | 37, 18 " in text
+    assert "energy RMSE" not in text
+    assert "| SHIFTML-molcrys | 61% / +0.5% | 61% / +0.5% | 61% / +0.5% |" in text
+    assert "force RMSE of FCL 370 meV/Å at 4 Å, 325 meV/Å at 5 Å" in text and "60% of the pairs or more" in text
+    assert "Brackets are 95% intervals" in text and "±" not in text
 
 
-def test_changes_of_several_seeds_have_a_spread(study):
-    file = study / "calibration" / "MC3D_1e-04_metrics.csv"
-    second = pandas.read_csv(file).assign(seed=2)
-    second.loc[second["configuration"] == "optimised", "force_rmse_ev_per_angstrom"] = 0.206  # +3%, the first has +1%
-    second.to_csv(study / "calibration" / "MC3D_1e-04_seed2_metrics.csv", index=False)
-    assert "| MC3D | 100.0 | 80% / +50.0% | 40% / +2.0 ± 1.4% | 40% |" in markdown(study, ROOT / "resources/claims.csv")
+def test_a_saving_has_an_interval(study, config):
+    """The same lambda, another saving for each structure: the groups scatter."""
+    for seed in NESTS.values():
+        path = f"calibration/MC3D_lambda1e-04_seed{seed}_errors.csv.gz"
+        rows = []
+        for name, pairs in (("initial", 90.0), ("optimised", 35.0)):
+            found = structure_rows(0.2, pairs, ("MC3D",), **{"lambda": 1e-4, "configuration": name, "seed": seed})
+            rows += [
+                {**row, "cutoff_angstrom": "", "pairs_per_atom": pairs + 3.0 * row["group"] * (name == "optimised")}
+                for row in found
+            ]
+        write(study, path, rows)
+    text = re.sub(" +", " ", markdown(study, config, CLAIMS))
+    assert re.search(r"\| MC3D \| 61% / \+0\.5% \| 58 \[\d+, \d+\]% / \+0\.0% \|", text)
 
 
-def test_an_unfinished_study(tmp_path):
-    with pytest.raises(FileNotFoundError, match="metrics"):
-        uniform_errors(tmp_path)
-    with pytest.raises(FileNotFoundError, match="calibration"):
-        sweeps(tmp_path)
+def test_the_chosen_lambda_has_a_column(study, config):
+    row = {"quantity": "force RMSE", "chosen": "1e-04 (80%)", "saving": 0.4, "max_error_increase": 0.03}
+    row |= {"optimised_to_initial": 0.01, "optimised_to_initial_low": -0.02, "optimised_to_initial_high": 0.04}
+    write(
+        study, "tables/chosen.csv", [{"subset": name, **row, **q} for name in SUBSETS for q in ({}, {"quantity": "x"})]
+    )
+    text = re.sub(" +", " ", markdown(study, config, CLAIMS))
+    assert "λ chosen for ≤ 3% by cross-validation" in text
+    assert "| MC3D | 61% / +0.5% | 61% / +0.5% | 61% / +0.5% | 1e-04 (80%): 40% / +1.0 [-2.0, +4.0]% |" in text
+
+
+def test_what_a_study_lacks_is_said(study, config):
+    shutil.rmtree(study / "tables")
+    for file in study.glob("calibration/*_errors.csv.gz"):
+        file.unlink()
+    text = markdown(study, config, CLAIMS)
+    assert "Not evaluated: tables/uniform.csv is missing." in text
+    assert "Not evaluated: calibration/MC2D_lambda1e-03_seed1_errors.csv.gz is missing." in text
 
 
 def test_the_readme_shows_the_committed_numbers():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     shown = re.search(r"<!-- numbers -->\n(.*?)\n<!-- /numbers -->", readme, flags=re.DOTALL).group(1).strip()
-    assert shown == markdown(RECORD, ROOT / "resources" / "claims.csv")
+    assert shown == markdown(RECORD, load_config(ROOT / "config.yaml"), CLAIMS)
 
 
 def test_the_command_says_what_is_missing(tmp_path, capsys):

@@ -1,157 +1,175 @@
-"""The table and the figure of the physics with optimised cutoffs: verdicts, failures, and what is drawn."""
-
-import json
+"""The table and the figure of the physics with optimised cutoffs: differences, nulls, verdicts, and what is drawn."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from fcl.study.figures.observables import figure_observables, observable_curves
-from fcl.study.tables.observables import observable_rows, rdf_difference, summary, table_observables
-from observable_examples import files_of, nve, rdf, statics
+from fcl.evaluation.statistics import NotEvaluated
+from fcl.study.figures.observables import figure_observables
+from fcl.study.tables.observables import (
+    DRIFT,
+    MINIMUM,
+    MODULUS,
+    PHONONS,
+    RDF,
+    RMSD,
+    VOLUME,
+    observable_rows,
+    summary,
+    table_observables,
+)
+from observable_examples import BINS, BLOCKS, TOLERANCES, failed, files_of, nve, rdf, statics
 
-TOLERANCES = {
-    "energy": 5.0, "rmsd": 0.05, "volume": 0.01, "bulk_modulus": 0.1, "phonon_rms": 10.0, "phonon_max": 50.0,
-    "drift": 1.0, "rdf": 0.1,
-}  # fmt: skip
+OPTIONS = {"tolerances": TOLERANCES, "at_lambda": 1e-4, "uniform_cutoff": 6.0, "title": "a toy set, not MAD"}
 
 
-def verdicts(folder, *records):
-    table = observable_rows(*files_of(folder, *records), TOLERANCES).set_index("quantity")
-    return table["verdict"].dropna().to_dict()
+def rows(folder, *records):
+    return observable_rows(*files_of(folder, *records), TOLERANCES).set_index("quantity")
 
 
-def test_what_agrees_is_within_and_what_informs_has_no_verdict(tmp_path):
-    table = observable_rows(*files_of(tmp_path, statics(), nve(), rdf()), TOLERANCES).set_index("quantity")
-    assert set(table["verdict"].dropna()) == {"within"}
-    informing = table.index[table["verdict"].isna()]
-    assert {"steps of the relaxation", "pairs per atom in NVE, 0.5 fs", "time of a step in NVE, 1 fs"} <= set(informing)
-    assert table.loc["energy of the minimum", "uniform"] == -4000.0
-    assert table.loc["volume at zero pressure", "tolerance"] == pytest.approx(0.1)
-    assert table.loc["bulk modulus", "tolerance"] == pytest.approx(5.0)
-    assert summary(table) == "Of 10 comparisons: within: 10."
+def changed(record, path, value):
+    *keys, last = path
+    target = record
+    for key in keys:
+        target = target[key]
+    target[last] = value
+    return record
+
+
+def test_what_agrees_holds_and_stands_beside_its_nulls(tmp_path):
+    table = rows(tmp_path, statics(), nve(), rdf())
+    assert list(table.index) == [RMSD, VOLUME, MODULUS, PHONONS, DRIFT, RDF]
+    assert set(table["verdict"]) == {"holds"} and table["reason"].isna().all()
+    assert table.loc[RMSD, ["difference", "other_seed"]].tolist() == [0.01, 0.2]
+    assert table["repeated"].notna().tolist() == table["uncertainty"].notna().tolist() == [False] * 4 + [True] * 2
+    assert table.loc[[VOLUME, MODULUS], "tolerance"].tolist() == pytest.approx([0.1, 5.0])  # of the reference
+    assert summary(table.reset_index()) == "Of 6 comparisons: holds: 6. No reference: 0 of 1 structures."
 
 
 @pytest.mark.parametrize(
-    ("place", "value", "quantity", "verdict"),
+    ("path", "value", "quantity", "verdict"),
     [
-        (("relaxation", "energy_ev_per_atom"), -4.0051, "energy of the minimum", "outside"),
-        (("relaxation", "energy_ev_per_atom"), -3.9951, "energy of the minimum", "within"),
-        (("relaxation", "converged"), False, "energy of the minimum", "not converged"),
-        (("relaxation", "converged"), False, "distance of the minima (RMSD)", "not converged"),
-        (("relaxation", "converged"), False, "imaginary modes at Γ", "not converged"),
-        (("equation_of_state", "volume_angstrom3_per_atom"), 9.89, "volume at zero pressure", "outside"),
-        (("equation_of_state", "bulk_modulus_gpa"), 56.0, "bulk modulus", "outside"),
-        (("equation_of_state",), {"failure": "no minimum", "reason": ""}, "bulk modulus", "no minimum (calibrated)"),
-        (("phonons", "frequencies_per_cm"), [50.0, 100.0, 3049.0], "phonons at Γ, largest difference", "within"),
-        (("phonons", "frequencies_per_cm"), [50.0, 100.0, 3049.0], "phonons at Γ, RMS difference", "outside"),
-        (("phonons", "frequencies_per_cm"), [50.0, 100.0, 3051.0], "phonons at Γ, largest difference", "outside"),
-        (("phonons", "imaginary_modes"), 1, "imaginary modes at Γ", "outside"),
-        (("phonons",), {"failure": "unstable", "reason": ""}, "imaginary modes at Γ", "unstable (calibrated)"),
+        (("rmsd_angstrom", "calibrated"), 0.06, RMSD, "does not hold"),
+        (("rmsd_angstrom", "other_seed"), 0.06, RMSD, "holds"),  # a null is shown, not judged
+        (("calibrated", "relaxation"), failed("not converged"), RMSD, "undecided"),
+        (("calibrated", "relaxation"), failed("unstable"), RMSD, "does not hold"),
+        (("calibrated", "equation_of_state", "volume_angstrom3_per_atom"), 9.89, VOLUME, "does not hold"),
+        (("calibrated", "equation_of_state", "bulk_modulus_gpa"), 56.0, MODULUS, "does not hold"),
+        (("calibrated", "equation_of_state"), failed("no minimum"), MODULUS, "does not hold"),
+        (("calibrated", "equation_of_state"), failed("not converged"), MODULUS, "undecided"),
+        (("calibrated", "phonons", "frequencies_per_cm"), [50.0, 100.0, 3017.0], PHONONS, "holds"),
+        (("calibrated", "phonons", "frequencies_per_cm"), [50.0, 100.0, 3018.0], PHONONS, "does not hold"),
     ],
 )
-def test_verdicts_at_the_minimum(tmp_path, place, value, quantity, verdict):
-    record = statics()
-    target = record["calibrated"]
-    for key in place[:-1]:
-        target = target[key]
-    target[place[-1]] = value
-    assert verdicts(tmp_path, record, None, None)[quantity] == verdict
-
-
-def test_minima_far_apart_are_outside(tmp_path):
+def test_verdicts_at_the_minimum(tmp_path, path, value, quantity, verdict):
+    row = rows(tmp_path, changed(statics(), path, value), None, None).loc[quantity]
+    assert row["verdict"] == verdict
     assert (
-        verdicts(tmp_path, {**statics(), "rmsd_angstrom": 0.06}, None, None)["distance of the minima (RMSD)"]
-        == "outside"
+        (row["reason"] == f"calibrated: {value['failure']} (a reason)")
+        if isinstance(value, dict)
+        else not row["reason"]
     )
 
 
-def test_the_tolerance_of_the_drift_is_on_the_calibrated_one(tmp_path):
-    record = nve()
-    for drifts, expected in (
-        ((0.0, -1.1), "outside"),
-        ((5.0, 0.9), "within"),
-        ((-3.0, 2.0), "outside in both"),
-    ):
-        for name, drift in zip(("uniform", "calibrated"), drifts, strict=True):
-            record[name][0]["drift_mev_per_atom_ps"] = drift
-        found = verdicts(tmp_path, None, record, None)
-        assert found == {"energy drift, 0.5 fs": expected, "energy drift, 1 fs": "within"}
+@pytest.mark.parametrize(
+    ("calibrated", "error", "repeated", "verdict", "half_width"),
+    [
+        (0.5, 0.02, 0.01, "holds", 0.0652),  # t of 8 degrees of freedom times 0.02 sqrt(2)
+        (-1.5, 0.02, 0.01, "does not hold", 0.0652),
+        (0.95, 0.02, 0.01, "undecided", 0.0652),
+        (0.5, 0.02, 0.7, "undecided", 0.69),  # runs of one potential differ by as much
+        (9.0, 1.0, 0.01, "undecided", 3.26),  # cannot see the tolerance
+    ],
+)
+def test_the_drift_is_judged_by_its_interval(tmp_path, calibrated, error, repeated, verdict, half_width):
+    record = changed(nve(), ("calibrated", "drift_mev_per_atom_ps"), 0.01 + calibrated)
+    record["repeated"]["drift_mev_per_atom_ps"] = repeated
+    for name in ("uniform", "calibrated"):
+        record[name]["drift_standard_error"] = error
+    row = rows(tmp_path, None, record, None).loc[DRIFT]
+    assert (row["verdict"], row["difference"]) == (verdict, pytest.approx(calibrated))
+    assert row["uncertainty"] == pytest.approx(half_width, rel=0.01)
+    assert row["repeated"] == pytest.approx(repeated - 0.01)
 
 
-def test_unstable_runs_have_a_verdict_and_no_numbers(tmp_path):
-    record = nve()
-    failed = {"timestep_fs": 0.5, "duration_ps": 1.0, "failure": "unstable", "reason": "after 0.1 ps of 1 ps: 3000 K"}
-    record["calibrated"][0] = failed
-    assert verdicts(tmp_path, None, record, None)["energy drift, 0.5 fs"] == "unstable (calibrated)"
-    record["uniform"][0] = failed
-    table = observable_rows(*files_of(tmp_path, None, record, None), TOLERANCES).set_index("quantity")
-    assert table.loc["energy drift, 0.5 fs", "verdict"] == "unstable in both"
-    assert table.loc["pairs per atom in NVE, 0.5 fs", ["uniform", "calibrated"]].isna().all()
+def test_a_reference_that_drifts_is_none(tmp_path):
+    row = rows(tmp_path, None, changed(nve(), ("uniform", "drift_mev_per_atom_ps"), -1.1), None).loc[DRIFT]
+    assert (row["verdict"], row["reason"]) == ("no reference", "drifts by -1.1 meV/atom/ps")
 
 
-def test_the_difference_of_distributions_is_an_integral_with_a_floor(tmp_path):
-    record = rdf()
-    record["calibrated"]["g"] = [1.1] * 60 + [0.9] * 60
-    difference, chance = rdf_difference(record["uniform"], record["calibrated"])
-    assert difference == pytest.approx(0.6)
-    assert chance == pytest.approx(6.0 * np.sqrt(2 / np.pi) * 0.01 * np.sqrt(2))
-    rng = np.random.default_rng(0)
-    draws = [dict(record["uniform"], g=(1 + 0.01 * rng.normal(size=120)).tolist()) for _ in range(200)]
-    alone = [rdf_difference(a, b)[0] for a, b in zip(draws[::2], draws[1::2], strict=True)]
-    assert np.mean(alone) == pytest.approx(chance, rel=0.05)  # the same distribution, sampled twice
+@pytest.mark.parametrize(
+    ("shift", "noise", "verdict"),
+    [(0.02, 0.02, "holds"), (0.2, 0.02, "does not hold"), (0.05, 0.05, "undecided"), (0.2, 0.5, "undecided")],
+)
+def test_radial_distributions_are_judged_beyond_their_noise(tmp_path, shift, noise, verdict):
+    """The true integral is 6 A times the shift."""
+    rng, record = np.random.default_rng(0), rdf()
+    for name in ("uniform", "repeated", "calibrated", "other_seed"):
+        true = 1.0 + (shift if name == "calibrated" else 0.0)
+        record[name]["g_blocks"] = (true + noise * rng.normal(size=(BLOCKS, BINS))).tolist()
+    row = rows(tmp_path, None, None, record).loc[RDF]
+    assert row["verdict"] == verdict
+    assert abs(row["difference"] - 6.0 * shift) < row["uncertainty"]
 
 
-def test_a_difference_that_may_be_chance_is_not_called_one(tmp_path):
-    record = rdf()
-    record["calibrated"]["g"] = [1.02] * 120
-    assert verdicts(tmp_path, None, None, record) == {"radial distribution, ∫|Δg| dr": "not resolved"}
-    record["calibrated"]["g"] = [1.1] * 120
-    assert list(verdicts(tmp_path, None, None, record).values()) == ["outside"]
-    record["calibrated"] = {"failure": "not applicable", "reason": ""}
-    record["uniform"] = record["calibrated"]
-    table = observable_rows(*files_of(tmp_path, None, None, record), TOLERANCES)
-    assert list(table["verdict"]) == ["not applicable"]
-    assert summary(table) == "Nothing could be compared."
+def test_without_reference_there_is_one_row_and_no_verdict(tmp_path):
+    bad = {"structure": 2, "formula": "H12N4", "no_reference": "volume +1530% from that in the data"}
+    hot = nve(no_reference="mean temperature 900 K")
+    table = rows(tmp_path, [statics(), statics(**bad)], hot, None)
+    assert table.loc[MINIMUM, ["structure", "verdict", "reason"]].tolist() == [2, "no reference", bad["no_reference"]]
+    assert table.loc[DRIFT, ["verdict", "reason"]].tolist() == ["no reference", "mean temperature 900 K"]
+    assert table.loc[[MINIMUM, DRIFT], ["difference", "other_seed", "tolerance"]].isna().all(axis=None)
+    assert summary(table.reset_index()).endswith("No reference: 1 of 2 structures, 1 further runs.")
 
 
-def test_the_four_formats_say_what_was_compared(tmp_path):
+def test_what_a_molecule_lacks_has_no_row_and_a_failed_null_says_so(tmp_path):
+    record = changed(statics(), ("other_seed", "relaxation"), failed("not converged"))
+    for name in ("uniform", "calibrated", "other_seed"):
+        record[name]["equation_of_state"] = record[name]["phonons"] = failed("not applicable")
+    table = rows(tmp_path, record, None, {**rdf(), "uniform": failed("not applicable")})
+    assert list(table.index) == [RMSD]
+    assert table.loc[RMSD, "verdict"] == "holds" and table["other_seed"].isna().all()
+    assert table.loc[RMSD, "reason"] == "other seed: not converged (a reason)"
+
+
+def test_a_model_without_another_seed_has_no_such_null(tmp_path):
     record = statics()
-    record["calibrated"]["relaxation"]["energy_ev_per_atom"] = -3.9
-    outputs = [tmp_path / f"observables.{suffix}" for suffix in ("csv", "md", "tex", "html")]
-    table_observables(
-        *files_of(tmp_path, record, nve(), rdf()), *outputs, tolerances=TOLERANCES, at_lambda=1e-4,
-        uniform_cutoff=6.0, title="a toy set, not MAD",
-    )  # fmt: skip
-    text = outputs[1].read_text()
-    assert "uniform cutoff of 6 Å" in text and "λ = 0.0001" in text and "a toy set, not MAD" in text
-    assert "Of 10 comparisons: within: 9, outside: 1." in text
-    table = pd.read_csv(outputs[0])
-    assert list(table.columns[:4]) == ["subset", "structure", "formula", "quantity"]
-    assert table.loc[table["verdict"] == "outside", "difference"].tolist() == pytest.approx([100.0])
-    assert all(path.stat().st_size for path in outputs)
+    del record["other_seed"], record["rmsd_angstrom"]["other_seed"]
+    assert rows(tmp_path, record, None, None)["other_seed"].isna().all()
 
 
-def test_a_file_that_is_none_is_named(tmp_path):
-    path = tmp_path / "statics.json"
-    path.write_text("{}")
+def test_files_of_an_earlier_version_or_of_none_are_named(tmp_path):
+    old = statics()
+    del old["no_reference"]
+    files = files_of(tmp_path, old, None, None)
+    with pytest.raises(NotEvaluated, match=r"statics.json was written by an earlier version"):
+        observable_rows(*files, TOLERANCES)
+    text, _ = written(tmp_path, *files)
+    assert "Not evaluated: statics.json was written by an earlier version" in text
+    files[0][0].write_text("{}")
     with pytest.raises(ValueError, match=r"statics.json: key 'structures' is missing"):
-        observable_rows([path], [], [], TOLERANCES)
+        observable_rows(*files, TOLERANCES)
 
 
-def test_the_figure_draws_the_first_structure_and_says_where_there_is_nothing(tmp_path):
-    record = statics()
-    record["calibrated"]["phonons"] = {"failure": "not applicable", "reason": ""}
-    paths = files_of(tmp_path, record, nve(), rdf())
-    content = json.loads(paths[0][0].read_text())
-    content["structures"].append({**statics(), "structure": 2, "formula": "CH4"})
-    paths[0][0].write_text(json.dumps(content))
-    outputs = [tmp_path / f"observables.{suffix}" for suffix in ("png", "pdf", "csv")]
-    table = figure_observables(*paths, *outputs, title="toy", at_lambda=1e-4, uniform_cutoff=6.0)
-    assert all(path.stat().st_size for path in outputs)
-    assert table.groupby("panel").size().to_dict() == {"drift": 12, "eos": 6, "rdf": 240}
-    eos = table[(table["panel"] == "eos") & (table["configuration"] == "uniform")]
-    np.testing.assert_allclose(eos["y"], [10.0, 0.0, 10.0])
-    assert observable_curves(*paths)[1] == {"crystals": "H8S4"}
-    with pytest.raises(ValueError, match="no structure"):
-        figure_observables([], [], [], *outputs, title="toy", at_lambda=1e-4, uniform_cutoff=6.0)
+def written(folder, *files):
+    """The table in Markdown, and the numbers of the figure."""
+    outputs = [folder / f"table.{suffix}" for suffix in ("csv", "md", "tex", "html")]
+    table_observables(*files, *outputs, **OPTIONS)
+    drawings = [folder / f"figure.{suffix}" for suffix in ("png", "pdf", "csv")]
+    figure_observables(*files, *drawings, **OPTIONS)
+    assert all(path.stat().st_size for path in (*outputs, *drawings))
+    return outputs[1].read_text(), pd.read_csv(drawings[2])
+
+
+def test_table_and_figure_show_the_same_differences(tmp_path):
+    record = changed(statics(), ("calibrated", "equation_of_state", "bulk_modulus_gpa"), 40.0)
+    text, drawn = written(
+        tmp_path, *files_of(tmp_path, [record, statics(structure=2, no_reference="gas")], nve(), rdf())
+    )
+    for words in ("uniform cutoff of 6 Å", "λ = 0.0001", "a toy set, not MAD", "holds: 5, does not hold: 1", "| gas"):
+        assert words in text
+    modulus = drawn.set_index("quantity").loc[MODULUS]
+    assert modulus[["unit", "difference", "tolerance", "verdict"]].tolist() == ["%", -20.0, 10.0, "does not hold"]
+    assert set(drawn["label"]) == {"H8S4 (crystals 1)", "H8S4 (crystals 2)"}
+    _, nothing = written(tmp_path, [], [], [])
+    assert nothing.empty

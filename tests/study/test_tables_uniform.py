@@ -20,7 +20,8 @@ def files(tmp_path):
     scale = rng.lognormal(0.0, 0.3, size=80)
     atoms = rng.integers(2, 9, size=80)
     paths = []
-    for model in ("trivial", *NESTS, *(f"static_r{cutoff}_seed{seed}" for cutoff in ("4.0", "5.0") for seed in (1, 2))):
+    static = [f"static_r{cutoff}_seed{seed}" for cutoff in ("4.0", "5.0") for seed in (1, 2, 3)]
+    for model in ("trivial", *NESTS, *static):
         cutoffs = {"t": [None], "f": [4.0, 5.0], "s": [float(model[8:11]) if model[0] == "s" else None]}[model[0]]
         rows = []
         for cutoff in cutoffs:
@@ -43,7 +44,7 @@ def test_each_error_is_beside_the_trivial_one_and_that_of_static_models(files):
     row = table.set_index(["quantity", "subset", "cutoff_angstrom"]).loc[("force MAE", "all", 5.0)]
     assert row["fcl_to_trivial"] == pytest.approx(-0.5, abs=0.01) and row["skill"] == HOLDS
     assert row["static_to_fcl"] == pytest.approx(0.2, abs=0.01) and row["static_below_fcl"] == "does not hold"
-    assert (row["fcl_models"], row["fcl_nests"], row["static_models"], row["groups"]) == (4, 2, 2, 40)
+    assert (row["fcl_models"], row["fcl_nests"], row["static_models"], row["groups"]) == (4, 2, 3, 40)
     assert row["static_to_fcl_low"] < 0.2 < row["static_to_fcl_high"] and row["pairs_per_atom"] == 50.0
     assert set(table["skill"]) <= {HOLDS, UNDECIDED}
 

@@ -45,26 +45,29 @@ def test_the_papers_plan_counts_its_epochs_and_jobs():
         "evaluate_trivial": 1,
         "diatomic_curves": 3,
         "calibrate_cutoffs": 20,
+        "choose_cutoffs": 4,
         "observe_statics": 2,
         "observe_nve": 2,
         "observe_rdf": 2,
         "calibrate_unlabelled": 12,
         "measure_wall_clock": 1,
-        "figures, tables, report": 25,
+        "figures, tables, report": 28,
     }
     train, val, test = counts.values()
     assert stages["pretrain"].hours == pytest.approx(200 * (train + val) / 3600)
     assert stages["train_fcl"].hours == pytest.approx(3 * 500 * (train + 3 * val) / 3600)
     assert stages["train_static"].hours == pytest.approx(12 * 500 * (train + val) / 3600)
     assert stages["evaluate_cutoffs"].hours == pytest.approx((3 * 36 + 13) * test / 3600)
-    runs = 2 * 2 * 3  # subsets, cutoffs, structures
-    assert stages["observe_nve"].hours == pytest.approx(runs * (4000 + 40000 + 20000) / 3600)
+    runs = 2 * 4 * 3  # subsets, potentials, structures
+    assert stages["observe_nve"].hours == pytest.approx(runs * (4000 + 40000) / 3600)
     assert stages["observe_rdf"].hours == pytest.approx(runs * (4000 + 40000) / 3600)
-    assert stages["observe_statics"].hours == pytest.approx(runs * (9 * 500 + 6 * 27) / 3600)
+    assert stages["observe_statics"].hours == pytest.approx(2 * 3 * 6 * (9 * 1000 + 6 * 27) / 3600)
     configurations = 8 + 4 * 5  # uniform cutoffs, optimised ones
     assert stages["measure_wall_clock"].hours == pytest.approx(21 * configurations * 10000 / 27 / 3600)
     ratio = stages["calibrate_unlabelled"].hours / stages["calibrate_cutoffs"].hours
     assert ratio == pytest.approx(3 / 5)
+    searched = 5 * (12 * 2 + 1) + 1  # lambdas; evaluations on two thirds in each of three folds; the start
+    assert stages["choose_cutoffs"].hours == pytest.approx(4 * searched * -(-train // 4) / 3600)
     assert stages["build_store"].disk == pytest.approx((train + val + test) * 1e3 / 1e9)
     assert stages["diatomic_curves"].hours == pytest.approx(3 * 3 * 4 / 3600)
     assert stages["download_data"].hours == pytest.approx(stages["download_data"].disk * 1e9 / 5e6 / 3600)
@@ -80,7 +83,7 @@ def test_what_a_job_takes_until_it_works_is_counted_for_each():
     later = {stage.name: (stage.hours - stages[stage.name].hours) * 3600 for stage in plan(study, manifest, slow)}
     begins = {"build_store": 100, "describe_data": 100, "evaluate_cutoffs": 110, "diatomic_curves": 110}
     begins |= {"pretrain": 1110, "train_fcl": 1110, "train_static": 1110, "calibrate_cutoffs": 110}
-    begins |= dict.fromkeys(("calibrate_unlabelled", "measure_wall_clock"), 110)
+    begins |= dict.fromkeys(("choose_cutoffs", "calibrate_unlabelled", "measure_wall_clock"), 110)
     begins |= dict.fromkeys(("observe_statics", "observe_nve", "observe_rdf"), 110)
     begins |= {"evaluate_trivial": 100, "figures, tables, report": 1}
     assert later == {name: pytest.approx(begins[name] * stages[name].jobs) for name in stages}
@@ -94,7 +97,7 @@ def test_what_a_study_leaves_out_costs_nothing():
     study = study.narrowed(observables={"nve": None, "phonons": None, "equation_of_state": None})
     stages = {stage.name: stage for stage in plan(study, manifest, UNIT)}
     assert "observe_nve" not in stages
-    assert stages["observe_statics"].hours == pytest.approx(12 * 500 / 3600)
+    assert stages["observe_statics"].hours == pytest.approx(2 * 3 * 6 * 1000 / 3600)
 
 
 def test_limits_and_known_subsets_are_counted():
@@ -102,6 +105,10 @@ def test_limits_and_known_subsets_are_counted():
     assert frame_counts(study, manifest) == ({"train": 48, "val": 12, "test": 12}, [])
     study, manifest = studied("mini")
     assert frame_counts(study, manifest) == ({"train": 384, "val": 48, "test": 48}, [])
+    study, manifest = studied("embedded-fold-3")
+    assert frame_counts(study, manifest) == ({"train": 288, "val": 96, "test": 96}, [])
+    study, manifest = studied("embedded-25")
+    assert frame_counts(study, manifest) == ({"train": 96, "val": 48, "test": 48}, [])
 
 
 def test_the_table_adds_up():

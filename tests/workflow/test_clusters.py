@@ -206,8 +206,8 @@ adapter.library_function = library_function
 #: Files that tell how long a job took.
 TIMED = r"(logs|benchmarks)/.*|.*\.manifest\.json|report\.md"
 #: Files that show what the study measures of this machine; the numbers behind them are in CSV and JSON.
-MEASURED = r"tables/(observables|wall_clock)\.(md|tex|html)|figures/wall_clock\.(png|pdf)"
-#: Columns, keys and quantities that are such a measurement.
+MEASURED = r"tables/wall_clock\.(md|tex|html)|figures/wall_clock\.(png|pdf)"
+#: Columns that are such a measurement.
 MEASUREMENT = re.compile("seconds|memory|time")
 
 
@@ -221,21 +221,10 @@ def results_of(folder, stubs=True):
 
 
 def _without_times(path):
-    text = path.read_bytes()
-    if path.name in ("wall_clock.csv", "observables.csv") or path.parent.name == "history":
+    if path.name == "wall_clock.csv" or path.parent.name == "history":
         table = pandas.read_csv(path, dtype=str)
-        if "quantity" in table:
-            table = table[~table["quantity"].str.contains(MEASUREMENT)]
         return table.drop(columns=[name for name in table if MEASUREMENT.search(name)]).to_csv().encode()
-    if path.name.endswith("_nve.json"):
-        return json.dumps(_without_measurements(json.loads(text))).encode()
-    return text
-
-
-def _without_measurements(value):
-    if isinstance(value, dict):
-        return {key: _without_measurements(item) for key, item in value.items() if "seconds" not in key}
-    return [_without_measurements(item) for item in value] if isinstance(value, list) else value
+    return path.read_bytes()
 
 
 def run_with_failures(folder, **options):

@@ -25,8 +25,12 @@ SMALL = {
     "evaluate_trivial": 1,
     "table_uniform": 1,
     "table_forces": 1,
+    "table_controls": 1,
+    "table_chosen": 1,
+    "table_convergence": 1,
     "diatomic_curves": 3,
     "calibrate_cutoffs": 4,
+    "choose_cutoffs": 2,
     "calibrate_unlabelled": 2,
     "measure_wall_clock": 1,
     **OBSERVABLES,
@@ -47,11 +51,19 @@ SMALL = {
 }
 #: What follows from any new result.
 SUMMARIES = {"claims_table": 1, "report_page": 1, "summary": 1}
-UNIFORM, DIATOMIC = ("figure_03", "figure_08", "table_uniform"), ("figure_04", "figure_10")
-CALIBRATED = ("figure_01", "figure_05", "figure_06", "figure_07", "figure_09")
+#: What compares with uniform cutoffs.
+CONTROLLED = ("figure_05", "figure_09", "table_controls", "table_chosen")
+UNIFORM, DIATOMIC = ("figure_03", "figure_08", "table_uniform", *CONTROLLED), ("figure_04", "figure_10")
+CALIBRATED = ("figure_01", "figure_06", "figure_07", "table_convergence", *CONTROLLED)
 COMPARED = ("figure_observables", "table_observables")
 MEASURED = ("measure_wall_clock", "figure_wall_clock", "table_wall_clock")
-WHOLE = SMALL | {"train_static": 12, "evaluate_cutoffs": 16, "calibrate_cutoffs": 20, "calibrate_unlabelled": 8}
+WHOLE = SMALL | {
+    "train_static": 12,
+    "evaluate_cutoffs": 16,
+    "calibrate_cutoffs": 20,
+    "choose_cutoffs": 4,
+    "calibrate_unlabelled": 8,
+}
 
 
 def once(rules):
@@ -75,26 +87,68 @@ def test_mini_is_the_default_and_needs_no_download(tree):
     assert planned(tree) == WHOLE | shorter
 
 
-def test_embedded_plans_the_whole_protocol_with_three_seeds_calibrated(tree):
-    assert planned(tree, "--config", "study=embedded") == WHOLE | {"calibrate_cutoffs": 60, "calibrate_unlabelled": 12}
+def test_embedded_plans_the_whole_protocol_with_three_seeds_of_each_of_three_pretrained_models(tree):
+    assert planned(tree, "--config", "study=embedded") == WHOLE | {
+        "pretrain": 3,
+        "train_fcl": 9,
+        "evaluate_cutoffs": 24,
+        "diatomic_curves": 9,
+        "calibrate_cutoffs": 2 * 60,  # and again on the validation split, with the same models
+        "choose_cutoffs": 12,
+        "calibrate_unlabelled": 12,
+    }
 
 
 @pytest.mark.parametrize(
     ("target", "jobs"),
     [
-        # three seeds of the study and of four ablations; one of them reaches farther and has stores of its own
+        # nine seeds of the study, three of six ablations; two of them reach farther and have stores of their own
         (
             "ablations",
-            {"build_store": 6, "pretrain": 1, "train_fcl": 15, "evaluate_cutoffs": 15, "diatomic_curves": 15},
+            {"build_store": 9, "pretrain": 3, "train_fcl": 27, "evaluate_cutoffs": 27, "diatomic_curves": 27},
         ),
         # three seeds of the study, two of each part of its data
         ("learning_curve", {"build_store": 9, "train_static": 7, "evaluate_cutoffs": 7}),
+        # one model of each kind in each of five folds; nothing of the study itself, whose splits are others
+        (
+            "folds",
+            {
+                "build_store": 15,
+                "pretrain": 5,
+                "train_fcl": 5,
+                "train_static": 20,
+                "evaluate_cutoffs": 25,
+                "evaluate_trivial": 5,
+            },
+        ),
         ("repeat", {"build_store": 3, "pretrain": 1, "train_fcl": 1, "evaluate_cutoffs": 1}),
     ],
 )
 def test_studies_with_a_base_share_what_does_not_depend_on_their_change(tree, target, jobs):
-    own = {"ablations": {"ablations_table": 1}, "learning_curve": {"learning_curve_figure": 1}, "repeat": {}}[target]
-    assert planned(tree, target, "--config", "study=embedded") == jobs | own | {target: 1}
+    own = {"ablations": ["ablations_table"], "learning_curve": ["learning_curve_figure"], "folds": ["folds_table"]}
+    assert planned(tree, target, "--config", "study=embedded") == jobs | once(own.get(target, [])) | {target: 1}
+
+
+def test_a_model_with_a_single_cutoff_is_evaluated_but_not_calibrated(tree):
+    fixed = ("--config", "study=embedded-fixed")
+    jobs = planned(tree, "evaluate_all", "diatomics_all", *fixed)
+    assert (jobs["train_fcl"], jobs["diatomic_curves"], jobs["build_store"]) == (3, 3, 3)
+    for targets in ((), ("cost_all",)):
+        done = snakemake(tree, *targets, "--dry-run", *fixed)
+        assert done.returncode != 0
+        assert "studies.embedded-fixed: cutoffs.r_min = cutoffs.r_max = 6 A" in done.stdout
+        assert "there is nothing to calibrate" in done.stdout
+
+
+def test_folds_need_groups(tree):
+    manifest = (tree / "resources/embedded/manifest.yaml").read_text()
+    ungrouped = manifest.replace("keys:\n  parent: parent\n", "")
+    (tree / "resources/embedded/ungrouped.yaml").write_text(ungrouped)
+    data = {"manifest": "resources/embedded/ungrouped.yaml", "folds": {"number": 5, "held_out": 1}}
+    study = json.dumps({"cv": {"base": "smoke", "data": data}})
+    done = snakemake(tree, "--dry-run", "--config", "study=cv", f"studies={study}")
+    assert done.returncode != 0
+    assert "studies.cv.data.folds: the manifest of embedded has neither keys.parent nor group" in done.stdout
 
 
 def test_a_study_without_ablations_says_so(tree):
@@ -231,6 +285,7 @@ def test_figures_show_the_parts_of_a_study_that_the_paper_shows(finished):
                 **once((*CALIBRATED, *COMPARED, *MEASURED, "table_labels")),
             },
         ),
+        ({"choice": {"folds": 3}}, {"choose_cutoffs": 2, **once(("figure_05", "figure_09", "table_chosen"))}),
         ({"diatomics": {"points": 31}}, {"diatomic_curves": 3, **once(DIATOMIC)}),
         (
             {"fcl": {"seeds": [1, 2, 3, 4]}},
@@ -243,7 +298,11 @@ def test_figures_show_the_parts_of_a_study_that_the_paper_shows(finished):
         ),
         (
             {"calibration": {"lambdas": [1e-2, 1e-3, 1e-4]}},
-            {"calibrate_cutoffs": 2, **once(("figure_05", "figure_07", "figure_09", *MEASURED))},
+            {
+                "calibrate_cutoffs": 2,
+                "choose_cutoffs": 2,
+                **once(("figure_07", "table_convergence", *CONTROLLED, *MEASURED)),
+            },
         ),
         (
             {"static": {"cutoffs": [4.0, 5.0, 6.0]}},
@@ -269,7 +328,7 @@ def test_a_changed_setting_runs_what_it_determines_and_nothing_else(finished, ov
             {"observables": {"phonons": {"displacement": 0.02}}},
             {**OBSERVABLES, **once(COMPARED)},  # dynamics go on from the files of the statics
         ),
-        ({"tolerances": {"drift": 2.0}}, once(("table_observables",))),
+        ({"tolerances": {"drift": 2.0}}, once(COMPARED)),
     ],
 )
 def test_no_claim_depends_on_what_is_measured_beyond_the_paper(finished, override, expected):
@@ -292,33 +351,42 @@ def test_an_edit_of_the_library_runs_the_stages_that_use_it(finished):
 
 DRAWN = {
     *FIGURES, "figure_observables", "figure_wall_clock", "table_01", "table_02", "table_03", "table_04",
-    "table_observables", "table_wall_clock", "table_labels", "claims_table", "report_page",
+    "table_observables", "table_wall_clock", "table_labels", "table_uniform", "claims_table", "report_page",
 }  # fmt: skip
-FROM_RECORD = ("--config", "study=embedded", "from_record=true")
 
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
-    """What a clone holds: the workflow and the record, and no results."""
+    """What a clone holds: the workflow and the record, and no results; of `embedded` and its studies empty files."""
     folder = copy_workflow(tmp_path_factory.mktemp("clone"))
-    for study in ROOT.glob("record/embedded*"):
-        shutil.copytree(study, folder / "record" / study.name)
+    shutil.copytree(ROOT / "record/mini", folder / "record/mini")
+    config = load_config(ROOT / "config.yaml")
+    for study in (config.resolve(name) for name in config.studies if name.startswith("embedded")):
+        models = ["trivial", *(f"fcl_seed{seed}" for seed in study.fcl.seeds)]
+        models += [f"static_r{cutoff}_seed{seed}" for cutoff in study.static.cutoffs for seed in study.static.seeds]
+        files = ["metrics/{}.csv", "errors/{}.csv.gz", "diatomics/{}.csv"]
+        for file in ["manifest.json", *(file.format(model) for file in files for model in models)]:
+            path = folder / "record" / study.name / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
     return folder
 
 
 def test_everything_is_drawn_from_the_record_and_nothing_else_is_run(clone):
     targets = ("figures", "tables", "claims", "report")
-    assert planned(clone, *targets, *FROM_RECORD) == once([*DRAWN, *targets])
+    of_mini, of_embedded = (("--config", f"study={study}", "from_record=true") for study in ("mini", "embedded"))
+    assert planned(clone, *targets, *of_mini) == once([*DRAWN, *targets])
     # with the default target too, and what is drawn from several records
-    assert planned(clone, *FROM_RECORD) == once([*DRAWN, "all"])
-    compared = once(["ablations_table", "ablations", "learning_curve_figure", "learning_curve"])
-    assert planned(clone, "ablations", "learning_curve", "repeat", *FROM_RECORD) == compared
+    assert planned(clone, *of_mini) == once([*DRAWN, "all"])
+    targets = ("ablations", "learning_curve", "folds")
+    tables = ("ablations_table", "learning_curve_figure", "folds_table")
+    assert planned(clone, *targets, "repeat", *of_embedded) == once([*targets, *tables])
 
 
 def test_without_a_record_nothing_is_drawn_and_it_is_named(clone):
-    done = snakemake(clone, "figures", "--config", "study=mini", "from_record=true")
+    done = snakemake(clone, "figures", "--config", "study=smoke", "from_record=true")
     assert done.returncode != 0
-    assert "record/mini holds no record (no manifest.json); records are there of: embedded, embedded-25" in done.stdout
+    assert "record/smoke holds no record (no manifest.json); records are there of: embedded, embedded-25" in done.stdout
 
 
 def test_results_are_not_taken_for_those_of_the_record(finished, tmp_path):

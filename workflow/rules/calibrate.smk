@@ -1,4 +1,4 @@
-# Per-element cutoffs with frozen weights: one job per (subset, lambda, seed).
+# Per-element cutoffs with frozen weights: one job per (subset, lambda, seed); choice of lambda: one per (subset, seed).
 
 
 include: "helpers/calibrate.smk"
@@ -6,15 +6,16 @@ include: "helpers/calibrate.smk"
 
 rule calibrate_cutoffs:
     input:
-        train=lambda w: store_file(w.study, study_of(w).calibration.split),
+        train=calibrated_split,
         val=stored("val"),
         test=stored("test"),
-        model="results/{study}/models/fcl_seed{seed}.safetensors",
-        card="results/{study}/models/fcl_seed{seed}.json",
+        model=fcl_file("safetensors"),
+        card=fcl_file("json"),
     output:
         cutoffs="results/{study}/calibration/{subset}_lambda{lam}_seed{seed}.json",
         history="results/{study}/calibration/{subset}_lambda{lam}_seed{seed}_history.csv",
         metrics="results/{study}/calibration/{subset}_lambda{lam}_seed{seed}_metrics.csv",
+        errors="results/{study}/calibration/{subset}_lambda{lam}_seed{seed}_errors.csv.gz",
         manifest="results/{study}/calibration/{subset}_lambda{lam}_seed{seed}.manifest.json",
     log:
         "results/{study}/logs/calibrate_cutoffs/{subset}_lambda{lam}_seed{seed}.log",
@@ -45,6 +46,50 @@ rule calibrate_cutoffs:
         "../scripts/calibrate_cutoffs.py"
 
 
+rule choose_cutoffs:
+    input:
+        train=stored("train"),
+        val=stored("val"),
+        model=fcl_file("safetensors"),
+        card=fcl_file("json"),
+    output:
+        choice="results/{study}/choice/{subset}_seed{seed}.json",
+        manifest="results/{study}/choice/{subset}_seed{seed}.manifest.json",
+    log:
+        "results/{study}/logs/choose_cutoffs/{subset}_seed{seed}.log",
+    benchmark:
+        "results/{study}/benchmarks/choose_cutoffs/{subset}_seed{seed}.tsv"
+    conda:
+        "../../envs/fcl.yaml"
+    threads: threads_of
+    resources:
+        gpu=1,
+        mem_mb=memory("choose_cutoffs"),
+        runtime=minutes("choose_cutoffs"),
+    params:
+        settings=lambda w: settings(
+            w,
+            "loss",
+            "choice",
+            # of the calibrations themselves it depends on the lambdas, bounds and start only
+            calibration={
+                "subsets": [w.subset],
+                "seeds": [int(w.seed)],
+                "split": "train",
+                "optimiser": "lbfgs",
+                "epochs": 1,
+                "learning_rate": 1.0,
+            },
+        ),
+        dtype=dtype_of,
+        code=source_digest("fcl.study.stages.calibration:choose_cutoffs"),
+    message:
+        "Choosing lambda for {wildcards.subset} by cross-validation, seed {wildcards.seed} [gpu={resources.gpu}]"
+    script:
+        "../scripts/choose_cutoffs.py"
+
+
 rule calibrate_all:
     input:
         calibrated(STUDY, ".json"),
+        chosen(STUDY),

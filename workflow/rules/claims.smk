@@ -3,15 +3,16 @@
 
 rule claims_table:
     input:
-        metrics=uniform_metrics,
+        errors=lambda w: available(structure_errors(w)),
         histories=lambda w: numbers(study_of(w), "metrics/history/{model}.csv", model=fcl_models(study_of(w))),
         diatomics=lambda w: numbers(study_of(w), "diatomics/{model}.csv", model=fcl_models(study_of(w))),
         cutoffs=lambda w: calibrated(study_of(w), ".json"),
-        calibrations=lambda w: calibrated(study_of(w), "_metrics.csv"),
+        calibrations=calibration_errors,  # read beside the cutoffs
         neighbors=f"{NUMBERS}/{{study}}/data/neighbors.csv",
         elements=f"{NUMBERS}/{{study}}/data/elements.csv",
         hyperparameters="results/{study}/tables/table02.csv",
         source="resources/claims.csv",
+        sample=claims_of_sample,
     output:
         csv="results/{study}/claims.csv",
         markdown="results/{study}/claims.md",
@@ -34,6 +35,7 @@ rule claims_table:
         dataset=lambda w: data_manifest(w).name,
         title=lambda w: data_manifest(w).title,
         whole=whole_data,
+        nests=nests,
         code=source_digest("fcl.study.claims.table:write_claims"),
     message:
         "Setting the paper's claims beside {wildcards.study}"

@@ -5,7 +5,7 @@
 import functools
 from types import SimpleNamespace
 
-from fcl.config.sharing import owner_of_pretrained, owner_of_static, owner_of_store
+from fcl.config.sharing import owner_of_fcl, owner_of_pretrained, owner_of_static, owner_of_store
 from fcl.config.types import cutoff_label, lambda_label
 from fcl.data.manifest import load_data_manifest
 from fcl.runs.code_digest import adapter_digest
@@ -122,8 +122,8 @@ def owner_of_model(study, model):
         return owner_of_store(CONFIG, study)
     if model.startswith("pretrain"):
         return owner_of_pretrained(CONFIG, study, model)
-    if not model.startswith("static_r"):
-        return study
+    if model.startswith("fcl_"):
+        return owner_of_fcl(CONFIG, study)
     cutoff, seed = model.removeprefix("static_r").split("_seed")
     return owner_of_static(CONFIG, study, float(cutoff), int(seed))
 
@@ -136,6 +136,11 @@ def model_file(suffix, model=None):
         return f"results/{owner_of_model(wildcards.study, name)}/models/{name}.{suffix}"
 
     return path
+
+
+def fcl_file(suffix):
+    """Input function for weights or card of the FCL model with the seed of a job."""
+    return lambda w: f"results/{owner_of_fcl(CONFIG, w.study)}/models/fcl_seed{w.seed}.{suffix}"
 
 
 def metrics_files(study, models, folder="metrics"):
@@ -164,6 +169,11 @@ def models(study):
 def results(study, pattern, **values):
     """Files written by a run of a study, e.g. ``results(STUDY, "figures/{name}.png", name=[...])``."""
     return expand(f"results/{study.name}/{pattern}", **values)
+
+
+def available(files):
+    """The files; of a record those that it holds: one made before they were kept has none."""
+    return [file for file in files if not CONFIG.from_record or Path(file).is_file()]
 
 
 def numbers(study, pattern, **values):

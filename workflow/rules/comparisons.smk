@@ -1,4 +1,4 @@
-# Comparisons of a study with those based on it: ablation table, learning curve, repeated training.
+# Comparisons of a study with those based on it: ablation table, learning curve, cross-validation, repeated training.
 
 
 include: "helpers/comparisons.smk"
@@ -23,6 +23,9 @@ rule ablations_table:
         base=lambda w: f"{NUMBERS}/{w.study}",
         ablations=lambda w: {study.name: f"{NUMBERS}/{study.name}" for study in made_for(w, "ablation")},
         changes=lambda w: {study.name: changes(CONFIG, study.name) for study in made_for(w, "ablation")},
+        nests=lambda w: {
+            study.name: study.nests for study in [study_of(w), *made_for(w, "ablation")]
+        },
         title=lambda w: data_manifest(w).title,
         code=source_digest("fcl.study.comparisons.ablations:write_ablations"),
     message:
@@ -58,6 +61,33 @@ rule learning_curve_figure:
         "../scripts/learning_curve.py"
 
 
+rule folds_table:
+    input:
+        lambda w: [file for files in fold_errors(w).values() for file in files],
+    output:
+        csv="results/{study}/folds.csv",
+        markdown="results/{study}/folds.md",
+        manifest="results/{study}/folds.manifest.json",
+    log:
+        "results/{study}/logs/folds.log",
+    conda:
+        "../../envs/plot.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("tables"),
+        runtime=minutes("tables"),
+    params:
+        folds=fold_errors,
+        nests=lambda w: {study.name: study.nests for study in made_for(w, "folds")},
+        cutoffs=lambda w: cutoffs_of(made_for(w, "folds")[0]),
+        title=lambda w: data_manifest(w).title,
+        code=source_digest("fcl.study.comparisons.folds:write_folds"),
+    message:
+        "Comparing FCL with static models in cross-validation"
+    script:
+        "../scripts/folds_table.py"
+
+
 rule ablations:
     input:
         results(STUDY, "ablations.{suffix}", suffix=["csv", "md", "manifest.json"]),
@@ -66,6 +96,11 @@ rule ablations:
 rule learning_curve:
     input:
         results(STUDY, "figures/learning_curve.{suffix}", suffix=["png", "pdf", "csv", "manifest.json"]),
+
+
+rule folds:
+    input:
+        results(STUDY, "folds.{suffix}", suffix=["csv", "md", "manifest.json"]),
 
 
 rule repeat:

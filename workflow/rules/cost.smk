@@ -6,10 +6,10 @@ include: "helpers/cost.smk"
 
 rule calibrate_unlabelled:
     input:
-        train=lambda w: store_file(w.study, study_of(w).calibration.split),
+        train=calibrated_split,
         test=stored("test"),
-        model="results/{study}/models/fcl_seed{seed}.safetensors",
-        card="results/{study}/models/fcl_seed{seed}.json",
+        model=fcl_file("safetensors"),
+        card=fcl_file("json"),
     output:
         cutoffs="results/{study}/unlabelled/{subset}_lambda{lam}_seed{seed}.json",
         metrics="results/{study}/unlabelled/{subset}_lambda{lam}_seed{seed}_metrics.csv",

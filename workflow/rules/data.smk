@@ -1,4 +1,4 @@
-# Frames -> graph stores: positions, labels and the neighbour list up to cutoffs.r_max, one job per split.
+# Frames -> graph stores: positions, labels and the neighbour list up to cutoffs.r_max (or cutoffs.reach), one job per split.
 
 
 include: "helpers/data.smk"
@@ -30,7 +30,7 @@ rule download_data:
 
 rule build_store:
     input:
-        frames=ancient(source_file),  # identified by checksum, not by modification time
+        frames=ancient(source_files),  # identified by checksum, not by modification time
         references=fitted_references,
     output:
         store="results/{study}/stores/{split}.h5",
@@ -50,7 +50,7 @@ rule build_store:
         settings=store_settings,
         frames=frame_settings,
         num_elements=lambda w: study_of(w).model.num_elements,
-        checksum=lambda w: split_entry(w).checksum,
+        checksum=source_checksums,
         code=source_digest("fcl.study.stages.data:build_store"),
     message:
         "Building the graph store of the {wildcards.split} split"

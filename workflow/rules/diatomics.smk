@@ -3,8 +3,8 @@
 
 rule diatomic_curves:
     input:
-        model="results/{study}/models/fcl_seed{seed}.safetensors",
-        card="results/{study}/models/fcl_seed{seed}.json",
+        model=fcl_file("safetensors"),
+        card=fcl_file("json"),
     output:
         curves="results/{study}/diatomics/fcl_seed{seed}.csv",
         manifest="results/{study}/diatomics/fcl_seed{seed}.manifest.json",

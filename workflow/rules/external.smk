@@ -6,7 +6,7 @@ include: "helpers/external.smk"
 
 use rule build_store as build_external_store with:
     input:
-        frames=lambda w: ancient(external_file(w)),
+        frames=lambda w: ancient([source_file(external_manifest(w), external_entry(w))]),
         references=[],
     output:
         store="results/{study}/external/{dataset}/test.h5",
@@ -20,7 +20,7 @@ use rule build_store as build_external_store with:
         settings=lambda w: store_settings(w),
         frames=lambda w: read_data_manifest(external_manifest(w)).frame_settings("test"),
         num_elements=lambda w: study_of(w).model.num_elements,
-        checksum=lambda w: read_data_manifest(external_manifest(w)).splits["test"].checksum,
+        checksum=lambda w: [external_entry(w).checksum],
         code=source_digest("fcl.study.stages.data:build_store"),
     message:
         "Building the graph store of {wildcards.dataset}"
@@ -74,7 +74,7 @@ use rule table_uniform as table_external with:
     params:
         title=lambda w: f"trained on {data_manifest(w).title}; tested on {read_data_manifest(external_manifest(w)).title}",
         nests=nests,
-        cutoffs=common_cutoffs,
+        cutoffs=lambda w: cutoffs_of(study_of(w)),
         code=source_digest("fcl.study.tables.uniform:table_uniform"),
     message:
         "Writing the table of errors on {wildcards.dataset}"

@@ -98,6 +98,8 @@ rule figure_04:
 rule figure_05:
     input:
         metrics=lambda w: calibrated(study_of(w), "_metrics.csv"),
+        uniform=uniform_and_trivial_metrics,
+        choices=lambda w: chosen(study_of(w)),
     output:
         **figure_files("05", "5: force error against cost after calibration"),
     log:
@@ -190,6 +192,8 @@ rule figure_08:
 rule figure_09:
     input:
         metrics=lambda w: calibrated(study_of(w), "_metrics.csv"),
+        uniform=uniform_and_trivial_metrics,
+        choices=lambda w: chosen(study_of(w)),
     output:
         **figure_files("09", "9: energy error against cost after calibration"),
     log:

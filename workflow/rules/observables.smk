@@ -1,5 +1,5 @@
 # Physics with optimised cutoffs against a uniform one, one job per subset and stage: relaxation, equation of state and
-# phonons; NVE; NVT.
+# phonons; NVE; NVT. docs/observables.md
 
 
 include: "helpers/observables.smk"
@@ -7,7 +7,7 @@ include: "helpers/observables.smk"
 
 rule observe_statics:
     input:
-        unpack(compared_model),
+        unpack(compared_models),
         store=stored("test"),
         cutoffs=compared_cutoffs,
     output:
@@ -37,7 +37,7 @@ rule observe_statics:
 
 rule observe_nve:
     input:
-        unpack(compared_model),
+        unpack(compared_models),
         structures="results/{study}/observables/{subset}_relaxed.xyz",
         cutoffs=compared_cutoffs,
     output:
@@ -66,7 +66,7 @@ rule observe_nve:
 
 rule observe_rdf:
     input:
-        unpack(compared_model),
+        unpack(compared_models),
         structures="results/{study}/observables/{subset}_relaxed.xyz",
         cutoffs=compared_cutoffs,
     output:
@@ -139,6 +139,7 @@ rule figure_observables:
         runtime=minutes("figures"),
     params:
         title=lambda w: data_manifest(w).title,
+        tolerances=lambda w: study_of(w).tolerances.model_dump(),
         at_lambda=lambda w: study_of(w).observables.at_lambda,
         uniform_cutoff=lambda w: study_of(w).observables.uniform_cutoff,
         code=source_digest("fcl.study.figures.observables:figure_observables"),

@@ -34,6 +34,7 @@ rule report_page:
         dataset=lambda w: data_manifest(w).name,
         title=lambda w: data_manifest(w).title,
         whole=whole_data,
+        sample=lambda w: next(iter(claims_of_sample(w)), None),
         code=source_digest("fcl.study.pages.report:write_report"),
     message:
         "Writing the report of {wildcards.study}"

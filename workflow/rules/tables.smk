@@ -109,12 +109,87 @@ rule table_uniform:
     params:
         title=lambda w: data_manifest(w).title,
         nests=nests,
-        cutoffs=common_cutoffs,
+        cutoffs=lambda w: cutoffs_of(study_of(w)),
         code=source_digest("fcl.study.tables.uniform:table_uniform"),
     message:
         "Writing the table of errors at uniform cutoffs"
     script:
         "../scripts/table_uniform.py"
+
+
+rule table_controls:
+    input:
+        calibrated=calibration_errors,
+        errors=structure_errors,
+        others=control_errors,
+    output:
+        **named_table_files(
+            "controls", "optimised and uniform cutoffs of equal pairs", "../report/controls.rst"
+        ),
+    log:
+        "results/{study}/logs/tables/controls.log",
+    conda:
+        "../../envs/plot.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("tables"),
+        runtime=minutes("tables"),
+    params:
+        title=lambda w: data_manifest(w).title,
+        nests=nests,
+        split=lambda w: study_of(w).calibration.split,
+        code=source_digest("fcl.study.tables.controls:table_controls"),
+    message:
+        "Writing the table of optimised and uniform cutoffs"
+    script:
+        "../scripts/table_controls.py"
+
+
+rule table_chosen:
+    input:
+        calibrated=calibration_errors,
+        errors=structure_errors,
+        choices=lambda w: chosen(study_of(w)),
+    output:
+        **named_table_files("chosen", "cutoffs at the chosen lambda", "../report/chosen.rst"),
+    log:
+        "results/{study}/logs/tables/chosen.log",
+    conda:
+        "../../envs/plot.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("tables"),
+        runtime=minutes("tables"),
+    params:
+        title=lambda w: data_manifest(w).title,
+        nests=nests,
+        code=source_digest("fcl.study.tables.chosen:table_chosen"),
+    message:
+        "Writing the table of the chosen cutoffs"
+    script:
+        "../scripts/table_chosen.py"
+
+
+rule table_convergence:
+    input:
+        cutoffs=lambda w: calibrated(study_of(w), ".json"),
+    output:
+        **named_table_files("convergence", "convergence of the calibrations", "../report/convergence.rst"),
+    log:
+        "results/{study}/logs/tables/convergence.log",
+    conda:
+        "../../envs/plot.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory("tables"),
+        runtime=minutes("tables"),
+    params:
+        title=lambda w: data_manifest(w).title,
+        code=source_digest("fcl.study.tables.convergence:table_convergence"),
+    message:
+        "Writing the table of the convergence of calibrations"
+    script:
+        "../scripts/table_convergence.py"
 
 
 rule table_forces:
@@ -150,7 +225,7 @@ rule tables:
                 "table02",
                 "table03",
                 "table04",
-                *(["uniform", "forces"] if has_structure_errors() else []),
+                *tables_of_structures(),
             ],
             suffix=["csv", "md", "tex", "html", "manifest.json"],
         ),

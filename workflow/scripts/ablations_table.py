@@ -11,5 +11,6 @@ write_ablations(
     snakemake.params.changes,
     csv=Path(snakemake.output.csv),
     markdown=Path(snakemake.output.markdown),
+    nests=snakemake.params.nests,
     title=snakemake.params.title,
 )

@@ -7,7 +7,7 @@ from fcl.study.adapter import library_function, settings_of
 build_store = library_function(snakemake, "fcl.study.stages.data:build_store")
 build_store(
     settings_of(snakemake),
-    source=Path(snakemake.input.frames),
+    sources=[Path(file) for file in snakemake.input.frames],
     frames=snakemake.params.frames,
     num_elements=snakemake.params.num_elements,
     workers=snakemake.threads,

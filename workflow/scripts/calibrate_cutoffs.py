@@ -17,5 +17,6 @@ calibrate_cutoffs(
     cutoffs=Path(snakemake.output.cutoffs),
     history=Path(snakemake.output.history),
     metrics=Path(snakemake.output.metrics),
+    errors=Path(snakemake.output.errors),
     manifest=Path(snakemake.output.manifest),
 )

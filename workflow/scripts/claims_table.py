@@ -4,11 +4,10 @@ from fcl.study.adapter import recorded_function
 
 write_claims = recorded_function(snakemake, "fcl.study.claims.table:write_claims")
 write_claims(
-    metrics=snakemake.input.metrics,
+    errors=snakemake.input.errors,
     histories=snakemake.input.histories,
     diatomics=snakemake.input.diatomics,
     cutoffs=snakemake.input.cutoffs,
-    calibrations=snakemake.input.calibrations,
     neighbors=snakemake.input.neighbors,
     elements=snakemake.input.elements,
     hyperparameters=snakemake.input.hyperparameters,
@@ -19,4 +18,6 @@ write_claims(
     dataset=snakemake.params.dataset,
     title=snakemake.params.title,
     whole=snakemake.params.whole,
+    nests=snakemake.params.nests,
+    sample=next(iter(snakemake.input.sample), None),
 )

@@ -11,4 +11,6 @@ figure_05(
     pdf=Path(snakemake.output.pdf),
     csv=Path(snakemake.output.numbers),
     title=snakemake.params.title,
+    uniform=[Path(file) for file in snakemake.input.uniform],
+    choices=[Path(file) for file in snakemake.input.choices],
 )

@@ -10,6 +10,7 @@ figure_observables(
     png=snakemake.output.png,
     pdf=snakemake.output.pdf,
     csv=snakemake.output.numbers,
+    tolerances=snakemake.params.tolerances,
     at_lambda=snakemake.params.at_lambda,
     uniform_cutoff=snakemake.params.uniform_cutoff,
     title=snakemake.params.title,

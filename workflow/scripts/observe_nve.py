@@ -1,4 +1,4 @@
-"""Energy drift of one subset, with uniform and with optimised cutoffs."""
+"""Energy drift of one subset, with a uniform cutoff and optimised ones."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ observe_nve(
     structures=Path(snakemake.input.structures),
     model=Path(snakemake.input.model),
     cutoffs=Path(snakemake.input.cutoffs),
+    other_model=snakemake.input.get("other_model"),
     subset=snakemake.wildcards.subset,
     output=Path(snakemake.output.numbers),
     manifest=Path(snakemake.output.manifest),

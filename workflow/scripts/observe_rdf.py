@@ -1,4 +1,4 @@
-"""Radial distribution functions of one subset, with uniform and with optimised cutoffs."""
+"""Radial distribution functions of one subset, with a uniform cutoff and optimised ones."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ observe_rdf(
     structures=Path(snakemake.input.structures),
     model=Path(snakemake.input.model),
     cutoffs=Path(snakemake.input.cutoffs),
+    other_model=snakemake.input.get("other_model"),
     subset=snakemake.wildcards.subset,
     output=Path(snakemake.output.numbers),
     manifest=Path(snakemake.output.manifest),

@@ -1,4 +1,4 @@
-"""Minima, equations of state and phonons at Gamma of one subset, with uniform and with optimised cutoffs."""
+"""Minima, equations of state and phonons at Gamma of one subset, with a uniform cutoff and optimised ones."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ observe_statics(
     store=Path(snakemake.input.store),
     model=Path(snakemake.input.model),
     cutoffs=Path(snakemake.input.cutoffs),
+    other_model=snakemake.input.get("other_model"),
     subset=snakemake.wildcards.subset,
     structures=Path(snakemake.output.structures),
     output=Path(snakemake.output.numbers),

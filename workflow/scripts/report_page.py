@@ -14,4 +14,5 @@ write_report(
     dataset=snakemake.params.dataset,
     title=snakemake.params.title,
     whole=snakemake.params.whole,
+    sample=snakemake.params.sample,
 )

@@ -78,8 +78,8 @@ def calibrate(
     ``start`` holds initial cutoffs (A) by symbol; other elements start at ``settings.initial_cutoff``. Without it,
     L-BFGS has several starts. ``validation`` (data, structures) is used for reported objectives only. ``lam`` > 0 is in
     units of the loss per A^3; ``seed`` orders Adam's mini-batches. Raises `ValueError` for a lam that is not positive
-    and finite, no structures, structures without an energy, a static model, or an upper bound beyond the range of the
-    model; `FloatingPointError` if the objective is not finite.
+    and finite, no structures, structures without an energy, a model with a single cutoff, or an upper bound beyond the
+    range of the model; `FloatingPointError` if the objective is not finite.
     """
     from ase.data import chemical_symbols
 
@@ -87,6 +87,8 @@ def calibrate(
         raise ValueError(f"lambda must be positive and finite, got {lam}")
     if not model.flexible:
         raise ValueError("calibration needs an FCL model: the cutoff of a static model cannot be changed")
+    if model.single_cutoff:
+        raise ValueError(f"this FCL model was trained at {model.cutoff_limit:g} A only: there is nothing to calibrate")
     model.check_cutoff(settings.upper_bound)
     if indices is None:
         indices = torch.arange(len(data))
@@ -118,7 +120,8 @@ def calibrate(
         parts, slope = whole.of(groups.table(x), gradient=True)
         low, high = settings.lower_bound, settings.upper_bound
         left = x - np.clip(x - groups.sums(slope), low, high)
-        uniform = whole.uniform(uniform_of_equal_pairs(data, parts["pairs_per_atom"], indices))
+        equal = uniform_of_equal_pairs(data, parts["pairs_per_atom"], indices, low=low, high=high)
+        uniform = whole.uniform(equal)
         if validation is not None:
             data, members = validation
             data.require_energies("calibration", members)

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from fcl.calibration.folds import errors_at
 from fcl.calibration.optimise import calibrate
 from fcl.calibration.path import CalibrationPlan
-from fcl.calibration.tolerance import FOLDS, Trial, cheapest_within, errors_at, labelled_by, random_split, symbols_of
+from fcl.calibration.tolerance import FOLDS, Trial, cheapest_within, labelled_by, symbols_of
 from fcl.data.batch import GraphData
+from fcl.data.groups import split_groups
 from fcl.evaluation.errors import Errors, force_rmse, relative_increase
 from fcl.training.loss import LOSS
 
@@ -115,15 +117,16 @@ def calibrate_own(
 ) -> OwnCutoffs:
     """Optimise the cutoffs (A) of the elements in ``data`` for ``goal`` and check them on held-out structures.
 
-    Unless ``held_out`` is given, a random quarter of the structures (by ``seed``) is held out. A limit is enforced by
-    cross-validation on the other structures (`cheapest_within`). Without ``labels``, pseudo-labels from the model at
-    ``reference_cutoff`` are used (`labelled_by`). Cutoffs start at ``reference_cutoff`` (with a lambda and L-BFGS, the
-    default ``optimiser``, at others too) and stay between ``lower_bound`` (None: that of the model's training) and the
-    model's r_max. Raises `ValueError` for a goal that does
-    not fit the data, too few structures, or inconsistent bounds.
+    Unless ``held_out`` is given, the groups of a random quarter of the structures (by ``seed``) are held out. A limit
+    is enforced by cross-validation on the other structures (`cheapest_within`). Without ``labels``, pseudo-labels from
+    the model at ``reference_cutoff`` are used (`labelled_by`). Cutoffs start at ``reference_cutoff`` (with a lambda and
+    L-BFGS, the default ``optimiser``, at others too) and stay between ``lower_bound`` (None: that of the model's
+    training) and the model's r_max. Raises `ValueError` for a goal that does not fit the data, too few groups of
+    structures, or inconsistent bounds.
     """
-    if not model.flexible:
-        raise ValueError(f"a static model has one cutoff, {model.cutoff_limit} A: there is nothing to optimise")
+    if model.single_cutoff:
+        kind = "an FCL model without sampling" if model.flexible else "a static model"
+        raise ValueError(f"{kind} has one cutoff, {model.cutoff_limit} A: there is nothing to optimise")
     if labels and goal.max_added is not None:
         raise ValueError("a largest added error is a goal for structures without labels")
     if not labels and goal.max_increase is not None:
@@ -138,7 +141,8 @@ def calibrate_own(
     if not labels:
         data = labelled_by(model, data, reference_cutoff)
         held_out = None if held_out is None else labelled_by(model, held_out, reference_cutoff)
-    parts = [part.to(data.device) for part in random_split(len(data), (1,) if held_out is not None else (3, 1), seed)]
+    split = split_groups(data.groups().tolist(), (1,) if held_out is not None else (3, 1), seed)
+    parts = [torch.as_tensor(part).to(data.device) for part in split]
     fit = parts[0]
     check, members = (held_out, None) if held_out is not None else (data, parts[1])
     on_path = goal.lam is None

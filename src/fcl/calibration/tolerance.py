@@ -7,23 +7,24 @@ of increasing lambda (`fcl.calibration.path`): fewer and fewer pairs and, from s
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from fcl.calibration.path import CalibrationPlan, CutoffPath
+from fcl.calibration.folds import CrossValidation
+from fcl.calibration.path import CalibrationPlan
 from fcl.config.sections import LossSettings
-from fcl.cutoffs.rules import cutoff_rule, uniform_rule
+from fcl.cutoffs.rules import uniform_rule
 from fcl.data.batch import GraphData, ranges
 from fcl.data.loader import selected_batches
-from fcl.evaluation.errors import EVALUATION_BATCH_SIZE, Errors, error_bound, evaluate, force_rmse, joined
+from fcl.evaluation.errors import EVALUATION_BATCH_SIZE, error_bound, force_rmse
 from fcl.training.loss import LOSS
 
 #: The lambdas of a path (eV/A^4 of the force term); the paper's are 1e-6 to 1e-2.
 LAMBDAS = tuple(10.0 ** (0.5 * exponent) for exponent in range(-12, -1))
-#: Folds of the cross-validation: each path is optimised on two thirds of the structures.
+#: Folds of the cross-validation: each path is optimised on the groups of two thirds of the structures.
 FOLDS = 3
 
 
@@ -50,20 +51,6 @@ def symbols_of(data: GraphData, indices: torch.Tensor | None = None) -> list[str
     return [chemical_symbols[z] for z in torch.unique(numbers).tolist()]
 
 
-def random_split(n: int, fractions: tuple[float, ...], seed: int) -> list[torch.Tensor]:
-    """Random split of n structures by ``seed``: disjoint sorted indices, with sizes in proportion to ``fractions``.
-
-    Each part has at least one structure. Raises `ValueError` for fewer structures than parts.
-    """
-    if n < len(fractions):
-        raise ValueError(f"{n} structures cannot be split into {len(fractions)} parts")
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
-    ends = [round(n * part) for part in np.cumsum(fractions) / sum(fractions)]
-    for k in range(len(ends)):  # no part is empty
-        ends[k] = min(max(ends[k], k + 1), n - (len(ends) - 1 - k))
-    return [torch.sort(order[a:b]).values for a, b in zip([0, *ends[:-1]], ends, strict=True)]
-
-
 def labelled_by(model, data: GraphData, reference_cutoff: float, indices: torch.Tensor | None = None) -> GraphData:
     """The same structures with pseudo-labels: energies and forces of the model at a uniform ``reference_cutoff`` (A).
 
@@ -85,12 +72,6 @@ def labelled_by(model, data: GraphData, reference_cutoff: float, indices: torch.
     return own
 
 
-def errors_at(model, data: GraphData, cutoffs: float | Mapping[str, float], indices: torch.Tensor | None = None):
-    """`Errors` of the model at a uniform cutoff, or at cutoffs by chemical symbol (A)."""
-    rule = cutoff_rule(cutoffs, data.dtype, data.device)
-    return evaluate(model, data, rule, EVALUATION_BATCH_SIZE, indices)
-
-
 def cheapest_within(
     model,
     data: GraphData,
@@ -110,29 +91,21 @@ def cheapest_within(
 
     ``limit`` is a force RMSE (eV/A) or, with ``relative``, its largest relative increase above the RMSE at the uniform
     ``plan.initial_cutoff``; it is met with a margin of ``margin`` standard errors (`error_bound`). The error is
-    cross-validated on the structures ``indices``: each of the ``folds`` `CutoffPath` is evaluated on the structures
-    that it leaves out, so every structure counts, but never for cutoffs optimised on it. The paths are followed until
-    the limit is exceeded by more than the margin, and end at the lower bound for all elements; then the interval
-    between the last lambda that meets the limit and the next one is bisected. The cutoffs are the mean over the paths
-    at the selected position. (A path optimised on all ``indices`` would be ahead of the evaluated ones, and hence
-    exceed the limit.) Raises `ValueError` if not even the start meets the limit, or for fewer than two structures.
+    that of a `CrossValidation` on the structures ``indices``. The paths are followed until the limit is exceeded by
+    more than the margin, and end at the lower bound for all elements; then the interval between the last lambda that
+    meets the limit and the next one is bisected. The cutoffs are the mean over the paths at the selected position. (A
+    path optimised on all ``indices`` would be ahead of the evaluated ones, and hence exceed the limit.) Raises
+    `ValueError` if not even the start meets the limit, or for structures of a single group.
     """
-    parts = random_split(len(indices), (1,) * max(2, min(folds, len(indices))), seed)
-    left_out = [indices[part.to(indices.device)] for part in parts]
     start = dict.fromkeys(symbols_of(data), plan.initial_cutoff)
-    others = [torch.cat(left_out[:k] + left_out[k + 1 :]) for k in range(len(left_out))]
-    paths = [CutoffPath(model, data, plan, loss, indices=fit, start=start, seed=seed) for fit in others]
+    folded = CrossValidation(model, data, plan, loss, indices=indices, start=start, folds=folds, seed=seed)
     trials: list[Trial] = []
-
-    def errors_of(tables: Sequence[dict[str, float]]) -> Errors:
-        return joined([errors_at(model, data, *pair) for pair in zip(tables, left_out, strict=True)])
-
-    first = errors_of([start] * len(paths))
+    first = folded.errors(0.0)
     reference = first if relative else None
     allowed = (1.0 + limit) * force_rmse(first) if relative else limit
 
     def attempt(position: float, lam: float | None, tables: Sequence[dict[str, float]] | None = None) -> Trial:
-        errors = errors_of([known.at(position) for known in paths] if tables is None else tables)
+        errors = folded.errors(position) if tables is None else folded.errors_of(tables)
         bound = error_bound(errors, reference, margin)
         trials.append(Trial(lam, position, force_rmse(errors), bound, float(errors.pairs.mean())))
         on_trial(trials[-1])
@@ -142,18 +115,17 @@ def cheapest_within(
         found = f"the force RMSE at {plan.initial_cutoff:g} A is {trials[0].force_rmse:.4g} eV/A already"
         raise ValueError(f"{found}, above the limit of {allowed:.4g} eV/A")
     shortest = start | dict.fromkeys(symbols_of(data, indices), plan.lower_bound)
-    end = attempt(0.0, None, [shortest] * len(paths))
+    end = attempt(0.0, None, [shortest] * len(folded.paths))
     if end.bound <= allowed:
         return shortest, end, trials  # nothing is cheaper
     reached = [trials[0]]
     for lam in LAMBDAS:
-        for known in paths:
-            known.extend(lam)
+        folded.extend(lam)
         reached.append(attempt(len(reached), lam))
         if 2 * reached[-1].force_rmse - reached[-1].bound > allowed:
             break
     followed = LAMBDAS[: len(reached) - 1]
-    for known in paths:
+    for known in folded.paths:
         known.tables.append(shortest)  # every path can be continued to the lower bound
     kept = [trial for trial in reached if trial.bound <= allowed]
     low, high = kept[-1].position, kept[-1].position + 1.0
@@ -166,5 +138,4 @@ def cheapest_within(
         else:
             high = middle
     best = min(kept, key=lambda trial: trial.pairs_per_atom)
-    found = [known.at(best.position) for known in paths]
-    return {symbol: sum(table[symbol] for table in found) / len(found) for symbol in start}, best, trials
+    return folded.cutoffs(best.position), best, trials

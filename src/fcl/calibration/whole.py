@@ -99,10 +99,14 @@ class ElementGroups:
         return np.bincount(self.column, slope[self.elements], len(self))
 
 
-def uniform_of_equal_pairs(data: GraphData, pairs: float, indices: torch.Tensor | None = None) -> float:
-    """The smallest uniform cutoff (A) with at least ``pairs`` pairs per atom, mean over the structures ``indices``.
+def uniform_of_equal_pairs(
+    data: GraphData, pairs: float, indices: torch.Tensor | None = None, *, low: float = 0.0, high: float | None = None
+) -> float:
+    """The uniform cutoff (A) with ``pairs`` pairs per atom, mean over the structures ``indices``, to within one pair.
 
-    Exact: the distance of a stored pair. Raises `ValueError` when the store holds fewer pairs.
+    Of the cutoffs that keep as few pairs as possible, but no fewer than ``pairs``, the one in the middle of those
+    between ``low`` and ``high`` (None: r_max of the store): at the distance of a pair its taper would vanish. Raises
+    `ValueError` when the store holds fewer pairs.
     """
     chosen = torch.arange(len(data)) if indices is None else indices.cpu()
     distances, structure = data.candidates(chosen)
@@ -112,4 +116,6 @@ def uniform_of_equal_pairs(data: GraphData, pairs: float, indices: torch.Tensor 
     position = int(torch.searchsorted(reached, pairs * (1.0 - 1e-12)))
     if position == len(order):
         raise ValueError(f"{pairs:g} pairs per atom are more than the store holds up to {data.r_max} A")
-    return float(distances[order[position]])
+    first, limit = float(distances[order[position]]), data.r_max if high is None else high
+    following = float(distances[order[position + 1]]) if position + 1 < len(order) else limit
+    return 0.5 * (max(first, low) + max(first, min(following, limit)))

@@ -77,6 +77,10 @@ def calibrate(
         Optimiser, typer.Option(help="lbfgs: all structures at once, deterministic; adam: mini-batches, as the paper.")
     ] = "lbfgs",
     seed: Annotated[int, typer.Option(help="Splits the structures and orders them.", min=0)] = 0,
+    parent_key: Annotated[
+        str | None,
+        typer.Option(help="Key of what a frame was derived from: variants stay together. [default: parent]"),
+    ] = None,
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
     overwrite: Overwrite = False,
@@ -120,7 +124,8 @@ def calibrate(
     def graphs(path: Path) -> GraphData:
         frames = frames_of(
             path, labels=not no_labels, subset=subset, num_elements=potential.settings.num_elements,
-            keys={"energy": energy_key, "forces": forces_key}, references=potential.card.get("reference_energies_ev"),
+            keys={"energy": energy_key, "forces": forces_key, "parent": parent_key},
+            references=potential.card.get("reference_energies_ev"),
         )  # fmt: skip
         return GraphData(arrays_from_frames(frames, potential.cutoff_limit), torch_dtype(dtype), torch_device(device))
 

@@ -37,7 +37,7 @@ def info(model: Model, as_json: AsJSON = False) -> None:
         print_json(card)
         return
     r_min, r_max = card.get("r_min_angstrom"), card["r_max_angstrom"]
-    if card["kind"] == "static":
+    if card["kind"] == "static" or r_min == r_max:
         reach = f"{r_max} A, fixed"
     else:
         reach = f"up to {r_max} A" + (f", trained from {r_min} A" if r_min else "")

@@ -22,33 +22,35 @@ def _within(key: str, values: Sequence[float], low: float, high: float, why: str
             raise ValueError(f"{key}: {value:g} A lies outside [{low:g}, {high:g}] A, {why}")
 
 
-STORED = "as the graph store holds pairs up to cutoffs.r_max only"
+STORED = "as the graph store holds pairs up to cutoffs.reach (null: cutoffs.r_max) only"
 
 
 def _check_trained_cutoffs(study: TrainingSections) -> None:
-    r_min, r_max = study.cutoffs.r_min, study.cutoffs.r_max
-    if not r_min < r_max:
-        raise ValueError(f"cutoffs.r_min: {r_min:g} A is not below cutoffs.r_max = {r_max:g} A")
+    r_min, r_max, stored = study.cutoffs.r_min, study.cutoffs.r_max, study.cutoffs.stored
+    if not r_min <= r_max:
+        raise ValueError(f"cutoffs.r_min: {r_min:g} A exceeds cutoffs.r_max = {r_max:g} A")
+    if stored < r_max:
+        raise ValueError(f"cutoffs.reach: {stored:g} A is below cutoffs.r_max = {r_max:g} A")
     sampled = "the interval that training samples (cutoffs.r_min, cutoffs.r_max)"
     _within("fcl.validation_cutoffs", study.fcl.validation_cutoffs, r_min, r_max, sampled)
-    _within("pretrain.cutoff", [study.pretrain.cutoff], 0.0, r_max, STORED)
-    _within("static.cutoffs", study.static.cutoffs, 0.0, r_max, STORED)
+    _within("pretrain.cutoff", [study.pretrain.cutoff], 0.0, stored, STORED)
+    _within("static.cutoffs", study.static.cutoffs, 0.0, stored, STORED)
 
 
 def _check_cutoffs(study: Sections) -> None:
-    grid = study.evaluation.uniform_cutoffs
-    for key, values in {
-        "evaluation.uniform_cutoffs": [grid.start, grid.stop],
-        "diatomics.cutoffs": study.diatomics.cutoffs,
-        "calibration.lower_bound": [study.calibration.lower_bound],
-        "calibration.upper_bound": [study.calibration.upper_bound],
-    }.items():
-        _within(key, values, 0.0, study.cutoffs.r_max, STORED)
+    r_max, grid = study.cutoffs.r_max, study.evaluation.uniform_cutoffs
+    lowest, why = 0.0, "the range of FCL models (cutoffs.r_max)"
+    if study.cutoffs.fixed:
+        lowest, why = r_max, "the only cutoff of FCL models (cutoffs.r_min = cutoffs.r_max)"
+    _within("evaluation.uniform_cutoffs", [grid.start, grid.stop], lowest, r_max, why)
+    _within("diatomics.cutoffs", study.diatomics.cutoffs, lowest, r_max, why)
     low, high = study.calibration.lower_bound, study.calibration.upper_bound
     if not low < high:
         raise ValueError(f"calibration.lower_bound: {low:g} A is not below calibration.upper_bound = {high:g} A")
     bounds = "the bounds of the calibration"
     _within("calibration.initial_cutoff", [study.calibration.initial_cutoff], low, high, bounds)
+    if not study.cutoffs.fixed:  # the workflow refuses to calibrate such models
+        _within("calibration.upper_bound", [high], 0.0, r_max, why)
 
 
 def _check_pairs(study: Sections) -> None:
@@ -104,7 +106,6 @@ def _check_names(study: Sections) -> None:
         "calibration.lambdas": study.calibration.lambdas,
         "calibration.seeds": study.calibration.seeds,
         "observables.subsets": study.observables.subsets,
-        "observables.nve.timesteps": study.observables.nve.timesteps if study.observables.nve else (),
     }.items():
         _distinct(key, values)
     for cutoff in study.static.cutoffs:
@@ -159,19 +160,24 @@ def check_physics(study: Sections) -> None:
 def check_observables(study: Sections) -> None:
     """Raise ValueError, with the dotted key, for inconsistent settings of the observables."""
     observables = study.observables
-    if observables.seed not in study.fcl.seeds:
-        raise ValueError(f"observables.seed: no FCL model is trained with seed {observables.seed} (fcl.seeds)")
+    for key, seed in {"seed": observables.seed, "null_seed": observables.null_seed}.items():
+        if seed is not None and seed not in study.fcl.seeds:
+            raise ValueError(f"observables.{key}: no FCL model is trained with seed {seed} (fcl.seeds)")
+    if observables.null_seed == observables.seed:
+        raise ValueError("observables.null_seed: has to differ from observables.seed")
     if observables.uniform_cutoff > study.cutoffs.r_max:
         raise ValueError(f"observables.uniform_cutoff: {observables.uniform_cutoff:g} A exceeds cutoffs.r_max")
     if observables.dynamics.unstable_above <= observables.dynamics.temperature:
         raise ValueError("observables.dynamics.unstable_above: does not exceed observables.dynamics.temperature")
-    rdf = observables.rdf
+    dynamics, nve, rdf = observables.dynamics, observables.nve, observables.rdf
+    samples = {"nve": round(1000.0 * nve.duration / dynamics.timestep)} if nve else {}
     if rdf:
-        frames = round(1000.0 * rdf.duration / observables.dynamics.timestep) // rdf.interval
-        if frames < rdf.blocks:
-            raise ValueError(f"observables.rdf.blocks: {rdf.blocks} blocks, but the run gives {frames} structures")
+        samples["rdf"] = round(1000.0 * rdf.duration / dynamics.timestep) // rdf.interval
         if rdf.reach < rdf.bin_width:
             raise ValueError("observables.rdf.bin_width: exceeds observables.rdf.reach")
+    for run, count in samples.items():
+        if count < dynamics.blocks:
+            raise ValueError(f"observables.dynamics.blocks: {dynamics.blocks}, but {run} gives {count} samples")
 
 
 def check_cost(study: Sections) -> None:
@@ -183,7 +189,7 @@ def check_cost(study: Sections) -> None:
     for lam in study.unlabelled.lambdas:
         if lam not in study.calibration.lambdas:
             raise ValueError(f"unlabelled.lambdas: {lam:g} is not among calibration.lambdas, with which it is compared")
-    if max(uniform) > study.cutoffs.r_max:
+    if max(uniform) > study.cutoffs.r_max and not study.cutoffs.fixed:
         raise ValueError(f"wall_clock.uniform_cutoffs: {max(uniform):g} A exceeds cutoffs.r_max")
     if study.calibration.initial_cutoff not in uniform:
         start = f"calibration.initial_cutoff = {study.calibration.initial_cutoff:g} A"

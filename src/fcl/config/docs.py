@@ -34,8 +34,8 @@ A blank cell means that the study keeps the protocol's value.
 BASED = """## Studies with a base
 
 A study with `base` takes over the values of that study; only what it changes is listed here. Results that do not depend
-on the change are those of the base: graph stores, the pre-trained model and static models are not made again. `purpose`
-says what it is compared for.
+on the change are those of the base: graph stores, the pre-trained model and static models are not made again; with
+`purpose: calibration`, only calibrations are. `purpose` says what it is compared for.
 """
 RESOURCES = """## `resources`
 

@@ -14,7 +14,7 @@ from fcl.config.study import STUDY_NAME, Protocol, Study, TrainingProtocol
 from fcl.config.types import Count, Section
 
 #: Valid purposes of a study with a base; see `derived`.
-PURPOSES = ("ablation", "learning_curve", "repeat")
+PURPOSES = ("ablation", "learning_curve", "folds", "repeat", "calibration")
 
 Overrides = Mapping[str, Mapping[str, Any]]
 
@@ -39,12 +39,17 @@ def lineage(studies: Overrides, name: str) -> tuple[str, ...]:
 
 
 def inherited(studies: Overrides, name: str) -> dict[str, Any]:
-    """The settings of ``name``, with those of its bases. ConfigError as for `lineage`, and for an invalid purpose."""
+    """The settings of ``name``, with those of its bases.
+
+    ConfigError as for `lineage`, and for an invalid purpose or a setting that does not fit it.
+    """
     purpose = studies[name].get("purpose")
     if purpose is not None and purpose not in PURPOSES:
         raise ConfigError(f"studies.{name}.purpose: {purpose!r} is unknown{nearest(str(purpose), PURPOSES)}")
     if purpose is not None and studies[name].get("base") is None:
         raise ConfigError(f"studies.{name}.purpose: needs a base, the study that {name} is compared with")
+    if purpose == "calibration" and (others := own_settings(studies, name).keys() - {"calibration"}):
+        raise ConfigError(f"studies.{name}.{min(others)}: only calibration may differ from the base, as purpose says")
     merged: dict[str, Any] = {}
     for study in reversed(lineage(studies, name)):
         merged = deep_merge(merged, own_settings(studies, study))
@@ -76,6 +81,7 @@ class ResourceSettings(Section):
     evaluate_cutoffs: RuleResources
     diatomic_curves: RuleResources
     calibrate_cutoffs: RuleResources
+    choose_cutoffs: RuleResources
     observe_statics: RuleResources
     observe_nve: RuleResources
     observe_rdf: RuleResources

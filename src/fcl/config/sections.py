@@ -9,40 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_serializer, model_validator
 
-from fcl.config.types import Count, Fraction, NonNegative, Positive, Section, Seed, Split, check_grid
-
-SPLITS = ("train", "val", "test")
+from fcl.config.data import DataSettings
+from fcl.config.types import Count, Fraction, NonNegative, Positive, Section, Seed, check_grid
 
 Irreps = Annotated[str, Field(pattern=r"^\d+x\d+[eo](\s*\+\s*\d+x\d+[eo])*$")]
-
-
-class FrameLimits(Section):
-    """Maximum number of structures per subset, for each split; null: all."""
-
-    train: Count | None = None
-    val: Count | None = None
-    test: Count | None = None
-
-
-class DataSettings(Section):
-    """Data set and its size limits."""
-
-    manifest: str = Field(description="data manifest (YAML) with the splits, their files, checksums and licence")
-    local_dir: str | None = Field(
-        None, description="directory that already holds the downloadable files; null: FCL_DATA_DIR, if set"
-    )
-    max_frames_per_subset: FrameLimits | None = Field(None, description="maximum structures per subset; null: all")
-    max_force: Positive | None = Field(None, description="largest accepted force on an atom (eV/A); null: no limit")
-    strict: bool = Field(True, description="true: an invalid frame is an error; false: it is skipped and listed")
-
-    @property
-    def takes_every_frame(self) -> bool:
-        """Whether no frame is left out, neither by a limit nor as invalid."""
-        return self.max_frames_per_subset is None and self.strict
-
-    def frame_limit(self, split: Split) -> int | None:
-        """Maximum number of structures per subset of ``split``; None: all."""
-        return None if self.max_frames_per_subset is None else getattr(self.max_frames_per_subset, split)
 
 
 class ModelSettings(Section):
@@ -55,7 +25,9 @@ class ModelSettings(Section):
     hidden_irreps: Irreps = Field(description="irreps of the node features")
     mlp_irreps: Irreps = Field(description="irreps of the hidden layer of the last readout")
     num_bessel: Count = Field(description="number of radial Bessel functions")
-    bessel_range: Positive | None = Field(None, description="range of the Bessel functions (angstrom); null: r_max")
+    bessel_range: Positive | None = Field(
+        None, description="range of the Bessel functions (angstrom); null: the cutoff (static), cutoffs.reach (FCL)"
+    )
     polynomial_order: Count = Field(description="order p of the polynomial cutoff")
     correlation: Count = Field(description="correlation order: body order of a layer minus one")
     max_ell: Count = Field(description="largest l of the spherical harmonics")
@@ -102,9 +74,27 @@ AnyModelSettings = Annotated[
 class CutoffSettings(Section):
     """Interval from which per-atom cutoffs are sampled in training (angstrom)."""
 
-    r_min: Positive = Field(description="lower end of the sampled interval")
-    r_max: Positive = Field(description="upper end; also cutoff of the graph store and of FCL's Bessel functions")
+    r_min: Positive = Field(description="lower end of the sampled interval; equal to r_max: nothing is sampled")
+    r_max: Positive = Field(description="upper end, and largest cutoff of FCL models")
+    reach: Positive | None = Field(
+        None, description="cutoff of the graph store and range of FCL's Bessel functions, at least r_max; null: r_max"
+    )
     sampling: Literal["atoms", "structures"] = Field(description="one sampled cutoff per atom, or per structure")
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, handler) -> dict[str, Any]:
+        """Settings that name no reach, those of older manifests among them, keep their digests."""
+        return {key: value for key, value in handler(self).items() if (key, value) != ("reach", None)}
+
+    @property
+    def stored(self) -> float:
+        """Cutoff of the graph store (A)."""
+        return self.r_max if self.reach is None else self.reach
+
+    @property
+    def fixed(self) -> bool:
+        """Whether FCL models have a single cutoff."""
+        return self.r_min == self.r_max
 
 
 class LossSettings(Section):
@@ -249,6 +239,16 @@ class CalibrationSettings(Section):
         return fault is None
 
 
+class ChoiceSettings(Section):
+    """Choice of lambda by cross-validation over groups of training and validation structures."""
+
+    max_error_increase: Positive = Field(
+        description="largest increase of the force RMSE over the start (fraction), with one standard error to spare"
+    )
+    folds: Annotated[int, Field(ge=2)] = Field(description="folds of groups, each left out once")
+    evaluations: Count = Field(description="evaluations of L-BFGS per lambda and fold, each from the previous lambda")
+
+
 class ComputeSettings(Section):
     """Device, precision and backend; only ``dtype`` and ``tf32`` are among the settings that determine a result."""
 
@@ -271,11 +271,10 @@ class ComputeSettings(Section):
 
 
 class RelaxationSettings(Section):
-    """Energy minimisation with LBFGS."""
+    """Energy minimisation with BFGS."""
 
     fmax: Positive = Field(description="convergence criterion: largest force (eV/A)")
     steps: Count = Field(description="maximum number of steps")
-    cell: bool = Field(description="also relax the cell of crystals")
 
 
 class EquationOfStateSettings(Section):
@@ -294,6 +293,8 @@ class PhononSettings(Section):
 class DynamicsSettings(Section):
     """Settings common to all molecular dynamics."""
 
+    structures: Count = Field(description="structures per subset: the first that have a reference")
+    blocks: Annotated[int, Field(ge=4)] = Field(description="blocks of a run, for the statistical error")
     temperature: Positive = Field(description="temperature of the equilibration and of NVT (K)")
     friction: Positive = Field(description="friction of the Langevin thermostat (1/fs)")
     timestep: Positive = Field(description="time step of the equilibration and of NVT (fs)")
@@ -304,8 +305,7 @@ class DynamicsSettings(Section):
 class NVESettings(Section):
     """NVE dynamics after the equilibration."""
 
-    timesteps: tuple[Positive, ...] = Field(min_length=1, description="time steps (fs), one run each")
-    duration: Positive = Field(description="duration of each run (ps)")
+    duration: Positive = Field(description="duration of the run (ps)")
 
 
 class RDFSettings(Section):
@@ -315,7 +315,6 @@ class RDFSettings(Section):
     reach: Positive = Field(description="largest distance (A)")
     bin_width: Positive = Field(description="bin width of the histogram (A)")
     interval: Count = Field(description="steps between sampled structures")
-    blocks: Annotated[int, Field(ge=2)] = Field(description="blocks of the run, for the statistical error")
 
 
 class ObservableSettings(Section):
@@ -324,8 +323,12 @@ class ObservableSettings(Section):
     subsets: tuple[str, ...] = Field(min_length=1, description="subsets, each with the cutoffs optimised for it")
     at_lambda: Positive = Field(description="lambda of the calibration used")
     seed: Seed = Field(description="seed of the FCL model and of its calibration")
-    uniform_cutoff: Positive = Field(description="uniform cutoff of the comparison")
-    structures: Count = Field(description="structures per subset: the first of the test split")
+    null_seed: Seed | None = Field(description="seed of another FCL model, compared at the uniform cutoff; null: none")
+    uniform_cutoff: Positive = Field(description="uniform cutoff of the reference")
+    structures: Count = Field(
+        description="structures per subset: of the first groups (parents) of the test split the one of lowest energy"
+    )
+    max_atoms: Count | None = Field(description="use only structures of at most so many atoms; null: all")
     relaxation: RelaxationSettings
     equation_of_state: EquationOfStateSettings | None
     phonons: PhononSettings | None
@@ -337,14 +340,12 @@ class ObservableSettings(Section):
 class ToleranceSettings(Section):
     """Differences that count as agreement in the table of `observables`; no run depends on them."""
 
-    energy: NonNegative = Field(description="energy of the minimum (meV/atom)")
-    rmsd: NonNegative = Field(description="RMSD between the minima (A)")
+    rmsd: Positive = Field(description="RMSD between the minima (A)")
     volume: Fraction = Field(description="volume, as a fraction of that at the uniform cutoff")
     bulk_modulus: Fraction = Field(description="bulk modulus, as a fraction of that at the uniform cutoff")
-    phonon_rms: NonNegative = Field(description="RMS difference over the modes (1/cm)")
-    phonon_max: NonNegative = Field(description="largest difference over the modes (1/cm)")
-    drift: NonNegative = Field(description="drift of the total energy with optimised cutoffs, as such (meV/atom/ps)")
-    rdf: NonNegative = Field(description="integral of |g1 - g2| (A)")
+    phonons: Positive = Field(description="RMS difference over the modes (1/cm)")
+    drift: Positive = Field(description="energy drift (meV/atom/ps), which the reference must not exceed either")
+    rdf: Positive = Field(description="integral of |g1 - g2| (A)")
 
 
 class UnlabelledSettings(Section):
@@ -381,6 +382,7 @@ class Sections(TrainingSections):
     external: ExternalSettings
     diatomics: DiatomicSettings
     calibration: CalibrationSettings
+    choice: ChoiceSettings
     observables: ObservableSettings
     tolerances: ToleranceSettings
     unlabelled: UnlabelledSettings

@@ -27,14 +27,14 @@ def changes(config: Config, name: str) -> dict[str, tuple[Any, Any]]:
 
 
 def owner_of_store(config: Config, name: str) -> str:
-    """The study whose graph stores ``name`` uses: same data, same r_max, same elements."""
-    return _owner(config, name, _data_digest, lambda study: study.cutoffs.r_max)
+    """The study whose graph stores ``name`` uses: same data, same range, same elements."""
+    return _owner(config, name, _data_digest, lambda study: study.cutoffs.stored)
 
 
 def owner_of_pretrained(config: Config, name: str, model: str) -> str:
     """The study whose pre-trained ``model`` (`Study.pretrained_models`) is that of ``name`` too.
 
-    r_max of the store, beyond the cutoff of the pre-training, is irrelevant.
+    The range of the store, beyond the cutoff of the pre-training, is irrelevant.
     """
 
     def training(study: Study) -> str | None:
@@ -42,6 +42,12 @@ def owner_of_pretrained(config: Config, name: str, model: str) -> str:
         return None if seed is None else study.narrowed(pretrain={"seeds": [seed]}).digest("pretrain")
 
     return _owner(config, name, _data_digest, _static_digest, training)
+
+
+def owner_of_fcl(config: Config, name: str) -> str:
+    """The study whose FCL models ``name`` uses: its base if it is made for other calibrations, otherwise itself."""
+    study = config.studies[name]
+    return owner_of_fcl(config, study["base"]) if study.get("purpose") == "calibration" else name
 
 
 def owner_of_static(config: Config, name: str, cutoff: float, seed: int) -> str:
@@ -82,5 +88,5 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 def _at(values: Any, dotted: str) -> Any:
     """The value at ``dotted``; None if a level above it is null."""
     for key in dotted.split("."):
-        values = None if values is None else values[key]
+        values = None if values is None else values.get(key)  # left out: null
     return values

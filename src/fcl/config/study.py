@@ -16,13 +16,14 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from fcl.config import checks
 from fcl.config.checks import check_cost, check_observables
+from fcl.config.data import DataSettings
 from fcl.config.errors import deep_merge, nearest
 from fcl.config.sections import (
     AnyModelSettings,
     CalibrationSettings,
+    ChoiceSettings,
     ComputeSettings,
     CutoffSettings,
-    DataSettings,
     DiatomicSettings,
     EvaluationSettings,
     ExternalSettings,
@@ -88,6 +89,11 @@ class Study(Protocol):
         parts = len(self.fcl.seeds) // len(self.pretrain.seeds)
         return self.pretrain.seeds[self.fcl.seeds.index(fcl_seed) // parts]
 
+    @property
+    def nests(self) -> dict[str, int]:
+        """Names of the FCL models, with the seeds of the pre-trained models that they start from."""
+        return {f"fcl_seed{seed}": self.pretrain_seed(seed) for seed in self.fcl.seeds}
+
     def pretrained_models(self) -> dict[str, int]:
         """Names of the pre-trained models with their seeds; the name of the first one holds no seed."""
         first, *others = self.pretrain.seeds
@@ -139,6 +145,7 @@ SECTION_MODELS = {
     "external": ExternalSettings,
     "diatomics": DiatomicSettings,
     "calibration": CalibrationSettings,
+    "choice": ChoiceSettings,
     "observables": ObservableSettings,
     "tolerances": ToleranceSettings,
     "unlabelled": UnlabelledSettings,

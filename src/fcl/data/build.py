@@ -69,7 +69,7 @@ def build_store(
         split: its name; frames labelled with another one are an error, unless ``rules.select`` is set.
         max_frames_per_subset: keep only the first structures of each subset.
         rules: keys of the labels and conditions on frames; ``rules.split`` is replaced by ``split``.
-        portion: the part of the frames of a single file in the split; None: all.
+        portion: the part of the frames of the files in the split; None: all.
         frames: expected number of frames of the split.
         references: energies (eV) by symbol to subtract from the labels, or "fit" for a least-squares fit to these.
         strict: invalid frames are errors; otherwise they are skipped and listed.
@@ -83,9 +83,8 @@ def build_store(
 
     files = [Path(file) for file in ([source] if isinstance(source, str | Path) else source)]
     source, target = files[-1], Path(target)
-    if portion is not None and len(files) > 1:
-        raise ValueError(f"{source}: of several files all frames are taken, not a portion")
     rules = replace(rules or FrameRules(), split=split)
+    chosen = None if portion is None else iter(chosen_frames(files, portion, rules))
     count = Counter(max_frames_per_subset)
     bad: list[FrameError] = []
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +92,7 @@ def build_store(
         spool = _Spool(Path(folder))
         for file in files:
             work = functools.partial(work_on, path=file, rules=rules, r_max=r_max)
-            done = ordered_map(work, blocks(file, portion, count, rules), workers)
+            done = ordered_map(work, blocks(file, chosen, count), workers)
             for outcomes, packed in progress(done, f"{file.name}: blocks of frames"):
                 wanted = [_accept(outcome, count, bad, strict) for outcome in outcomes]
                 if packed is not None:
@@ -170,16 +169,13 @@ def _accept(outcome: Outcome, count: Counter, bad: list[FrameError], strict: boo
     return True
 
 
-def blocks(source: Path, portion: Portion | None, count: Counter, rules: FrameRules) -> Iterator[Block]:
-    """Blocks of frames in order; an error of the file itself takes the place of the frame at which it occurred."""
-    chosen = None
+def blocks(source: Path, chosen: Iterator[bool] | None, count: Counter) -> Iterator[Block]:
+    """Blocks of the ``chosen`` frames in order; an error of the file itself takes the place of its frame."""
     group: list[tuple[int, Any]] = []
     size = 0
     try:
-        if portion is not None:
-            chosen = chosen_frames(source, portion, rules)
         for index, item in sources(source):
-            if chosen is not None and not chosen[index]:
+            if chosen is not None and not next(chosen):
                 continue
             group.append((index, item))
             size += len(item) * (1 if isinstance(item, bytes) else 100)

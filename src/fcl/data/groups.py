@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -67,7 +67,7 @@ def deal_groups(
     names = (*wanted, None)
     split_of: dict[str, str | None] = {}
     for kind, numbers in zip(order, shares.T.tolist(), strict=True):
-        alike = iter(sorted(kinds[kind], key=lambda group: hashlib.sha256(f"{seed} {group}".encode()).digest()))
+        alike = iter(_shuffled(kinds[kind], seed))
         for name, number in zip(names, numbers, strict=False):  # there may be no remainder
             split_of |= {next(alike): name for _ in range(number)}
     empty = [name for name, row in zip(wanted, shares, strict=False) if not row.any()]
@@ -75,6 +75,47 @@ def deal_groups(
         largest = f"the largest of {len(members)} groups has {max(map(sum, order))} of {len(groups)} frames"
         raise ValueError(f"no group is left for the split {empty[0]!r}: {largest}")
     return [split_of[group] for group in groups]
+
+
+def split_groups(groups: Sequence[int], fractions: Sequence[float], seed: int) -> list[np.ndarray]:
+    """Random split of structures by their ``groups``: sorted positions of each part, sizes close to ``fractions``.
+
+    Each part has at least one group. Raises `ValueError` for fewer groups than parts.
+    """
+    n, n_groups = len(groups), len(set(groups))
+    if n_groups < len(fractions):
+        raise ValueError(f"structures of {n_groups} groups cannot be split into {len(fractions)} parts")
+    ends = [round(n * part) for part in np.cumsum(fractions) / sum(fractions)]
+    for k in range(len(ends)):  # no part is empty
+        ends[k] = min(max(ends[k], k + 1), n - (len(ends) - 1 - k))
+    sizes = {str(k): end - begin for k, (begin, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True))}
+    parts = np.array(deal_groups([str(group) for group in groups], [""] * n, sizes, seed))
+    return [np.flatnonzero(parts == name) for name in sizes]
+
+
+def share_of_groups(groups: Sequence[str], strata: Sequence[str], share: float, seed: int) -> np.ndarray:
+    """[n_frames] bool: the frames of a ``share`` of the groups of each stratum (rounded), whole groups.
+
+    A group belongs to the stratum of most of its frames. Groups are taken in the order of the SHA-256 of the seed and
+    their name, so a smaller share is part of a larger one. Raises `ValueError` if no group of a stratum would be left.
+    """
+    members: dict[str, Counter[str]] = defaultdict(Counter)
+    for group, stratum in zip(groups, strata, strict=True):
+        members[group][stratum] += 1
+    by_stratum: dict[str, list[str]] = defaultdict(list)
+    for group in _shuffled(members, seed):
+        by_stratum[min(members[group], key=lambda name: (-members[group][name], name))].append(group)
+    chosen: set[str] = set()
+    for stratum, names in by_stratum.items():
+        number = int(share * len(names) + 0.5)
+        if not number:
+            raise ValueError(f"{share:g} of {len(names)} groups of {stratum} leaves none")
+        chosen.update(names[:number])
+    return np.array([group in chosen for group in groups])
+
+
+def _shuffled(groups: Iterable[str], seed: int) -> list[str]:
+    return sorted(groups, key=lambda group: hashlib.sha256(f"{seed} {group}".encode()).digest())
 
 
 def _targets(totals: Mapping[str, int], wanted: list[int]) -> np.ndarray:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, field_validator, model_validator
 
+from fcl.config.data import DataSettings
 from fcl.config.errors import nearest
 from fcl.config.types import SYMBOLS
 
@@ -179,8 +180,38 @@ class DataManifest(BaseModel):
         """Whether one file is divided into splits by fractions or counts."""
         return any(entry.part is not None for entry in self.splits.values())
 
-    def frame_settings(self, split: str) -> dict[str, Any]:
-        """The part of this manifest that determines the frames of ``split``, as JSON for `frame_arguments`."""
+    def files_of(self, split: str, data: DataSettings | None = None) -> list[str]:
+        """Names of the files with the frames of ``split``: of all splits if ``data.folds`` pools them."""
+        if data is not None and data.folds is not None:
+            return list(dict.fromkeys(entry.file for entry in self.splits.values()))
+        return [self.splits[split].file]
+
+    def frame_settings(self, split: str, data: DataSettings | None = None) -> dict[str, Any]:
+        """What determines the frames of ``split``, as JSON for `frame_arguments`: this manifest, and ``data.folds`` and
+        ``data.group_fraction`` of a study. Raises `ValueError` if these need groups and the manifest names none."""
+        settings = self._frame_settings(split)
+        share = None if data is None else data.group_share(split)
+        folds = None if data is None else data.folds
+        if (share is not None or folds is not None) and self.group is None and self.keys.parent is None:
+            key = "group_fraction" if folds is None else "folds"
+            raise ValueError(f"data.{key}: the manifest of {self.name} has neither keys.parent nor group: formula")
+        if share is not None:
+            settings |= {"group_share": share}
+        if folds is not None:
+            known = [entry.frames for entry in self.splits.values()]
+            settings |= {
+                "splits": list(self.splits),
+                "sizes": {str(fold): 1.0 / folds.number for fold in range(1, folds.number + 1)},
+                "parts": [str(fold) for fold in folds.of_split(split)],
+                "split_by": "groups",
+                "stratify": "subset",
+                "split_seed": self.split_seed,
+                "frames": None,
+                "pooled_frames": None if None in known else sum(known),
+            }
+        return settings
+
+    def _frame_settings(self, split: str) -> dict[str, Any]:
         entry = self.splits[split]
         sharing = [name for name, other in self.splits.items() if other.file == entry.file]
         return {

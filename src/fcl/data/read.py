@@ -42,9 +42,10 @@ def frames_of(
 ) -> list[Frame]:
     """The frames of a file, or of one ``subset``; without ``labels``, energies and forces are zero.
 
-    ``keys``: names of "energy" and "forces" (None: the defaults). ``references`` (eV by symbol, from a model's card)
-    are subtracted from the energies. Raises `FileNotFoundError`, `FrameError` as `read_frames` and for an element
-    without a reference, or `ValueError` for a subset that is not in the file.
+    ``keys``: names of "energy", "forces" and "parent" (None: the defaults; a frame without a parent is a group of its
+    own). ``references`` (eV by symbol, from a model's card) are subtracted from the energies. Raises
+    `FileNotFoundError`, `FrameError` as `read_frames` and for an element without a reference, or `ValueError` for a
+    subset that is not in the file.
     """
     rules = replace(_rules(num_elements, labels), **{name: key for name, key in (keys or {}).items() if key})
     frames = list(read_frames(path, rules=rules))
@@ -68,7 +69,7 @@ def _without(references: Mapping[str, float], frame: Frame, path: str | Path) ->
 
 
 def _rules(num_elements: int, labels: bool) -> FrameRules:
-    return FrameRules(labels=labels, stress=None, elements=frozenset(range(1, num_elements + 1)))
+    return FrameRules(labels=labels, stress=None, parent="parent", elements=frozenset(range(1, num_elements + 1)))
 
 
 def read_frames(path: str | Path, split: str | None = None, rules: FrameRules | None = None) -> Iterator[Frame]:

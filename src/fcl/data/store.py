@@ -101,6 +101,40 @@ def _store_arrays(r_max: float, names: Mapping[str, tuple[str, ...]], arrays: Ma
     return StoreArrays(r_max=r_max, **{f"{name}_names": names[name] for name in NAMED}, **arrays)
 
 
+def joined_subset(stores: Sequence[StoreArrays], subset: str) -> StoreArrays:
+    """The structures of ``subset`` in all ``stores``, in order. `ValueError` if there is none, or r_max differs."""
+    if len({store.r_max for store in stores}) > 1:
+        raise ValueError(f"stores of different r_max: {', '.join(f'{store.r_max} A' for store in stores)}")
+    members = [
+        np.flatnonzero(np.array([name == subset for name in store.subset_names], dtype=bool)[store.subset])
+        for store in stores
+    ]
+    if not sum(map(len, members)):
+        raise ValueError(f"subset {subset!r} is not in the data")
+
+    def rows(pointer: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        return np.concatenate([np.arange(pointer[k], pointer[k + 1]) for k in chosen] or [np.empty(0, dtype=np.int64)])
+
+    arrays, names = {}, {}
+    for kind, pointer in ((PER_ATOM, "ptr"), (PER_PAIR, "pair_ptr"), (PER_STRUCTURE, None)):
+        for name in kind:
+            own = [
+                getattr(store, name)[chosen if pointer is None else rows(getattr(store, pointer), chosen)]
+                for store, chosen in zip(stores, members, strict=True)
+            ]
+            arrays[name] = np.concatenate(own)
+    for name in ("ptr", "pair_ptr"):
+        counts = [np.diff(getattr(store, name))[chosen] for store, chosen in zip(stores, members, strict=True)]
+        arrays[name] = pointers(np.concatenate(counts))
+    for name in NAMED:
+        labels: list[str | None] = []
+        for store, chosen in zip(stores, members, strict=True):
+            known = (*store.names[name], None)  # -1 is the last
+            labels += [known[code] for code in getattr(store, name)[chosen]]
+        names[name], arrays[name] = coded(labels)
+    return _store_arrays(stores[0].r_max, names, arrays)
+
+
 def pointers(counts: np.ndarray) -> np.ndarray:
     """[n + 1] int64: index of the first element of each structure, and the end."""
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

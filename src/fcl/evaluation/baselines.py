@@ -34,4 +34,5 @@ def trivial_errors(train: StoreArrays, test: StoreArrays) -> Errors:
         force_square=np.add.reduceat((forces**2).sum(1), starts),
         force_absolute=np.add.reduceat(np.abs(forces).sum(1), starts),
         pairs=np.zeros(len(atoms)),
+        groups=test.groups(),
     )

@@ -24,7 +24,8 @@ class Errors:
 
     indices [n] of the structures; energy [n] eV/atom (predicted minus reference, divided by the number of atoms); atoms
     [n]; force_square [n] and force_absolute [n]: sums over the 3 n_atoms components of squares ((eV/A)^2) and of
-    absolute values (eV/A); pairs [n]: directed pairs per atom.
+    absolute values (eV/A); pairs [n]: directed pairs per atom; groups [n]: equal for structures that are not
+    independent.
     """
 
     indices: np.ndarray
@@ -33,6 +34,7 @@ class Errors:
     force_square: np.ndarray
     force_absolute: np.ndarray
     pairs: np.ndarray
+    groups: np.ndarray
 
     def metrics(self, members: np.ndarray | slice = slice(None)) -> dict[str, float]:
         """Errors over ``members`` (positions in `indices`): RMSE and MAE over structures and over force components."""
@@ -76,7 +78,8 @@ def evaluate(
         columns[2].append(zero.index_add(0, batch.structure, (deviation**2).sum(1)))
         columns[3].append(zero.index_add(0, batch.structure, deviation.abs().sum(1)))
         columns[4].append(pairs_per_atom(batch.pair_structure, batch.structure, batch.n_structures))
-    return Errors(indices.cpu().numpy(), *(torch.cat(column).cpu().numpy() for column in columns))
+    values = (torch.cat(column).cpu().numpy() for column in columns)
+    return Errors(indices.cpu().numpy(), *values, groups=data.groups()[indices.cpu()].numpy())
 
 
 def rows_by_subset(errors: Errors, data: GraphData | StoreArrays, **labels) -> list[dict]:
@@ -105,7 +108,7 @@ def rows_by_structure(errors: Errors, data: GraphData | StoreArrays, **labels) -
     """
     indices = errors.indices
     columns = (
-        indices, np.asarray(data.frame)[indices], np.asarray(data.groups())[indices],
+        indices, np.asarray(data.frame)[indices], errors.groups,
         [data.subset_names[code] for code in np.asarray(data.subset)[indices]],
         errors.atoms, errors.energy, errors.force_square, errors.force_absolute, errors.pairs,
     )  # fmt: skip
@@ -128,13 +131,13 @@ def joined(parts: Sequence[Errors]) -> Errors:
 
 
 def relative_increase(reference: Errors, errors: Errors, seed: int = 0) -> tuple[float, float]:
-    """Relative increase of the force RMSE over ``reference``, and its standard error (bootstrap over structures).
+    """Relative increase of the force RMSE over ``reference``, and its standard error (bootstrap over groups).
 
     Both must hold the same structures in the same order.
     """
     before, after = reference.force_square, errors.force_square
-    draws = _draws(len(before), seed)
-    ratios = np.sqrt(after[draws].sum(1) / before[draws].sum(1))
+    drawn_before, drawn_after = resampled(errors.groups, before, after, seed=seed)
+    ratios = np.sqrt(drawn_after / drawn_before)
     return float(np.sqrt(after.sum() / before.sum())) - 1.0, float(ratios.std())
 
 
@@ -147,11 +150,14 @@ def error_bound(errors: Errors, reference: Errors | None = None, margin: float =
     if reference is not None:
         rise, uncertainty = relative_increase(reference, errors)
         return force_rmse(reference) * (1.0 + rise + margin * uncertainty)
-    draws = _draws(len(errors.atoms), 0)
-    resampled = np.sqrt(errors.force_square[draws].sum(1) / (3 * errors.atoms[draws].sum(1)))
-    return force_rmse(errors) + margin * float(resampled.std())
+    squares, atoms = resampled(errors.groups, errors.force_square, errors.atoms)
+    return force_rmse(errors) + margin * float(np.sqrt(squares / (3 * atoms)).std())
 
 
-def _draws(n: int, seed: int) -> np.ndarray:
-    """Indices [resamples, n] of bootstrap samples of n structures; deterministic for a given seed."""
-    return np.random.default_rng(seed).integers(n, size=(_RESAMPLES, n))
+def resampled(groups: np.ndarray, *columns: np.ndarray, seed: int = 0) -> list[np.ndarray]:
+    """Sums [resamples] of each column [n] over bootstrap samples of the ``groups`` [n]; the same for the same seed."""
+    _, group = np.unique(groups, return_inverse=True)
+    sums = [np.bincount(group, column) for column in columns]
+    n = len(sums[0])
+    draws = np.random.default_rng(seed).integers(n, size=(_RESAMPLES, n))
+    return [column[draws].sum(1) for column in sums]

@@ -3,27 +3,31 @@
 Structures are resampled by groups (a structure and its variants are one group); models are nested: those that start
 from one pre-trained model are not independent. Nothing here needs a model: the tables in ``errors/`` suffice.
 
-- An interval (95%) combines the scatter between pre-trained models (Student's t) with that of the resampled groups,
-  with degrees of freedom by Welch and Satterthwaite.
-- A verdict is a vote: each model (each pair of models, if they are independent) in each resample of the groups says
-  whether the condition holds. It holds at 97.5% of the votes and does not hold at 2.5%. It is undecided in between, and
-  if the interval contains the bound: votes know nothing of seeds that were not trained, nor of groups beyond the few.
+- An `Estimate` is a quantity with its interval (95%) and its votes. The interval combines the scatter between
+  pre-trained models (Student's t) with that of the resampled groups (degrees of freedom by Welch and Satterthwaite).
+- A `Judgement` is an estimate that was asked whether it lies between two bounds. Each model (each pair of models, if
+  they are independent) in each resample votes. It holds at 97.5% of the votes and does not hold at 2.5%. It is
+  undecided in between, and if the interval contains a bound: votes know nothing of seeds that were not trained, nor of
+  groups beyond the few. A single model or a single group decides nothing.
+- In a table of comparisons, those that do not survive Holm's correction are undecided (`verdicts`). Its p-values come
+  from the scatter of models and groups, not from the votes. A statement with several conditions: `all_of`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
-HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
-VERDICTS = (HOLDS, FAILS, UNDECIDED)
+VERDICTS = HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 #: Confidence level of the intervals, and of verdicts (two-sided).
 CONFIDENCE = 0.95
 RESAMPLES = 2000
+#: Fewest models that decide something if they are all that votes.
+FEWEST = 3
 
 
 class NotEvaluated(Exception):
@@ -37,7 +41,7 @@ class Family:
     sums [n_models, n_structures]: what is added up (squares or absolute values); counts [n_structures]: by what it is
     divided (force components, or 1 per structure); groups [n_structures]: equal for structures that are not
     independent; nests [n_models]: equal for models that share a pre-trained model; root: whether the mean is a mean
-    square. Raises `ValueError` for shapes that differ.
+    square; fixed: no seed changes it (a trivial prediction). Raises `ValueError` for shapes that differ.
     """
 
     sums: np.ndarray
@@ -45,6 +49,7 @@ class Family:
     groups: np.ndarray
     nests: np.ndarray
     root: bool = True
+    fixed: bool = False
 
     def __post_init__(self):
         n_models, n_structures = self.sums.shape
@@ -63,6 +68,15 @@ class Family:
         means = (drawn @ sums) / (drawn @ counts)[:, None]
         return (np.sqrt(means) if self.root else means).T
 
+    @property
+    def n_groups(self) -> int:
+        """Number of different groups."""
+        return len(np.unique(self.groups))
+
+    def values(self) -> np.ndarray:
+        """[n_models] error of each model on all structures."""
+        return self.levels(np.ones((1, self.n_groups)))[:, 0]
+
     def of(self, members: np.ndarray) -> Family:
         """The family on some of the structures (mask or indices)."""
         return replace(self, sums=self.sums[:, members], counts=self.counts[members], groups=self.groups[members])
@@ -70,9 +84,10 @@ class Family:
 
 @dataclass(frozen=True)
 class Judgement:
-    """A quantity with its 95% interval, and the ``share`` of the votes that say that it is below ``bound``.
+    """A quantity with its 95% interval, and the ``share`` of the votes for it lying between ``least`` and ``bound``.
 
-    ``models``, ``nests`` and ``groups`` are their numbers.
+    ``models``, ``nests`` and ``groups`` are their numbers, 0 if the quantity has none; ``p_value`` (two-sided) is that
+    of the nearer bound.
     """
 
     value: float
@@ -83,19 +98,70 @@ class Judgement:
     models: int
     nests: int
     groups: int
-
-    @property
-    def p_value(self) -> float:
-        """Two-sided: twice the smaller share of the votes."""
-        return min(1.0, 2.0 * min(self.share, 1.0 - self.share) + 1.0 / RESAMPLES)
+    least: float = -math.inf
+    p_value: float = 0.0
 
     @property
     def verdict(self) -> str:
-        """Whether the quantity is below the bound; one of `VERDICTS`."""
+        """Whether the quantity lies between its bounds: `HOLDS`, `FAILS` or `UNDECIDED`."""
+        return UNDECIDED if self.reason else HOLDS if self.share >= 0.5 else FAILS
+
+    @property
+    def reason(self) -> str:
+        """Why it is undecided; empty if it is not."""
         margin = (1.0 - CONFIDENCE) / 2.0
-        if self.low <= self.bound <= self.high:
-            return UNDECIDED
-        return HOLDS if self.share >= 1.0 - margin else FAILS if self.share <= margin else UNDECIDED
+        if 1 in (self.models, self.groups):
+            return f"a single {'model' if self.models == 1 else 'group'} decides nothing"
+        if 0 < self.models < FEWEST and not self.groups:
+            return f"fewer than {FEWEST} models"
+        if self.low <= self.bound <= self.high or self.low <= self.least <= self.high:
+            return "the interval contains the bound"
+        return f"{self.share:.0%} of the votes" if margin < self.share < 1.0 - margin else ""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A quantity that can be judged: ``offset`` + ``factor`` * x, or exp(x) instead of x if it is ``logarithmic``.
+
+    ``mean``, ``low``, ``high`` and ``votes`` are values of x; ``p_of``: two-sided p-value of an x. Numbers as there.
+    """
+
+    mean: float
+    low: float
+    high: float
+    votes: np.ndarray
+    p_of: Callable[[float], float]
+    models: int = 0
+    nests: int = 0
+    groups: int = 0
+    logarithmic: bool = True
+    factor: float = 1.0
+    offset: float = 0.0
+
+    @property
+    def value(self) -> float:
+        """The quantity itself."""
+        return self._quantity(self.mean)
+
+    def times(self, factor: float, plus: float = 0.0) -> Estimate:
+        """``factor`` * quantity + ``plus``: another unit, or 1 - ratio."""
+        return replace(self, factor=factor * self.factor, offset=factor * self.offset + plus)
+
+    def judged(self, bound: float = math.inf, least: float = -math.inf) -> Judgement:
+        """Whether the quantity lies between ``least`` and ``bound``."""
+        lower, upper = sorted((self._coordinate(least), self._coordinate(bound)))
+        low, high = sorted((self._quantity(self.low), self._quantity(self.high)))
+        share = float(((self.votes > lower) & (self.votes < upper)).mean())
+        p_value = max((self.p_of(x) for x in (lower, upper) if math.isfinite(x)), default=0.0)
+        numbers = (self.models, self.nests, self.groups)
+        return Judgement(self.value, low, high, bound, share, *numbers, least=least, p_value=p_value)
+
+    def _quantity(self, x: float) -> float:
+        return self.offset + self.factor * (math.exp(x) if self.logarithmic else x)
+
+    def _coordinate(self, quantity: float) -> float:
+        x = (quantity - self.offset) / self.factor
+        return x if not self.logarithmic else math.log(x) if x > 0.0 else -math.inf
 
 
 def verdicts(judgements: Sequence[Judgement]) -> list[str]:
@@ -106,12 +172,148 @@ def verdicts(judgements: Sequence[Judgement]) -> list[str]:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """p-values adjusted for several comparisons (Holm): in ascending order times n, n - 1, ..., never decreasing."""
-    order = np.argsort(p_values)
     adjusted, largest = np.empty(len(p_values)), 0.0
-    for rank, place in enumerate(order):
+    for rank, place in enumerate(np.argsort(p_values)):
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
         adjusted[place] = largest
     return adjusted.tolist()
+
+
+def vote(votes: Sequence[bool]) -> str:
+    """Verdict of models that have one vote each."""
+    share, margin = sum(votes) / max(len(votes), 1), (1.0 - CONFIDENCE) / 2.0
+    if len(votes) < FEWEST or margin < share < 1.0 - margin:
+        return UNDECIDED
+    return HOLDS if share >= 1.0 - margin else FAILS
+
+
+def all_of(found: Iterable[str]) -> str:
+    """Verdict of a statement whose conditions have the verdicts ``found``."""
+    kinds = set(found)
+    return FAILS if FAILS in kinds else HOLDS if kinds == {HOLDS} else UNDECIDED
+
+
+# -- estimates ---------------------------------------------------------------------------------------------------------
+
+
+def error(family: Family, seed: int = 0) -> Estimate:
+    """The error of a family: geometric mean over its models."""
+    values, draws = _logarithms(family, seed)
+    found = _estimate(values, draws, family.nests, family.n_groups)
+    return replace(found, models=0, nests=0) if family.fixed else found
+
+
+def ratio(first: Family, second: Family, *, paired: bool, seed: int = 0) -> Estimate:
+    """first / second of the errors.
+
+    ``paired``: both hold the same models in the same order (at two cutoffs, say), see `contrast`. Otherwise they are
+    independent, and each pair of models votes. Raises `ValueError` for families on different structures.
+    """
+    if paired:
+        return contrast([first], [second], seed)
+    _check_structures(first, second)
+    (a, all_a), (b, all_b) = (_logarithms(one, seed) for one in (first, second))
+    values, draws = a - _nested_mean(b, second.nests), all_a - _nested_mean(all_b, second.nests)
+    found = _estimate(values, draws, first.nests, first.n_groups, (_between(b, second.nests),))
+    models = min((len(one.nests) for one in (first, second) if not one.fixed), default=0)
+    return replace(found, votes=(all_a[:, None] - all_b[None, :]).ravel(), models=models)
+
+
+def contrast(above: Sequence[Family], below: Sequence[Family], seed: int = 0) -> Estimate:
+    """Product of the errors ``above`` / product of those ``below``, model by model.
+
+    Raises `ValueError` for families on different structures or of different models.
+    """
+    first, *others = [*above, *below]
+    for other in others:
+        _check_structures(first, other)
+        if not np.array_equal(first.nests, other.nests):
+            raise ValueError("paired families hold the same models in the same order")
+    logs = [(sign, _logarithms(one, seed)) for sign, side in ((1.0, above), (-1.0, below)) for one in side]
+    return _estimate(*(sum(sign * log[n] for sign, log in logs) for n in (0, 1)), first.nests, first.n_groups)
+
+
+def level(family: Family, bound: float = math.inf, seed: int = 0) -> Judgement:
+    """The `error` of a family, and the votes on whether it is below ``bound``."""
+    return error(family, seed).judged(bound)
+
+
+def relative(first: Family, second: Family, bound: float = 0.0, *, paired: bool, seed: int = 0) -> Judgement:
+    """Relative difference first / second - 1 of the errors, and the votes on whether it is below ``bound``: `ratio`."""
+    return ratio(first, second, paired=paired, seed=seed).times(1.0, -1.0).judged(bound)
+
+
+def error_over_folds(folds: Sequence[Family], seed: int = 0) -> Estimate:
+    """The error in cross-validation, as for `ratio_over_folds`."""
+    return _over_folds([_logarithms(one, seed + k) for k, one in enumerate(folds)], folds)
+
+
+def ratio_over_folds(first: Sequence[Family], second: Sequence[Family], seed: int = 0) -> Estimate:
+    """first / second of the errors in cross-validation.
+
+    Each fold has models of its own, and structures that no other fold tests: ``first`` and ``second`` hold one family
+    per fold, on the same structures. Folds differ by their models and by their groups, so the scatter between them
+    contains that of the resampled groups, and the larger of the two variances counts. A vote is a resample: of the
+    folds, and of the groups of each. Raises `ValueError` for different folds or structures.
+    """
+    logs = []
+    for k, (one, other) in enumerate(zip(first, second, strict=True)):
+        _check_structures(one, other)
+        parts = zip(_logarithms(one, seed + k), _logarithms(other, seed + k), strict=True)
+        logs.append([a - _nested_mean(b, other.nests) for a, b in parts])
+    return _over_folds(logs, first)
+
+
+def _over_folds(logs: Sequence[Sequence[np.ndarray]], folds: Sequence[Family]) -> Estimate:
+    """From logarithms per fold, [n_models] on all groups and [n_models, n_resamples]."""
+    values, draws = (
+        np.array([_nested_mean(one, fold.nests) for one, fold in zip(part, folds, strict=True)])
+        for part in zip(*logs, strict=True)
+    )
+    (n, resamples), n_groups = draws.shape, sum(fold.n_groups for fold in folds)
+    part = max(_between(values, np.arange(n)), (float(draws.mean(0).var()), n_groups - n))
+    picked = draws[np.random.default_rng(0).integers(n, size=(n, resamples)), np.arange(resamples)]
+    models = sum(len(fold.nests) for fold in folds)
+    return _student(float(values.mean()), [part], picked.mean(0), models, n, n_groups)
+
+
+def over_seeds(values: Mapping[int, float], nests: Mapping[int, int]) -> Estimate:
+    """Mean of a quantity of each model, by seed; ``nests``: seed of its pre-trained model, if there is one.
+
+    Raises `NotEvaluated` if there is no value.
+    """
+    if not values:
+        raise NotEvaluated("no value of any seed")
+    numbers, names = np.array([(values[seed], nests.get(seed, -1 - seed)) for seed in sorted(values)], dtype=float).T
+    return replace(_estimate(numbers, numbers[:, None], names, 0), logarithmic=False)
+
+
+def exact(value: float) -> Estimate:
+    """A number that no seed and no sample changes."""
+    return Estimate(value, value, value, np.array([value]), lambda x: float(x == value), logarithmic=False)
+
+
+def ratio_of_deviations(first: Sequence[float], second: Sequence[float]) -> Estimate:
+    """Standard deviation of ``first`` / that of ``second``, independent values, with the interval of the F-test.
+
+    With three values each it reaches from a sixth to six times the ratio. Raises `NotEvaluated` for fewer than two
+    values, or no deviation.
+    """
+    from scipy.stats import f
+
+    if min(len(first), len(second)) < 2:
+        raise NotEvaluated("a standard deviation needs at least two seeds")
+    spreads = [float(np.std(values, ddof=1)) for values in (first, second)]
+    if 0.0 in spreads:
+        raise NotEvaluated("values without any scatter")
+    free, x = (len(first) - 1, len(second) - 1), math.log(spreads[0] / spreads[1])
+    below, above = (0.5 * math.log(f.ppf(0.5 + CONFIDENCE / 2.0, *dofs)) for dofs in (free, free[::-1]))
+    models = min(len(first), len(second))
+
+    def p_of(other: float) -> float:
+        return float(2.0 * min(tail(math.exp(2.0 * (x - other)), *free) for tail in (f.cdf, f.sf)))
+
+    return Estimate(x, x - below, x + above, np.array([x]), p_of, models, models)
 
 
 @lru_cache(maxsize=1)  # a table compares many families on the same structures; for all of MAD it is 150 MB
@@ -121,65 +323,62 @@ def _resampled(n_groups: int, resamples: int, seed: int) -> np.ndarray:
     return draws.astype(float)
 
 
-def level(family: Family, bound: float = math.inf, seed: int = 0) -> Judgement:
-    """The error of a family (geometric mean over its models), and the votes on whether it is below ``bound``."""
-    (values, draws), limit = _logarithms(family, seed), math.log(bound)
-    found = _judged(values, draws, family.nests, family, limit)
-    return _from_logarithms(found, math.exp, bound)
-
-
-def relative(first: Family, second: Family, bound: float = 0.0, *, paired: bool, seed: int = 0) -> Judgement:
-    """Relative difference first / second - 1 of the errors, and the votes on whether it is below ``bound``.
-
-    ``paired``: both hold the same models in the same order (at two cutoffs, say). Otherwise they are independent, and
-    each pair of models votes. Raises `ValueError` for families on different structures, and for paired families of
-    different models.
-    """
-    if not np.array_equal(first.groups, second.groups) or not np.array_equal(first.counts, second.counts):
+def _check_structures(first: Family, second: Family) -> None:
+    if not all(map(np.array_equal, (first.groups, first.counts), (second.groups, second.counts))):
         raise ValueError("errors on different structures cannot be compared")
-    (a, all_a), (b, all_b) = (_logarithms(one, seed) for one in (first, second))
-    limit = math.log1p(bound)
-    if paired:
-        if not np.array_equal(first.nests, second.nests):
-            raise ValueError("paired families hold the same models in the same order")
-        found = _judged(a - b, all_a - all_b, first.nests, first, limit)
-    else:
-        over_b, over_all_b = _nested_mean(b, second.nests), _nested_mean(all_b, second.nests)
-        found = _judged(a - over_b, all_a - over_all_b, first.nests, first, limit, (_between(b, second.nests),))
-        votes = all_a[:, None] - all_b[None, :] < limit
-        found = replace(found, share=float(votes.mean()))
-    return _from_logarithms(found, math.expm1, bound)
 
 
 def _logarithms(family: Family, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Logarithms of the errors of each model: [n_models] on all groups and [n_models, n_resamples]."""
-    draws = _resampled(len(np.unique(family.groups)), RESAMPLES, seed)
-    return np.log(family.levels(np.ones((1, draws.shape[1])))[:, 0]), np.log(family.levels(draws))
+    return np.log(family.values()), np.log(family.levels(_resampled(family.n_groups, RESAMPLES, seed)))
 
 
-def _from_logarithms(found: Judgement, back: Callable[[float], float], bound: float) -> Judgement:
-    """``found`` in logarithms, with value and interval taken ``back`` and the ``bound`` as it was asked for."""
-    return replace(found, value=back(found.value), low=back(found.low), high=back(found.high), bound=bound)
-
-
-def _judged(
-    values: np.ndarray, draws: np.ndarray, nests: np.ndarray, family: Family, bound: float,
+def _estimate(
+    values: np.ndarray, draws: np.ndarray, nests: np.ndarray, n_groups: int,
     others: tuple[tuple[float, int], ...] = (),
-) -> Judgement:  # fmt: skip
+) -> Estimate:  # fmt: skip
     """Interval and votes from ``values`` [n_models] on all groups and ``draws`` [n_models, n_resamples].
 
     ``others``: further variances of the mean with their degrees of freedom.
     """
+    parts = [_between(values, nests), (float(_nested_mean(draws, nests).var()), n_groups - 1), *others]
+    mean, n_nests = float(_nested_mean(values, nests)), len(np.unique(nests))
+    return _student(mean, parts, draws.ravel(), len(values), n_nests, n_groups)
+
+
+def _student(mean: float, parts: Sequence[tuple[float, int]], votes: np.ndarray, *numbers: int) -> Estimate:
+    """An estimate whose variance is the sum of ``parts``: variances with their degrees of freedom."""
     from scipy.stats import t
 
-    n_groups = len(np.unique(family.groups))
-    parts = [_between(values, nests), (float(_nested_mean(draws, nests).var()), n_groups - 1), *others]
-    variance = sum(part for part, _ in parts)
-    freedom = sum(part**2 / max(dof, 1) for part, dof in parts if part > 0.0)
-    half = float(t.ppf(0.5 + CONFIDENCE / 2.0, variance**2 / freedom)) * math.sqrt(variance) if freedom > 0.0 else 0.0
-    mean = float(_nested_mean(values, nests))
-    share = float((draws < bound).mean())
-    return Judgement(mean, mean - half, mean + half, bound, share, len(values), len(np.unique(nests)), n_groups)
+    variance, half, tail = sum(part for part, _ in parts), 0.0, _tail_of_sum(parts)
+    squares = sum(part**2 / max(dof, 1) for part, dof in parts if part > 0.0)
+    if squares > 0.0:
+        half = float(t.ppf(0.5 + CONFIDENCE / 2.0, variance**2 / squares)) * math.sqrt(variance)
+    return Estimate(mean, mean - half, mean + half, votes, lambda x: 2.0 * tail(abs(x - mean)), *numbers)
+
+
+def _tail_of_sum(parts: Iterable[tuple[float, int]]) -> Callable[[float], float]:
+    """P(X > x) for x >= 0, where X is the sum of Student's t times the deviation of each part (variance, freedom).
+
+    This is the solution of Behrens and Fisher. The single t of the interval finds far too much at the small p-values of
+    a long table: the scatter of three pre-trained models is small by chance once in a while, and then counts as known.
+    """
+    from scipy.stats import t
+
+    known = sorted((max(dof, 1), math.sqrt(variance)) for variance, dof in parts if variance > 0.0)
+    if not known:
+        return lambda x: 0.5 * (x == 0.0)
+    (heaviest, scale), *others = known
+    shift = sum((deviation * _quantiles(dof, n) for n, (dof, deviation) in enumerate(others)), np.zeros(1))
+    return lambda x: float(t.sf((x - shift) / scale, heaviest).mean())
+
+
+@lru_cache
+def _quantiles(freedom: int, number: int) -> np.ndarray:
+    """Student's t at evenly spaced probabilities, in a random order of its own for each ``number``."""
+    from scipy.stats import t
+
+    return np.random.default_rng(number).permutation(t.ppf((np.arange(1000) + 0.5) / 1000.0, freedom))
 
 
 def _nested_mean(values: np.ndarray, nests: np.ndarray) -> np.ndarray:
@@ -190,63 +389,10 @@ def _nested_mean(values: np.ndarray, nests: np.ndarray) -> np.ndarray:
 def _between(values: np.ndarray, nests: np.ndarray) -> tuple[float, int]:
     """Variance of the mean over nests, and its degrees of freedom.
 
-    With a single nest that of the mean over its models, which is too small if they share what they start from: nothing
-    is known of the scatter between nests.
+    With a single nest that of the mean over its models: nothing is known of the scatter between nests.
     """
     names = np.unique(nests)
     means = np.array([values[nests == nest].mean() for nest in names]) if len(names) > 1 else values
     if len(means) < 2:
         return 0.0, 1
     return float(means.var(ddof=1) / len(means)), len(means) - 1
-
-
-# -- differences between a few seeds, from their means only ------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A difference of means and the half-width of its confidence interval (infinite for a single seed)."""
-
-    value: float
-    half_width: float
-
-    @property
-    def significant(self) -> bool:
-        """Whether the interval excludes zero."""
-        return abs(self.value) > self.half_width
-
-
-def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -> Difference:
-    """Mean of first - second over seeds, paired by seed. Raises `NotEvaluated` if the seeds differ."""
-    if set(first) != set(second):
-        raise NotEvaluated(f"different seeds: {sorted(first)} and {sorted(second)}")
-    differences = np.array([first[seed] - second[seed] for seed in sorted(first)])
-    return Difference(float(differences.mean()), _half_width(differences))
-
-
-def unpaired_difference(first: Mapping[int, float], second: Mapping[int, float]) -> Difference:
-    """Mean of first - mean of second, for independent models (Welch)."""
-    from scipy.stats import ttest_ind
-
-    a, b = (np.array(list(values.values())) for values in (first, second))
-    value = float(a.mean() - b.mean())
-    if min(len(a), len(b)) < 2:
-        return Difference(value, math.inf)
-    if a.std() == 0.0 and b.std() == 0.0:
-        return Difference(value, 0.0)
-    low, high = ttest_ind(a, b, equal_var=False).confidence_interval(CONFIDENCE)
-    return Difference(value, float(high - low) / 2.0)
-
-
-def mean_and_deviation(values: Mapping[int, float]) -> tuple[float, float | None]:
-    """Mean over seeds and sample standard deviation; None for a single seed."""
-    numbers = np.array(list(values.values()), dtype=float)
-    return float(numbers.mean()), float(numbers.std(ddof=1)) if len(numbers) > 1 else None
-
-
-def _half_width(values: np.ndarray) -> float:
-    from scipy.stats import t
-
-    if len(values) < 2:
-        return math.inf
-    return float(t.ppf(0.5 + CONFIDENCE / 2.0, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))

@@ -127,13 +127,20 @@ class Potential(torch.nn.Module, ABC):
 
     # -- checks --------------------------------------------------------------------------------------------------------
 
+    @property
+    def single_cutoff(self) -> bool:
+        """Whether ``cutoff_limit`` is the only cutoff: of a static model, or of FCL with r_min = r_max."""
+        return not self.flexible or self.card.get("r_min_angstrom") == self.cutoff_limit
+
     def check_cutoff(self, cutoff: float) -> None:
         """Raise `ValueError` if the model cannot be evaluated at a uniform ``cutoff`` (A).
 
-        A static model requires its own cutoff, a flexible model 0 < cutoff <= r_max.
+        A model with a `single_cutoff` requires it, any other 0 < cutoff <= r_max.
         """
-        if not self.flexible and abs(cutoff - self.cutoff_limit) > 1e-9:
-            raise ValueError(f"a static model of cutoff {self.cutoff_limit} A cannot be evaluated at {cutoff} A")
+        if self.single_cutoff and abs(cutoff - self.cutoff_limit) > 1e-9:
+            kind = "an FCL model trained at" if self.flexible else "a static model of cutoff"
+            only = " only" if self.flexible else ""
+            raise ValueError(f"{kind} {self.cutoff_limit} A{only} cannot be evaluated at {cutoff} A")
         if self.flexible and not 0.0 < cutoff <= self.cutoff_limit + 1e-9:
             raise ValueError(f"cutoff {cutoff} A is not within (0, {self.cutoff_limit}] A, the range of this model")
 

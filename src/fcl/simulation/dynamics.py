@@ -50,22 +50,40 @@ def energy_drift(times: np.ndarray, energies: np.ndarray, atoms: int) -> float:
     return 1000.0 * float(np.polyfit(times - times[0], energies - energies[0], 1)[0]) / atoms
 
 
-def relax(atoms, *, fmax: float = 0.01, steps: int = 500, cell: bool = False, hydrostatic: bool = False) -> Relaxation:
-    """Minimise the energy of ``atoms`` (in place) by LBFGS until no force exceeds ``fmax`` (eV/A).
+def relax(
+    atoms,
+    *,
+    fmax: float = 0.01,
+    steps: int = 500,
+    cell: bool = False,
+    hydrostatic: bool = False,
+    method: str = "LBFGS",
+    stop: Callable[[], bool] = lambda: False,
+) -> Relaxation:
+    """Minimise the energy of ``atoms`` (in place) until no force exceeds ``fmax`` (eV/A).
+
+    ``method`` is an optimiser of ASE: LBFGS, or BFGS, which diagonalises its Hessian (slow for thousands of atoms) and
+    goes downhill where the curvature is negative; LBFGS is attracted by saddle points there.
 
     With ``cell`` the lattice is relaxed too and its generalised forces enter the criterion; with ``hydrostatic`` in
-    addition, the cell keeps its shape. Raises `ValueError` if there is no lattice to relax.
+    addition, the cell keeps its shape. Stops, not converged, as soon as ``stop`` returns true. Raises `ValueError` if
+    there is no lattice to relax.
     """
     from ase.filters import FrechetCellFilter
-    from ase.optimize import LBFGS
+    from ase.optimize import BFGS, LBFGS
 
     if cell and not (atoms.cell.rank == 3 and atoms.pbc.any()):
         raise ValueError("there is no cell to relax: the structure is not periodic or its cell has no volume")
     before = atoms.get_potential_energy()
     target = FrechetCellFilter(atoms, hydrostatic_strain=hydrostatic) if cell else atoms
-    with LBFGS(target, logfile=None) as optimizer, warnings.catch_warnings():
+    optimizers = {"LBFGS": LBFGS, "BFGS": BFGS}
+    with optimizers[method](target, logfile=None) as optimizer, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "logm result may be inaccurate")  # from the cell filter: 1e-13, at every step
-        converged = bool(optimizer.run(fmax=fmax, steps=steps))
+        converged = False
+        for reached in optimizer.irun(fmax=fmax, steps=steps):
+            converged = bool(reached)
+            if not converged and stop():
+                break
         taken = optimizer.get_number_of_steps()
     largest = float(np.linalg.norm(target.get_forces(), axis=1).max())
     return Relaxation(converged, taken, before, atoms.get_potential_energy(), largest)

@@ -3,74 +3,94 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from fcl.evaluation.statistics import NotEvaluated
+from fcl.evaluation.statistics import Estimate, NotEvaluated
+from fcl.evaluation.statistics import over_seeds as nested_seeds
+from fcl.study.errors import SAME_CUTOFF, CalibratedErrors, UniformErrors
 
 PathLike = str | os.PathLike[str]
-SAME_CUTOFF = 1e-6  # A: cutoffs that differ by less are considered equal
 
 
 @dataclass(frozen=True)
 class Results:
-    """The result files of one study, read on demand."""
+    """The result files of one study, read on demand.
 
-    metrics: tuple[Path, ...] = ()
+    ``errors``: errors per structure at uniform cutoffs; ``cutoffs``: one file per calibration, with its errors per
+    structure beside it; ``nests``: seed of the pre-trained model that each FCL model starts from, by its name.
+    """
+
+    errors: tuple[Path, ...] = ()
     histories: tuple[Path, ...] = ()
     diatomics: tuple[Path, ...] = ()
     cutoffs: tuple[Path, ...] = ()
-    calibrations: tuple[Path, ...] = ()
     neighbors: Path | None = None
     elements: Path | None = None
     hyperparameters: Path | None = None
+    nests: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of_files(
-        cls, metrics: Sequence[PathLike], histories: Sequence[PathLike], diatomics: Sequence[PathLike],
-        cutoffs: Sequence[PathLike], calibrations: Sequence[PathLike], neighbors: PathLike, elements: PathLike,
-        hyperparameters: PathLike,
+        cls, errors: Sequence[PathLike], histories: Sequence[PathLike], diatomics: Sequence[PathLike],
+        cutoffs: Sequence[PathLike], neighbors: PathLike, elements: PathLike, hyperparameters: PathLike,
+        nests: Mapping[str, int],
     ) -> Results:  # fmt: skip
         """From file paths by kind; the names are those of the folders, see `of_folder`."""
-        lists = (tuple(map(Path, files)) for files in (metrics, histories, diatomics, cutoffs, calibrations))
-        return cls(*lists, Path(neighbors), Path(elements), Path(hyperparameters))
+        lists = (tuple(map(Path, files)) for files in (errors, histories, diatomics, cutoffs))
+        return cls(*lists, Path(neighbors), Path(elements), Path(hyperparameters), dict(nests))
 
     @classmethod
-    def of_folder(cls, study: PathLike) -> Results:
+    def of_folder(cls, study: PathLike, nests: Mapping[str, int]) -> Results:
         """Every result file below ``study``, such as results/mini."""
         study = Path(study)
 
         def found(pattern: str) -> list[Path]:
             return sorted(path for path in study.glob(pattern) if not path.name.endswith(".manifest.json"))
 
+        models = ("errors/fcl_seed*.csv.gz", "errors/static_*.csv.gz", "errors/trivial.csv.gz")
         return cls.of_files(
-            metrics=[*found("metrics/fcl_seed*.csv"), *found("metrics/static_*.csv")],
+            errors=[path for pattern in models for path in found(pattern)],
             histories=found("metrics/history/fcl_seed*.csv"),
             diatomics=found("diatomics/*.csv"),
             cutoffs=found("calibration/*.json"),
-            calibrations=found("calibration/*_metrics.csv"),
             neighbors=study / "data/neighbors.csv",
             elements=study / "data/elements.csv",
             hyperparameters=study / "tables/table02.csv",
+            nests=nests,
         )
 
+    # -- errors per structure, and values of seeds --------------------------------------------------------------------
+
+    @cached_property
+    def uniform(self) -> UniformErrors:
+        """Errors at uniform cutoffs."""
+        return UniformErrors(self.errors, self.nests)
+
+    @cached_property
+    def calibrated(self) -> CalibratedErrors:
+        """Errors of the calibrations."""
+        if not self.cutoffs:
+            raise NotEvaluated("no cutoffs file in calibration/")
+        return CalibratedErrors([path.with_name(f"{path.stem}_errors.csv.gz") for path in self.cutoffs], self.nests)
+
+    @property
+    def seeds(self) -> dict[int, int]:
+        """Seeds of the FCL models, with those of the pre-trained models that they start from."""
+        return {_seed(model): nest for model, nest in self.nests.items()}
+
+    def over_seeds(self, values: Mapping[int, float]) -> Estimate:
+        """Mean of a quantity of each FCL model, by seed."""
+        return nested_seeds(values, self.seeds)
+
     # -- the whole tables ---------------------------------------------------------------------------------------------
-
-    @cached_property
-    def _errors(self) -> pd.DataFrame:
-        columns = ("model_kind", "seed", "cutoff_angstrom", "training_cutoff_angstrom", "subset")
-        return _joined("metrics", self.metrics, (*columns, "force_rmse_ev_per_angstrom"))
-
-    @cached_property
-    def _calibrated(self) -> pd.DataFrame:
-        columns = ("lambda", "configuration", "seed", "subset", "force_rmse_ev_per_angstrom", "pairs_per_atom")
-        return _joined("calibration", self.calibrations, columns)
 
     @cached_property
     def curves(self) -> pd.DataFrame:
@@ -80,7 +100,7 @@ class Results:
 
     @cached_property
     def _tables(self) -> list[tuple[dict, dict[str, float]]]:
-        """(provenance, calibrated cutoffs in A by symbol) of each cutoffs file, without uncalibrated elements."""
+        """(provenance, cutoffs in A by symbol) of each cutoffs file, of elements calibrated each for itself."""
         if not self.cutoffs:
             raise NotEvaluated("no cutoffs file in calibration/")
         tables = []
@@ -89,60 +109,25 @@ class Results:
                 raise NotEvaluated(f"{path.name} is missing")
             content = json.loads(path.read_text(encoding="utf-8"))
             provenance = content["provenance"]
-            idle = set(provenance.get("not_calibrated", ()))
+            shared = (provenance.get("convergence") or {}).get("shared_cutoff", ())
+            idle = {*provenance.get("not_calibrated", ()), *shared}
             table = {symbol: radius for symbol, radius in content["cutoffs"].items() if symbol not in idle}
             tables.append((provenance, table))
         return tables
 
     # -- single numbers -----------------------------------------------------------------------------------------------
 
-    def force_rmse(self, kind: str, cutoff: float) -> dict[int, float]:
-        """Test force RMSE (eV/A) over all structures, by seed; ``kind`` is fcl (at a uniform cutoff in A) or static."""
-        table = self._errors
-        rows = table[
-            (table["model_kind"] == kind) & (table["subset"] == "all") & _near(table["cutoff_angstrom"], cutoff)
-        ]
-        if kind == "static":
-            rows = rows[_near(rows["training_cutoff_angstrom"], cutoff)]
-        if rows.empty:
-            raise NotEvaluated(f"no {kind} model was evaluated at {cutoff:.1f} A")
-        return _by_seed(rows, "force_rmse_ev_per_angstrom")
-
-    def calibrated(self, subset: str, lam: float | None, quantity: str) -> dict[int, float]:
-        """A column of the calibration metrics by seed: at ``lam``, or before the optimisation if it is None."""
-        table = self._calibrated
-        rows = table[table["subset"] == subset]
-        if rows.empty:
-            raise NotEvaluated(f"{subset} was not calibrated")
-        if lam is None:
-            rows = rows[rows["configuration"] == "initial"].drop_duplicates("seed")
-        else:
-            rows = rows[(rows["configuration"] == "optimised") & np.isclose(rows["lambda"].astype(float), lam)]
-        if rows.empty:
-            raise NotEvaluated(f"{subset} was not calibrated at lambda {lam:g}" if lam else f"{subset}: no initial row")
-        return _by_seed(rows, quantity)
-
     def element_cutoffs_by_seed(self, subset: str, lam: float) -> dict[str, dict[int, float]]:
         """Optimised cutoffs (A) by symbol and seed, for the elements calibrated with every seed."""
         tables = {
             int(provenance["seed"]): table
             for provenance, table in self._tables
-            if provenance["subset"] == subset and np.isclose(provenance["lambda"], lam)
+            if provenance["subset"] == subset and math.isclose(provenance["lambda"], lam, rel_tol=1e-6)
         }
         if not tables:
             raise NotEvaluated(f"{subset} was not calibrated at lambda {lam:g}")
         common = [symbol for symbol in next(iter(tables.values())) if all(symbol in table for table in tables.values())]
         return {symbol: {seed: table[symbol] for seed, table in tables.items()} for symbol in common}
-
-    def element_cutoffs(self, subset: str, lam: float) -> dict[str, float]:
-        """Optimised cutoffs (A) by symbol, averaged over the calibrated seeds."""
-        by_seed = self.element_cutoffs_by_seed(subset, lam)
-        return {symbol: float(np.mean(list(values.values()))) for symbol, values in by_seed.items()}
-
-    def calibrated_subsets(self, lam: float) -> list[str]:
-        """Subsets with cutoffs at ``lam``, in the order of the files."""
-        names = [provenance["subset"] for provenance, _ in self._tables if np.isclose(provenance["lambda"], lam)]
-        return list(dict.fromkeys(names))
 
     def average_neighbors(self, split: str, cutoff: float, definition: str) -> float:
         """Average number of neighbours of a split at ``cutoff`` (A) in one of the three definitions."""
@@ -168,14 +153,14 @@ class Results:
         return float(table.loc[key, kind])
 
     def mean_sampled_cutoffs(self) -> dict[int, float]:
-        """Mean of the cutoffs (A) drawn in FCL training by run, over the epochs of its history."""
+        """Mean of the cutoffs (A) drawn in FCL training by seed, over the epochs of its history."""
         column = "mean_cutoff_angstrom"
         means = {}
-        for number, path in enumerate(self.histories):
+        for path in self.histories:
             table = _joined("metrics/history", (path,), ("epoch",))
             if column not in table or table[column].isna().any():
                 raise NotEvaluated(f"{path.name}: the training history has no column {column}")
-            means[number] = float(table[column].mean())
+            means[_seed(path.stem)] = float(table[column].mean())
         if not means:
             raise NotEvaluated("no training history of an FCL model")
         return means
@@ -205,8 +190,9 @@ def _joined(kind: str, files: Sequence[Path], columns: Sequence[str]) -> pd.Data
     return pd.concat(tables, ignore_index=True)
 
 
-def _by_seed(rows: pd.DataFrame, quantity: str) -> dict[int, float]:
-    doubled = rows[rows["seed"].duplicated()]
-    if len(doubled):
-        raise ValueError(f"two rows of seed {doubled['seed'].iloc[0]} for {quantity}: {doubled.iloc[0].to_dict()}")
-    return dict(zip(rows["seed"].astype(int), rows[quantity].astype(float), strict=True))
+def _seed(model: str) -> int:
+    """7 of ``fcl_seed7``."""
+    match = re.fullmatch(r"fcl_seed(\d+)", model)
+    if match is None:
+        raise ValueError(f"{model!r} is not the name of an FCL model")
+    return int(match[1])

@@ -257,7 +257,7 @@ def _requests(splits: list[_Split], study, limits: Mapping[str, Any]) -> dict[st
             "files": [sha256_file(file) for file in split.files],
             "frames": split.frames,
             "any_split": split.any_split,
-            "r_max": study.cutoffs.r_max,
+            "r_max": study.cutoffs.stored,
             "num_elements": study.model.num_elements,
             **limits,
         }
@@ -285,7 +285,7 @@ def _store(split: _Split, request: dict, study, folder: Path, workers: int, stor
     if request["frames"]["reference_energies"] == "fit" and split.name != "train":
         arguments["references"] = read_reference_energies(stores["train"])
     summary = build_store(
-        split.files, store, r_max=study.cutoffs.r_max, strict=request["strict"],
+        split.files, store, r_max=study.cutoffs.stored, strict=request["strict"],
         rejected=folder / f"{split.name}.rejected.csv", workers=workers, **arguments,
     )  # fmt: skip
     inputs = {f"source {number}" if number else "source": file for number, file in enumerate(split.files)}

@@ -70,7 +70,12 @@ def train_fcl(
         weights_seed, order_seed, cutoff_seed = seed_streams(seed, 3)
         torch.manual_seed(weights_seed)  # of the two new parts; the rest is loaded
         backend, r_max = settings.compute.backend_of_training, settings.cutoffs.r_max
-        model = build_model("fcl", settings.model, r_max, dtype=dtype, device=device, backend=backend)
+        parts = settings.model
+        if (
+            parts.bessel_range is None and settings.cutoffs.reach is not None
+        ):  # of these models only, not of static ones
+            parts = parts.model_copy(update={"bessel_range": settings.cutoffs.reach})
+        model = build_model("fcl", parts, r_max, dtype=dtype, device=device, backend=backend)
         start = load(pretrained, dtype=dtype, device=device)
         model.load_backbone(start.state_dict())
         generator = torch.Generator(device=device).manual_seed(cutoff_seed)

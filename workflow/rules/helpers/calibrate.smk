@@ -14,6 +14,13 @@ def calibrated(study, suffix, subsets=None, lambdas=None, seeds=None):
     )
 
 
+def chosen(study):
+    """One file per choice of lambda: subset x seed."""
+    calibration = study.calibration
+    pattern = "choice/{subset}_seed{seed}.json"
+    return available(numbers(study, pattern, subset=calibration.subsets, seed=calibration.seeds))
+
+
 def calibration_bounds(wildcards):
     calibration = study_of(wildcards).calibration
     return [calibration.lower_bound, calibration.upper_bound]
@@ -28,6 +35,17 @@ def warn_of_short_calibration(study):
     fault = known and study.calibration.fault_of_reach(min(known), ", ".join(study.calibration.subsets))
     if fault:
         logger.warning(f"WARNING: {fault}")
+
+
+def calibrated_split(wildcards):
+    """The structures of a calibration; an error for models that have a single cutoff."""
+    study = study_of(wildcards)
+    if study.cutoffs.fixed:
+        raise WorkflowError(
+            f"studies.{study.name}: cutoffs.r_min = cutoffs.r_max = {study.cutoffs.r_max:g} A: its FCL models have a single "
+            "cutoff, there is nothing to calibrate; targets for it are evaluate_all and diatomics_all"
+        )
+    return store_file(study.name, study.calibration.split)
 
 
 warn_of_short_calibration(STUDY)

@@ -16,12 +16,14 @@ def made_for(wildcards, purpose):
 def compared(wildcards):
     """Inputs of the ablation table: files of the FCL models of a study and its ablations."""
     studies = [study_of(wildcards), *made_for(wildcards, "ablation")]
-    return [
-        file
-        for study in studies
-        for folder in ("metrics", "diatomics")
-        for file in numbers(study, f"{folder}/{{model}}.csv", model=fcl_models(study))
-    ]
+    curves = [file for study in studies for file in numbers(study, "diatomics/{model}.csv", model=fcl_models(study))]
+    errors = [file for study in studies for file in metrics_files(study, fcl_models(study), "errors")]
+    return curves + available(errors)
+
+
+def fold_errors(wildcards):
+    """Errors per structure of the models of each fold, by its study."""
+    return {study.name: errors_of(study) for study in made_for(wildcards, "folds")}
 
 
 def learning_cutoff(wildcards):

@@ -2,8 +2,9 @@
 def store_settings(wildcards):
     """Settings of a graph store: the data and the range of its pairs, but neither the origin of the files nor the
     sampling of cutoffs."""
-    reach = {"r_min": study_of(wildcards).cutoffs.r_max, "sampling": "atoms"}
-    return settings(wildcards, data={"local_dir": None}, cutoffs=reach)
+    stored = study_of(wildcards).cutoffs.stored
+    pairs = {"r_min": stored, "r_max": stored, "reach": None, "sampling": "atoms"}
+    return settings(wildcards, data={"local_dir": None}, cutoffs=pairs)
 
 
 def source_of_dataset(wildcards):
@@ -23,16 +24,28 @@ def split_entry(wildcards):
     return entry
 
 
-def source_file(wildcards):
-    """The frames of a split: downloaded if the manifest gives a URL, otherwise next to the manifest."""
+def source_entries(wildcards):
+    """The entries of the manifest with the frames of a split, one per file: of all files if folds are dealt."""
     split_entry(wildcards)  # a specific error if the manifest lacks the split
-    return file_of(study_of(wildcards).data.manifest, wildcards.split)
+    manifest = data_manifest(wildcards)
+    entries = {entry.file: entry for entry in manifest.splits.values()}
+    return [entries[file] for file in manifest.files_of(wildcards.split, study_of(wildcards).data)]
 
 
-def file_of(manifest, split):
-    data = read_data_manifest(manifest)
-    entry = data.splits[split]
-    return str(Path(manifest).parent / entry.file) if entry.url is None else f"data/{data.name}/{entry.file}"
+def source_files(wildcards):
+    """The files with the frames of a split: downloaded if the manifest gives a URL, otherwise next to the manifest."""
+    manifest = study_of(wildcards).data.manifest
+    return [source_file(manifest, entry) for entry in source_entries(wildcards)]
+
+
+def source_file(manifest, entry):
+    """The file of an entry of the data manifest at the path ``manifest``."""
+    name = read_data_manifest(manifest).name
+    return str(Path(manifest).parent / entry.file) if entry.url is None else f"data/{name}/{entry.file}"
+
+
+def source_checksums(wildcards):
+    return [entry.checksum for entry in source_entries(wildcards)]
 
 
 def split_of_file(wildcards):
@@ -45,9 +58,13 @@ def split_of_file(wildcards):
 
 
 def frame_settings(wildcards):
-    """Frame settings of a job's split from the data manifest."""
+    """Frame settings of a job's split from the data manifest and the study's folds or share of groups."""
     split_entry(wildcards)  # a specific error if the manifest lacks the split
-    return data_manifest(wildcards).frame_settings(wildcards.split)
+    study = study_of(wildcards)
+    try:
+        return data_manifest(wildcards).frame_settings(wildcards.split, study.data)
+    except ValueError as error:
+        raise WorkflowError(f"studies.{study.name}.{error}")
 
 
 def fitted_references(wildcards):

@@ -7,8 +7,9 @@ def external_manifest(wildcards):
     raise WorkflowError(f"studies.{wildcards.study}.external.manifests: none is of {wildcards.dataset!r}")
 
 
-def external_file(wildcards):
-    return file_of(external_manifest(wildcards), "test")
+def external_entry(wildcards):
+    """The entry of the test split in its data manifest."""
+    return read_data_manifest(external_manifest(wildcards)).splits["test"]
 
 
 def external_sets(study):
@@ -23,7 +24,7 @@ def external_sets(study):
 def external_cutoffs(wildcards):
     """The cutoffs of static models for FCL, its own for any other model."""
     study = study_of(wildcards)
-    return common_cutoffs(wildcards) if wildcards.model.startswith("fcl_") else evaluated_cutoffs(wildcards)
+    return cutoffs_of(study) if wildcards.model.startswith("fcl_") else evaluated_cutoffs(wildcards)
 
 
 def external_errors(wildcards):

@@ -6,10 +6,14 @@ def compared_cutoffs(wildcards):
     return f"results/{wildcards.study}/calibration/{wildcards.subset}_lambda{lam}_seed{seed}.json"
 
 
-def compared_model(wildcards):
-    """Weights and card of the model used in the comparison."""
-    stem = f"results/{wildcards.study}/models/fcl_seed{study_of(wildcards).observables.seed}"
-    return {"model": f"{stem}.safetensors", "card": f"{stem}.json"}
+def compared_models(wildcards):
+    """Weights and cards of the model used in the comparison and, if there is one, of another training seed."""
+    chosen, files = study_of(wildcards).observables, {}
+    for prefix, seed in {"": chosen.seed, "other_": chosen.null_seed}.items():
+        if seed is not None:
+            stem = f"results/{wildcards.study}/models/fcl_seed{seed}"
+            files |= {f"{prefix}model": f"{stem}.safetensors", f"{prefix}card": f"{stem}.json"}
+    return files
 
 
 def compared_only(wildcards, *quantities):

@@ -1,24 +1,58 @@
 # Helpers of ../tables.smk: errors per structure of the models of a study.
-def structure_errors(wildcards):
+from fcl.config.load import derived
+
+
+def errors_of(study):
     """Errors per structure of FCL and static models and of trivial predictions."""
-    study = study_of(wildcards)
     return metrics_files(study, ["trivial", *fcl_models(study), *static_models(study)], "errors")
+
+
+def structure_errors(wildcards):
+    """Errors per structure at uniform cutoffs of the study of a job."""
+    return errors_of(study_of(wildcards))
 
 
 def nests(wildcards):
     """Seed of the pre-trained model of each FCL model."""
-    study = study_of(wildcards)
-    return {f"fcl_seed{seed}": study.pretrain_seed(seed) for seed in study.fcl.seeds}
+    return study_of(wildcards).nests
 
 
-def common_cutoffs(wildcards):
+def calibration_errors(wildcards):
+    """Errors per structure of the calibrations of a study."""
+    return available(calibrated(study_of(wildcards), "_errors.csv.gz"))
+
+
+def control_calibrations(wildcards):
+    """The studies that calibrate the same models otherwise."""
+    return [resolve(name) for name in derived(CONFIG.studies, wildcards.study, "calibration")]
+
+
+def control_errors(wildcards):
+    """Errors per structure of the calibrations of these studies."""
+    return [
+        file
+        for study in control_calibrations(wildcards)
+        for file in available(calibrated(study, "_errors.csv.gz"))
+    ]
+
+
+def cutoffs_of(study):
     """Cutoffs at which both FCL and static models are evaluated."""
-    study = study_of(wildcards)
     grid = study.evaluation.uniform_cutoffs.values()
     return [cutoff for cutoff in study.static.cutoffs if cutoff in grid]
 
 
-def has_structure_errors():
-    """Whether errors per structure are there: a record made before they were kept has none."""
-    files = structure_errors(SimpleNamespace(study=STUDY.name))
-    return not CONFIG.from_record or all(Path(file).is_file() for file in files)
+def tables_of_structures():
+    """Tables made from files with a row per structure, without those for which the record of a study holds none."""
+    uniform = errors_of(STUDY)
+    complete = len(available(uniform)) == len(uniform)
+    found = available(calibrated(STUDY, "_errors.csv.gz"))
+    optimised = complete and len(found) == len(calibrated(STUDY, ".json"))
+    described = available(numbers(STUDY, "data/structures.csv.gz"))
+    return [*(["forces"] if described else []), *(["uniform"] if complete else []), *(["controls", "chosen", "convergence"] if optimised else [])]
+
+
+def claims_of_sample(wildcards):
+    """The list beside the data manifest of how each claim can be judged on a sample of the paper's data, if there is one."""
+    file = Path(study_of(wildcards).data.manifest).with_name("claims.csv")
+    return [str(file)] if file.is_file() else []

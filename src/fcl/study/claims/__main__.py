@@ -15,7 +15,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         print(readme_block(options.study))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValueError) as error:
         parser.exit(1, f"error: {error}; has `snakemake claims` been run?\n")
 
 

@@ -1,61 +1,49 @@
-"""Return type of claim functions: a value, its standard error over seeds, and a note."""
+"""What the function of a claim returns, and how it is judged: estimates within bounds, or conditions with votes."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from fcl.evaluation.statistics import NotEvaluated
+from fcl.evaluation.statistics import FAILS, HOLDS, Estimate, NotEvaluated, vote
 
 
 @dataclass(frozen=True)
-class Measured:
-    """``value`` in the unit of the claim, ``standard_error`` over several seeds, and a ``note``."""
+class Conditions:
+    """Named conditions, each with one vote per seed."""
 
-    value: float
-    standard_error: float | None = None
-    note: str = ""
+    votes: Mapping[str, Sequence[bool]]
+    left_out: int = 0
 
+    @property
+    def verdicts(self) -> dict[str, str]:
+        """Verdict of each condition."""
+        return {name: vote(votes) for name, votes in self.votes.items()}
 
-def over_seeds(values: Mapping[int, float], note: str = "") -> Measured:
-    """Mean over seeds and its standard error (sample standard deviation / sqrt(n)); None for a single seed."""
-    numbers = np.array([values[seed] for seed in sorted(values)], dtype=float)
-    error = float(numbers.std(ddof=1) / math.sqrt(len(numbers))) if len(numbers) > 1 else None
-    return Measured(float(numbers.mean()), error, note or f"{len(numbers)} {'seed' if len(numbers) == 1 else 'seeds'}")
+    @property
+    def share(self) -> float:
+        """Fraction of all votes that say that a condition holds."""
+        votes = [vote for found in self.votes.values() for vote in found]
+        return sum(votes) / len(votes)
 
-
-def ratio(first: Mapping[int, float], second: Mapping[int, float], *, paired: bool) -> Measured:
-    """first / second over seeds.
-
-    ``paired``: a seed is the same model in both, and the mean of the ratios is taken. Otherwise the ratio of the means,
-    with relative standard errors added in quadrature.
-    """
-    if paired:
-        if set(first) != set(second):
-            raise NotEvaluated(f"different seeds: {sorted(first)} and {sorted(second)}")
-        return over_seeds({seed: first[seed] / second[seed] for seed in first})
-    above, below = over_seeds(first), over_seeds(second)
-    value = above.value / below.value
-    errors = (above.standard_error, below.standard_error)
-    error = None
-    if None not in errors:
-        error = abs(value) * math.hypot(errors[0] / above.value, errors[1] / below.value)
-    return Measured(value, error, f"{above.note} / {below.note}")
+    @property
+    def note(self) -> str:
+        """How many conditions hold and do not, the votes for these, and how many could not be decided."""
+        found = self.verdicts
+        held, failed = (sum(verdict == kind for verdict in found.values()) for kind in (HOLDS, FAILS))
+        others = [f"{n} {sum(v)}/{len(v)}" for n, v in self.votes.items() if found[n] != HOLDS]
+        note = f"{held} of {len(found)} conditions hold, {failed} do not"
+        note += f"; models for the others: {', '.join(others)}" if others else ""
+        return note + (f"; {self.left_out} more cannot be decided: elements missing" if self.left_out else "")
 
 
-def share(conditions: Mapping[str, bool], of: int | None = None) -> Measured:
-    """Fraction of named ``conditions`` that hold; the note lists those that do not.
+#: One quantity, several that all have to lie within the bounds, or conditions.
+Measured = Estimate | Mapping[str, Estimate] | Conditions
 
-    ``of`` is the number of conditions of the claim; if fewer than half can be decided, `NotEvaluated` is raised.
-    """
-    wanted = len(conditions) if of is None else of
-    if not conditions or 2 * len(conditions) < wanted:
-        raise NotEvaluated(f"{len(conditions)} of {wanted} conditions can be decided: the elements are missing")
-    failed = [name for name, holds in conditions.items() if not holds]
-    note = f"{len(conditions) - len(failed)} of {len(conditions)} conditions hold"
-    if len(conditions) < wanted:
-        note += f" ({wanted - len(conditions)} more cannot be decided: elements missing)"
-    return Measured(1.0 - len(failed) / len(conditions), None, note + (f"; not: {', '.join(failed)}" if failed else ""))
+
+def conditions(votes: Mapping[str, Sequence[bool]], of: int | None = None) -> Conditions:
+    """Conditions of a claim that has ``of`` (default: these); `NotEvaluated` if fewer than half are there."""
+    wanted = len(votes) if of is None else of
+    if not votes or 2 * len(votes) < wanted:
+        raise NotEvaluated(f"{len(votes)} of {wanted} conditions can be decided: the elements are missing")
+    return Conditions(votes, wanted - len(votes))

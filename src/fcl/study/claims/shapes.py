@@ -1,7 +1,7 @@
-"""Criteria of the claims about shapes. They were written before the paper's study was run; docs/claims.md states them.
+"""Criteria of the claims about shapes. They are committed before the runs that they judge; docs/claims.md states them.
 
-For a qualitative statement of the paper, the criterion is a list of conditions and the value is the fraction of them
-that hold; the claim is reproduced if all hold.
+For a qualitative statement of the paper, the criterion is a list of conditions with a vote of each seed. All have to
+hold.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fcl.evaluation.statistics import NotEvaluated
-from fcl.study.claims.measured import Measured, over_seeds, ratio, share
+from fcl.evaluation.statistics import Estimate, NotEvaluated, contrast, ratio, ratio_of_deviations
+from fcl.study.claims.measured import Conditions, conditions
 from fcl.study.results import Results
+
+FORCE_RMSE = "force RMSE"
 
 #: Distance (A) beyond the potential wells of H-O, C-C and C-O (bonds of 1.0 to 1.5 A).
 BEYOND_WELL = 3.0
@@ -22,7 +24,8 @@ NOISE_FLOOR = 0.001
 OSCILLATES = 2
 STATIC_CUTOFFS = (4.0, 5.0, 6.0, 7.0)
 LIGHT = ("H", "C", "N", "O", "F")
-SUBSETS = ("MC3D", "MC2D", "SHIFTML-molcrys", "SHIFTML-molfrags")
+MOLCRYS = "SHIFTML-molcrys"
+SUBSETS = ("MC3D", "MC2D", MOLCRYS, "SHIFTML-molfrags")
 
 
 def turning_points(energy: np.ndarray, floor: float = NOISE_FLOOR) -> int:
@@ -71,22 +74,22 @@ def turns_by_seed(results: Results, cutoff: float | None = None) -> dict[int, fl
     return {seed: float(np.mean(values)) for seed, values in turns.items()}
 
 
-def oscillation(results: Results) -> Measured:
+def oscillation(results: Results) -> Conditions:
     """Curves have at least two turning points between 3 A and the cutoff at 7 A, and at most one at 4, 5 and 6 A.
 
-    One condition per (pair, cutoff); it must hold for more than half of the seeds.
+    One condition per (pair, cutoff).
     """
     votes: dict[str, list[bool]] = {}
     for (pair, cutoff, _), (distances, energy) in _curves(results, STATIC_CUTOFFS).items():
         oscillates = turning_points(energy[distances <= cutoff + 1e-9]) >= OSCILLATES
         votes.setdefault(f"{pair} at {cutoff:.0f} A", []).append(oscillates == (cutoff == 7.0))
-    return share({name: 2 * sum(held) > len(held) for name, held in votes.items()})
+    return conditions(votes)
 
 
-def adjacent_difference(results: Results) -> Measured:
+def adjacent_difference(results: Results) -> Estimate:
     """Typical |E(r; a) - E(r; b)| (eV) for adjacent cutoffs a < b: 4 and 5, 5 and 6, 6 and 7 A.
 
-    Median over 3 A <= r <= b for each pair and each two cutoffs, then median over these, then mean over seeds.
+    Median over 3 A <= r <= b for each pair and each two cutoffs, then median over these, by seed.
     """
     curves = _curves(results, STATIC_CUTOFFS)
     medians: dict[int, list[float]] = {}
@@ -98,77 +101,72 @@ def adjacent_difference(results: Results) -> Measured:
                 raise NotEvaluated(f"the curves of {pair} at {cutoff:.0f} and {larger:.0f} A have other distances")
             inside = distances <= larger + 1e-9
             medians.setdefault(seed, []).append(float(np.median(np.abs(first - second)[inside])))
-    return over_seeds({seed: float(np.median(values)) for seed, values in medians.items()})
+    return results.over_seeds({seed: float(np.median(values)) for seed, values in medians.items()})
 
 
-def error_ratio(results: Results, cutoff: float, reference: float) -> Measured:
+def error_ratio(results: Results, cutoff: float, reference: float) -> Estimate:
     """Force RMSE of FCL at ``cutoff`` relative to ``reference`` (A), same models."""
-    return ratio(results.force_rmse("fcl", cutoff), results.force_rmse("fcl", reference), paired=True)
+    return contrast([results.uniform.fcl(FORCE_RMSE, cutoff)], [results.uniform.fcl(FORCE_RMSE, reference)])
 
 
-def static_to_fcl(results: Results) -> Measured:
-    """Largest ratio static / FCL of the force RMSE at 4, 5, 6 and 7 A; all must be below the bound."""
-    ratios = {
-        cutoff: ratio(results.force_rmse("static", cutoff), results.force_rmse("fcl", cutoff), paired=False)
+def static_to_fcl(results: Results) -> dict[str, Estimate]:
+    """Ratio static / FCL of the force RMSE at 4, 5, 6 and 7 A; all must be below the bound."""
+    errors = results.uniform
+    return {
+        f"{cutoff:.0f} A": ratio(errors.static(FORCE_RMSE, cutoff), errors.fcl(FORCE_RMSE, cutoff), paired=False)
         for cutoff in STATIC_CUTOFFS
     }
-    worst = max(ratios, key=lambda cutoff: ratios[cutoff].value + (ratios[cutoff].standard_error or 0.0))
-    note = ", ".join(f"{measured.value:.3f} at {cutoff:.0f} A" for cutoff, measured in ratios.items())
-    return Measured(ratios[worst].value, ratios[worst].standard_error, note)
 
 
-def static_spread(results: Results) -> Measured:
-    """Standard deviation over seeds of the static force RMSE at 7 A, relative to the largest at 4, 5 and 6 A."""
-    spread = {}
-    for cutoff in STATIC_CUTOFFS:
-        errors = list(results.force_rmse("static", cutoff).values())
-        if len(errors) < 2:
-            raise NotEvaluated("a standard deviation needs at least two seeds")
-        spread[cutoff] = float(np.std(errors, ddof=1))
-    note = ", ".join(f"{1000 * value:.2f} meV/A at {cutoff:.0f} A" for cutoff, value in spread.items())
-    return Measured(spread[7.0] / max(spread[cutoff] for cutoff in STATIC_CUTOFFS[:-1]), None, note)
+def static_spread(results: Results) -> dict[str, Estimate]:
+    """Standard deviation over seeds of the static force RMSE at 7 A, relative to those at 4, 5 and 6 A."""
+    errors = {cutoff: results.uniform.static(FORCE_RMSE, cutoff).values().tolist() for cutoff in STATIC_CUTOFFS}
+    return {f"7 A to {c:.0f} A": ratio_of_deviations(errors[7.0], errors[c]) for c in STATIC_CUTOFFS[:-1]}
 
 
-def extreme_subset(results: Results, subset: str, elements: Sequence[str], lam: float, largest: bool) -> Measured:
+def extreme_subset(results: Results, subset: str, elements: Sequence[str], lam: float, largest: bool) -> Conditions:
     """For each element, ``subset`` has the largest (or smallest) optimised cutoff of the four subsets.
 
     Elements not calibrated in all four subsets are excluded (the paper compares those common to all).
     """
-    tables = {name: results.element_cutoffs(name, lam) for name in SUBSETS}
-    conditions = {}
+    tables = {name: results.element_cutoffs_by_seed(name, lam) for name in SUBSETS}
+    votes = {}
     for element in elements:
         if all(element in table for table in tables.values()):
-            others = [tables[name][element] for name in SUBSETS if name != subset]
-            own = tables[subset][element]
-            conditions[element] = own > max(others) if largest else own < min(others)
-    return share(conditions, of=len(elements))
+            own, others = tables[subset][element], [tables[name][element] for name in SUBSETS if name != subset]
+            rivals = {s: [other[s] for other in others] for s in own if all(s in other for other in others)}
+            votes[element] = [own[s] > max(found) if largest else own[s] < min(found) for s, found in rivals.items()]
+    return conditions(votes, of=len(elements))
 
 
-def cutoffs_within(results: Results, elements: Sequence[str], lam: float, low: float, high: float) -> Measured:
+def cutoffs_within(results: Results, elements: Sequence[str], lam: float, low: float, high: float) -> Conditions:
     """Each of ``elements`` has an optimised cutoff between ``low`` and ``high`` (A) in the molecular crystals."""
-    table = results.element_cutoffs("SHIFTML-molcrys", lam)
-    conditions = {
-        f"{element} in {low}-{high} A": low - 1e-6 <= table[element] <= high + 1e-6
+    table = results.element_cutoffs_by_seed(MOLCRYS, lam)
+    inside = {
+        f"{element} in {low}-{high} A": [low - 1e-6 <= cutoff <= high + 1e-6 for cutoff in table[element].values()]
         for element in elements
         if element in table
     }
-    return share(conditions, of=len(elements))
+    return conditions(inside, of=len(elements))
 
 
-def concentrated_cutoffs(results: Results, lam: float) -> Measured:
+def concentrated_cutoffs(results: Results, lam: float) -> Conditions:
     """Most cutoffs lie in 3.5-4.5 A, those of H, C, N, O and F below 4.0 A, those of Mg and K above 4.5 A."""
-    table = results.element_cutoffs("SHIFTML-molcrys", lam)
-    inside = [3.5 - 1e-6 <= cutoff <= 4.5 for cutoff in table.values()]
-    conditions = {"most in 3.5-4.5 A": 2 * sum(inside) > len(inside)}
-    conditions |= {f"{symbol} below 4.0 A": table[symbol] < 4.0 for symbol in LIGHT if symbol in table}
-    conditions |= {f"{symbol} above 4.5 A": table[symbol] > 4.5 for symbol in ("Mg", "K") if symbol in table}
-    return share(conditions, of=8)
+    table = results.element_cutoffs_by_seed(MOLCRYS, lam)
+    if not table:
+        raise NotEvaluated(f"no element of {MOLCRYS} has a cutoff of its own at lambda {lam:g}")
+    inside = np.array([[3.5 - 1e-6 <= cutoff <= 4.5 for cutoff in values.values()] for values in table.values()])
+    votes = {"most in 3.5-4.5 A": (inside.mean(0) > 0.5).tolist()}
+    votes |= {f"{name} below 4.0 A": [c < 4.0 for c in table[name].values()] for name in LIGHT if name in table}
+    votes |= {f"{name} above 4.5 A": [c > 4.5 for c in table[name].values()] for name in ("Mg", "K") if name in table}
+    return conditions(votes, of=8)
 
 
-def sodium_below(results: Results, lam: float) -> Measured:
+def sodium_below(results: Results, lam: float) -> Conditions:
     """The cutoff of Na is smaller than those of P, S and Cl."""
-    table = results.element_cutoffs("SHIFTML-molcrys", lam)
+    table = results.element_cutoffs_by_seed(MOLCRYS, lam)
     if "Na" not in table:
-        raise NotEvaluated("the calibration structures of SHIFTML-molcrys hold no Na")
+        raise NotEvaluated("the calibration structures of SHIFTML-molcrys hold no Na, or too few")
     others = [symbol for symbol in ("P", "S", "Cl") if symbol in table]
-    return share({f"Na below {symbol}": table["Na"] < table[symbol] for symbol in others}, of=3)
+    votes = {f"Na below {name}": [table["Na"][seed] < c for seed, c in table[name].items()] for name in others}
+    return conditions(votes, of=3)

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from fcl.evaluation.statistics import NotEvaluated
+from fcl.evaluation.statistics import FAILS, HOLDS, UNDECIDED, NotEvaluated, verdicts
 from fcl.runs.files import write_csv, write_text
 from fcl.study.claims.values import FUNCTIONS
 from fcl.study.claims.verdicts import (
     KINDS,
     NOT_COMPARABLE,
     NOT_EVALUATED,
-    NOT_REPRODUCED,
-    REPRODUCED,
-    VERDICTS,
-    data_difference,
+    OF_THE_MODEL,
+    WAYS,
+    StudyData,
+    ask,
     parse_tolerance,
-    verdict,
 )
 from fcl.study.results import Results
 from fcl.study.tables.common import Column, html, markdown, shown
@@ -28,16 +27,18 @@ from fcl.study.tables.common import Column, html, markdown, shown
 PathLike = str | os.PathLike[str]
 CLAIM_COLUMNS = ("id", "where", "dataset", "quantity", "paper_value", "unit", "kind", "tolerance", "note")
 COLUMNS = (
-    "id", "where", "dataset", "quantity", "kind", "unit", "paper_value", "value", "standard_error",
+    "id", "where", "dataset", "quantity", "kind", "unit", "paper_value", "value", "low", "high", "votes",
     "relative_difference", "tolerance", "verdict", "reason",
 )  # fmt: skip
 UNITS = {"1": "", "ratio": "", "A": " Å", "eV/A": " eV/Å", "meV/A": " meV/Å", "eV": " eV"}
-COLOURS = {REPRODUCED: "#cce8d6", NOT_REPRODUCED: "#f6cfc4", NOT_COMPARABLE: "#e4e4e4", NOT_EVALUATED: "#fbf0c4"}
+#: Colours of verdicts, by a word for each and for what it becomes on other data.
+COLOURS = {HOLDS: "#cce8d6", FAILS: "#f6cfc4", UNDECIDED: "#fbf0c4"}
+GREY = "#e4e4e4"
 SHOWN = {
     "where": Column("paper"),
     "claim": Column("claim"),
     "paper_text": Column("paper's value"),
-    "value_text": Column("this study"),
+    "value_text": Column("this study (95%)"),
     "difference_text": Column("difference"),
     "tolerance": Column("tolerance"),
     "verdict": Column("verdict"),
@@ -77,80 +78,109 @@ def read_claims(source: PathLike) -> pd.DataFrame:
     return table.assign(rule=rules)
 
 
-def claims_table(results: Results, source: PathLike, *, dataset: str, whole: bool) -> pd.DataFrame:
+def read_sample(source: PathLike | None) -> dict[str, tuple[str, str]]:
+    """How each claim can be judged on a sample of the paper's data, and why: ``claims.csv`` beside its data manifest.
+
+    Empty without a file. Raises `ValueError` naming the file for an unknown way.
+    """
+    if source is None:
+        return {}
+    table = pd.read_csv(Path(source), dtype=str, keep_default_na=False)
+    for row in table.itertuples():
+        if row.judged not in WAYS:
+            known = ", ".join(WAYS)
+            raise ValueError(f"{source}: claim {row.id!r}: judged {row.judged!r} is unknown; known are {known}")
+    return {row.id: (row.judged, row.reason) for row in table.itertuples()}
+
+
+def claims_table(results: Results, source: PathLike, data: StudyData) -> pd.DataFrame:
     """One row per claim with the study's value and the verdict, see `COLUMNS`.
 
-    ``dataset`` is the name in the data manifest; ``whole``: no structure was left out.
+    Verdicts that rest on intervals are adjusted for their number in the table (Holm). Raises `ValueError` for a claim
+    that the list of a sample lacks.
     """
-    other = data_difference(dataset, whole)
     claims = read_claims(source)
-    rows = []
+    missing = [claim for claim in claims["id"] if data.sample and claim not in data.sample]
+    if missing:
+        raise ValueError(f"the list of claims of {data.title} lacks {missing[0]!r}")
+    rows, asked = [], []
     for claim in claims.to_dict("records"):
         paper = None if pd.isna(claim["paper_value"]) else float(claim["paper_value"])
-        row = {"value": None, "standard_error": None, "relative_difference": None}
+        unjudged = data.unjudged(claim["id"], claim["kind"])
+        row, question = dict.fromkeys(("value", "low", "high", "votes", "relative_difference")), None
         try:
             measured = FUNCTIONS[claim["id"]](results)
+            question = ask(measured, claim["rule"], paper, as_exact=claim["kind"] == "data" and not data.difference)
+            if data.sample and claim["kind"] == "data" and unjudged is None and not question.sampled:
+                raise NotEvaluated("the results do not say how the value scatters over the structures of the sample")
         except NotEvaluated as missing:
             row |= {"verdict": NOT_EVALUATED, "reason": str(missing)}
         else:
-            name, reason = verdict(claim["kind"], measured, paper, claim["rule"], other)
-            row |= {"value": measured.value, "standard_error": measured.standard_error}
-            row |= {"verdict": name, "reason": reason}
+            row |= question.cells()
             if paper is not None:
-                row["relative_difference"] = measured.value / paper - 1.0
-        rows.append({**{name: claim[name] for name in claim if name not in ("note", "rule")}, **row})
+                row["relative_difference"] = row["value"] / paper - 1.0
+        if unjudged is not None and (row.get("verdict") != NOT_EVALUATED or unjudged[0] == NOT_COMPARABLE):
+            row |= dict(zip(("verdict", "reason"), unjudged, strict=True)) | {"votes": None}
+        rows.append({**{key: claim[key] for key in claim if key not in ("note", "rule")}, **row})
+        asked.append(None if "verdict" in row else question)
+    parts = [part for question in asked if question for part in question.parts.values()]
+    judged = iter(verdicts(parts))
+    for row, question in zip(rows, asked, strict=True):
+        if question:
+            found = [next(judged) for _ in question.parts]
+            row |= {"verdict": data.word(question.verdict(found), row["kind"]), "reason": question.note(found)}
     return pd.DataFrame(rows).reindex(columns=list(COLUMNS))
 
 
 def write_claims(
-    metrics: Sequence[PathLike], histories: Sequence[PathLike], diatomics: Sequence[PathLike],
-    cutoffs: Sequence[PathLike], calibrations: Sequence[PathLike], neighbors: PathLike, elements: PathLike,
-    hyperparameters: PathLike, source: PathLike, csv: PathLike, markdown: PathLike, html: PathLike, *,
-    dataset: str, title: str, whole: bool,
+    errors: Sequence[PathLike], histories: Sequence[PathLike], diatomics: Sequence[PathLike],
+    cutoffs: Sequence[PathLike], neighbors: PathLike, elements: PathLike, hyperparameters: PathLike, source: PathLike,
+    csv: PathLike, markdown: PathLike, html: PathLike, *, nests: Mapping[str, int], dataset: str, title: str,
+    whole: bool, sample: PathLike | None = None,
 ) -> None:  # fmt: skip
     """Compute every claim of ``source`` from the result files and write the table as CSV, Markdown and HTML."""
-    results = Results.of_files(
-        metrics, histories, diatomics, cutoffs, calibrations, neighbors, elements, hyperparameters
-    )
-    table = claims_table(results, source, dataset=dataset, whole=whole)
+    results = Results.of_files(errors, histories, diatomics, cutoffs, neighbors, elements, hyperparameters, nests)
+    table = claims_table(results, source, StudyData(dataset, title, whole, read_sample(sample)))
     write_csv(csv, table, COLUMNS)
     write_text(markdown, f"Data of this study: {title}.\n\n{claims_markdown(table)}")
     write_text(html, claims_html(table, title))
 
 
 def read_table(path: PathLike) -> pd.DataFrame:
-    """Read a claims table; units are kept as text, since one of them is 1."""
-    return pd.read_csv(Path(path), dtype={"unit": str})
+    """Read a claims table; units are kept as text, since one of them is 1. `ValueError` for one of an older version."""
+    table = pd.read_csv(Path(path), dtype={"unit": str})
+    missing = [name for name in COLUMNS if name not in table]
+    if missing:
+        raise ValueError(f"{path} is of an older version: it has no column {missing[0]!r}")
+    return table
 
 
 def counts(table: pd.DataFrame) -> str:
     """Number of claims per verdict, as a sentence."""
-    found = table["verdict"].value_counts()
-    return f"{len(table)} claims: " + ", ".join(f"{found.get(name, 0)} {name}" for name in VERDICTS) + "."
+    found = table["verdict"].value_counts(sort=False).sort_index()
+    return f"{len(table)} claims: " + ", ".join(f"{number} {verdict}" for verdict, number in found.items()) + "."
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """``table`` as text: ``claim``, ``paper_text``, ``value_text`` (± standard error), ``difference_text``.
+    """``table`` as text: ``claim``, ``paper_text``, ``value_text`` (with its interval), ``difference_text``.
 
     Differences from a bound are meaningless and omitted.
     """
 
-    def number(value: float, unit: str) -> str:
+    def number(value: float, unit: str = "1") -> str:
         digits = f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
         return digits + UNITS[unit]
 
     def value(row) -> str:
         if pd.isna(row.value):
-            return ""
-        if pd.isna(row.paper_value):
-            return f"{row.value:.0%} of the conditions"
-        error = "" if pd.isna(row.standard_error) else f" ± {row.standard_error:.2g}"
-        return f"{number(row.value, '1')}{error}{UNITS[row.unit]}"
+            return "" if pd.isna(row.votes) or not pd.isna(row.paper_value) else f"{row.votes:.0%} of the votes"
+        low, high = number(row.low), number(row.high)
+        return f"{number(row.value)}{'' if low == high else f' [{low}, {high}]'}{UNITS[row.unit]}"
 
     rows = list(table.itertuples())
     bounds = {"lower bound": "> ", "upper bound": "< "}
     return table.assign(
-        claim=[f"{row.quantity} ({row.dataset})" for row in rows],
+        claim=[f"{row.quantity} ({row.dataset.removeprefix('mad-')})" for row in rows],
         paper_text=[
             "" if pd.isna(row.paper_value) else bounds.get(row.tolerance, "") + number(row.paper_value, row.unit)
             for row in rows
@@ -164,22 +194,40 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def claims_markdown(table: pd.DataFrame) -> str:
-    """The counts and the table as Markdown."""
-    return f"{counts(table)}\n\n{markdown(shown(readable(table), SHOWN))}\n"
+def apart(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Results, and apart from them what follows from the architecture and the sampling alone."""
+    of_model = table["kind"].isin(OF_THE_MODEL)
+    parts = {"Results": table[~of_model], "The model and the sampling, whatever the data": table[of_model]}
+    return {title: part for title, part in parts.items() if len(part)}
+
+
+def claims_markdown(table: pd.DataFrame, columns: Mapping[str, Column] = SHOWN) -> str:
+    """Counts and tables as Markdown, those of the model apart."""
+    parts = (f"**{title}.** {counts(part)}\n\n{markdown(shown(readable(part), columns))}\n"
+             for title, part in apart(table).items())  # fmt: skip
+    return "\n".join(parts)
 
 
 def claims_html(table: pd.DataFrame, title: str) -> str:
-    """The table with its counts as an HTML page, verdicts in colour."""
-    caption = f"The paper's claims beside this study. Data of this study: {title}. {counts(table)}"
-    return html(shown(readable(table), SHOWN), caption, COLOURS)
+    """The tables as one HTML page, verdicts in colour, those of the model at the end."""
+    parts = apart(table)
+    said = " ".join(f"{name}: {counts(part)}" for name, part in parts.items())
+    caption = f"The paper's claims beside this study. Data of this study: {title}. {said}"
+    colours = {verdict: _colour(verdict) for verdict in table["verdict"].unique()}
+    return html(shown(readable(pd.concat(parts.values())), SHOWN), caption, colours)
+
+
+def _colour(verdict: str) -> str:
+    kind = {"reproduced": HOLDS, "not reproduced": FAILS}.get(verdict, verdict)
+    return next((colour for word, colour in COLOURS.items() if kind.startswith(word)), GREY)
 
 
 def readme_block(study: PathLike) -> str:
-    """Content of the README's claims block: the counts and the collapsed table, from the study's claims.csv."""
-    table = readable(read_table(Path(study) / "claims.csv"))
+    """Content of the README's claims block: counts and collapsed tables, from the study's claims.csv."""
+    table = read_table(Path(study) / "claims.csv")
     columns = {name: SHOWN[name] for name in ("where", "claim", "paper_text", "value_text", "verdict")}
+    said = " ".join(f"{name}: {counts(part)}" for name, part in apart(table).items())
     return (
-        f"{counts(table)}\n\n<details>\n<summary>Every claim of the paper beside the value of this study</summary>\n\n"
-        f"{markdown(shown(table, columns))}\n\n</details>"
+        f"{said}\n\n<details>\n<summary>Every claim of the paper beside the value of this study</summary>\n\n"
+        f"{claims_markdown(table, columns)}\n</details>"
     )

@@ -5,69 +5,84 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from fcl.evaluation.statistics import NotEvaluated
+from fcl.evaluation.statistics import HOLDS, Estimate, NotEvaluated, contrast, error, exact, relative
 from fcl.study.claims import shapes
-from fcl.study.claims.measured import Measured, over_seeds, ratio
+from fcl.study.claims.measured import Measured
+from fcl.study.claims.shapes import FORCE_RMSE, MOLCRYS
+from fcl.study.errors import PAIRS
 from fcl.study.results import Results
 
-MOLCRYS, MOLFRAGS = "SHIFTML-molcrys", "SHIFTML-molfrags"
-FORCE, PAIRS = "force_rmse_ev_per_angstrom", "pairs_per_atom"
+MOLFRAGS = "SHIFTML-molfrags"
+#: Uniform cutoff (A) from which the paper's calibrations start.
+START = 6.0
 TABLE4_ELEMENTS = ("H", "C", "N", "O", "F", "Na", "Mg", "P", "S", "Cl", "K", "Ca")
 
 
-def average_neighbors(results: Results, cutoff: float, split: str, definition: str) -> Measured:
+def average_neighbors(results: Results, cutoff: float, split: str, definition: str) -> Estimate:
     """Average neighbours of a split at ``cutoff`` (A): MACE's for Table 3, mean over structures for Fig. 3."""
-    return Measured(results.average_neighbors(split, cutoff, definition), note=f"{split} split, {definition}")
+    return exact(results.average_neighbors(split, cutoff, definition))
 
 
-def element_fraction(results: Results, element: str) -> Measured:
+def element_fraction(results: Results, element: str) -> Estimate:
     """Fraction of an element among the atoms of the training split's molecular crystals (Table 4)."""
-    return Measured(results.element_fraction("train", MOLCRYS, element), note="train split")
+    return exact(results.element_fraction("train", MOLCRYS, element))
 
 
-def parameters(results: Results, key: str, kind: str) -> Measured:
+def parameters(results: Results, key: str, kind: str) -> Estimate:
     """Number of parameters of the models built by the study (Table 2)."""
-    return Measured(results.hyperparameter(key, kind), note="counted in the built model")
+    return exact(results.hyperparameter(key, kind))
 
 
-def mean_sampled_cutoff(results: Results) -> Measured:
-    """Mean cutoff (A) sampled in FCL training, over epochs and runs."""
-    return over_seeds(results.mean_sampled_cutoffs(), "drawn in training")
+def mean_sampled_cutoff(results: Results) -> Estimate:
+    """Mean cutoff (A) sampled in FCL training, over epochs, by run."""
+    return results.over_seeds(results.mean_sampled_cutoffs())
 
 
-def force_rmse_at(results: Results, cutoff: float) -> Measured:
-    """Test force RMSE (eV/A) of FCL at a uniform ``cutoff`` (A), mean over seeds."""
-    return over_seeds(results.force_rmse("fcl", cutoff))
+def force_rmse_at(results: Results, cutoff: float) -> Estimate:
+    """Test force RMSE (eV/A) of FCL at a uniform ``cutoff`` (A)."""
+    return error(results.uniform.fcl(FORCE_RMSE, cutoff))
 
 
-def pairs(results: Results, subset: str, lam: float | None) -> Measured:
-    """Pairs per atom of a subset's test structures at ``lam``; before the optimisation where it is None."""
-    return over_seeds(results.calibrated(subset, lam, PAIRS))
+def pairs(results: Results, subset: str, lam: float | None) -> Estimate:
+    """Pairs per atom of a subset's test structures at ``lam``; at the uniform start where it is None."""
+    if lam is None:
+        return error(results.uniform.fcl(PAIRS, START, subset))
+    return error(results.calibrated.family(PAIRS, subset, lam))
 
 
-def force_rmse_mev(results: Results, subset: str, lam: float | None) -> Measured:
-    """Force RMSE (meV/A) of a subset's test structures at ``lam``; before the optimisation where it is None."""
-    return over_seeds({seed: 1000.0 * error for seed, error in results.calibrated(subset, lam, FORCE).items()})
+def force_rmse_mev(results: Results, subset: str, lam: float | None) -> Estimate:
+    """Force RMSE (meV/A) of a subset's test structures at ``lam``; at the uniform start where it is None."""
+    if lam is None:
+        return error(results.uniform.fcl(FORCE_RMSE, START, subset)).times(1000.0)
+    return error(results.calibrated.family(FORCE_RMSE, subset, lam)).times(1000.0)
 
 
-def saving(results: Results, subset: str, lam: float, before: float | None) -> Measured:
+def saving(results: Results, subset: str, lam: float, before: float | None = None) -> Estimate:
     """1 - pairs / pairs ``before`` (at another lambda; None: at the uniform start)."""
-    kept = ratio(results.calibrated(subset, lam, PAIRS), results.calibrated(subset, before, PAIRS), paired=True)
-    return Measured(1.0 - kept.value, kept.standard_error, kept.note)
+    start = (lam, "initial") if before is None else (before, "optimised")
+    families = (results.calibrated.family(PAIRS, subset, *which) for which in ((lam, "optimised"), start))
+    return contrast(*([family] for family in families)).times(-1.0, 1.0)
 
 
-def penalty(results: Results, subset: str, lam: float) -> Measured:
-    """Relative increase of the force RMSE over the uniform start."""
-    grown = ratio(results.calibrated(subset, lam, FORCE), results.calibrated(subset, None, FORCE), paired=True)
-    return Measured(grown.value - 1.0, grown.standard_error, grown.note)
+def penalty(results: Results, subset: str, lam: float) -> Estimate:
+    """Relative increase of the force RMSE over the uniform start.
+
+    `NotEvaluated` if the models are not better than zero forces there: their errors would say nothing.
+    """
+    uniform = results.uniform
+    skill = relative(uniform.fcl(FORCE_RMSE, START, subset), uniform.trivial(FORCE_RMSE, subset), paired=False)
+    if skill.verdict != HOLDS:
+        raise NotEvaluated(f"FCL is not shown to be better than zero forces for {subset}")
+    after, start = (results.calibrated.family(FORCE_RMSE, subset, lam, name) for name in ("optimised", "initial"))
+    return contrast([after], [start]).times(1.0, -1.0)
 
 
-def element_cutoff(results: Results, subset: str, element: str, lam: float) -> Measured:
+def element_cutoff(results: Results, subset: str, element: str, lam: float) -> Estimate:
     """Optimised cutoff (A) of one element."""
     table = results.element_cutoffs_by_seed(subset, lam)
     if element not in table:
-        raise NotEvaluated(f"the calibration structures of {subset} hold no {element}")
-    return over_seeds(table[element])
+        raise NotEvaluated(f"the calibration structures of {subset} hold no {element}, or too few")
+    return results.over_seeds(table[element])
 
 
 FUNCTIONS: dict[str, Callable[[Results], Measured]] = {
@@ -110,7 +125,7 @@ FUNCTIONS: dict[str, Callable[[Results], Measured]] = {
     "fig5_molcrys_initial_rmse": partial(force_rmse_mev, subset=MOLCRYS, lam=None),
     "fig5_molcrys_1e-4_pairs": partial(pairs, subset=MOLCRYS, lam=1e-4),
     "fig5_molcrys_1e-4_rmse": partial(force_rmse_mev, subset=MOLCRYS, lam=1e-4),
-    "fig5_molcrys_1e-4_saving": partial(saving, subset=MOLCRYS, lam=1e-4, before=None),
+    "fig5_molcrys_1e-4_saving": partial(saving, subset=MOLCRYS, lam=1e-4),
     "fig5_molcrys_1e-4_penalty": partial(penalty, subset=MOLCRYS, lam=1e-4),
     "fig6_mc2d_largest": partial(
         shapes.extreme_subset, subset="MC2D", elements=("H", "C", "N", "O", "S"), lam=1e-4, largest=True

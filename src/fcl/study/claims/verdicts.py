@@ -1,21 +1,29 @@
-"""Tolerances and verdicts: when a value of a study reproduces the paper's."""
+"""Tolerances and verdicts: whether a value of a study agrees with the paper's, and the words for it.
+
+`fcl.evaluation.statistics` judges; here the paper's value and a tolerance become bounds, and what a study's data are to
+the paper's decides which claims are judged, and how the verdict is called.
+"""
 
 from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from fcl.study.claims.measured import Measured
+from fcl.evaluation.statistics import FAILS, HOLDS, UNDECIDED, Estimate, Judgement, all_of, exact
+from fcl.study.claims.measured import Conditions, Measured
 
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
-NOT_COMPARABLE, NOT_EVALUATED = "not comparable", "not evaluated"
-VERDICTS = (REPRODUCED, NOT_REPRODUCED, NOT_COMPARABLE, NOT_EVALUATED)
-#: Kinds of claims, and whether they can be assessed on data other than the paper's.
-KINDS = {"data": False, "result": False, "headline": False, "shape": True, "model": True, "method": True}
+NOT_COMPARABLE, NOT_EVALUATED, BESIDE = "not comparable", "not evaluated", "beside the paper's"
+#: Kinds of claims, and whether they can be judged on data other than the paper's.
+KINDS = {"data": False, "result": False, "headline": True, "shape": True, "model": True, "method": True}
+#: Kinds that depend on no data: reported apart from results.
+OF_THE_MODEL = ("model", "method")
 #: ``name`` of the data manifest of the paper's data set.
 PAPER_DATA = "mad-1.0"
+#: What a list of claims beside a data manifest (``claims.csv``) may say of a claim: judged as ..., or not.
+WAYS = ("data", "shape", "model", "beside", "no")
 
 
 @dataclass(frozen=True)
@@ -23,12 +31,23 @@ class Tolerance:
     """Allowed deviation of a value from the paper's.
 
     ``relative`` and ``absolute``: at most ``size`` away, as a fraction of the paper's value or in its unit; ``factor``:
-    between 1 / ``size`` and ``size`` times it; ``lower`` and ``upper``: the paper's value is a bound; ``all``: the
-    value is a fraction of conditions, all of which must hold.
+    between 1 / ``size`` and ``size`` times it; ``lower`` and ``upper``: the paper's value is a bound; ``all``: there is
+    no value, but conditions, all of which must hold.
     """
 
-    rule: Literal["relative", "absolute", "factor", "lower", "upper", "all"]
+    rule: str
     size: float = 0.0
+
+    def bounds(self, paper: float) -> tuple[float, float]:
+        """Smallest and largest value that agrees with the paper's."""
+        if self.rule == "lower":
+            return paper, math.inf
+        if self.rule == "upper":
+            return -math.inf, paper
+        if self.rule == "factor":
+            return paper / self.size, paper * self.size
+        allowed = self.size * (abs(paper) if self.rule == "relative" else 1.0) * (1.0 + 1e-9)
+        return paper - allowed, paper + allowed
 
 
 def parse_tolerance(text: str, unit: str) -> Tolerance:
@@ -54,41 +73,106 @@ def parse_tolerance(text: str, unit: str) -> Tolerance:
     raise ValueError(f"tolerance {text!r} of a value in unit {unit!r} is not understood")
 
 
-def agrees(measured: Measured, paper: float | None, tolerance: Tolerance) -> tuple[bool, str]:
-    """Whether a value agrees with the paper's under a tolerance, and why.
+@dataclass(frozen=True)
+class StudyData:
+    """What the data of a study are to the paper's.
 
-    A bound must be exceeded by more than the standard error over seeds, if available: a difference within the seed
-    scatter does not count as reproduced. The other tolerances apply to the mean over seeds.
+    ``name`` and ``title`` are those of the data manifest; ``whole``: no structure was left out; ``sample``: if the data
+    are a sample of the paper's, how each claim can be judged on it (`WAYS`) and why.
     """
-    value, error = measured.value, measured.standard_error or 0.0
-    if tolerance.rule == "all":
-        return math.isclose(value, 1.0), ""
+
+    name: str
+    title: str
+    whole: bool
+    sample: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    @property
+    def difference(self) -> str:
+        """Why the data are not the paper's; empty if they are."""
+        if self.sample:
+            return "a sample of MAD 1.0"
+        if self.name != PAPER_DATA:
+            return "other data than MAD 1.0"
+        return "" if self.whole else "a part of MAD 1.0"
+
+    def unjudged(self, claim: str, kind: str) -> tuple[str, str] | None:
+        """The word for a claim that is not judged on these data, and the reason; None if it is judged."""
+        if self.sample:
+            way, reason = self.sample[claim]
+            words = {"beside": BESIDE, "no": NOT_COMPARABLE}
+            return (words[way], reason) if way in words else None
+        return None if not self.difference or KINDS[kind] else (NOT_COMPARABLE, self.difference)
+
+    def word(self, verdict: str, kind: str) -> str:
+        """The verdict as it is called: ``reproduced`` only on the paper's data, or where no data are concerned."""
+        if verdict == UNDECIDED:
+            return UNDECIDED
+        if not self.difference or kind in OF_THE_MODEL:
+            return {HOLDS: REPRODUCED, FAILS: NOT_REPRODUCED}[verdict]
+        return f"{verdict} on {'a sample of MAD' if self.sample else self.title.split(' (')[0]}"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A measured value that was asked whether it agrees with the paper's: ``parts`` by name, or ``conditions``."""
+
+    parts: Mapping[str, Judgement] = field(default_factory=dict)
+    conditions: Conditions | None = None
+
+    @property
+    def shown(self) -> Judgement | None:
+        """The part that is shown: that with the fewest votes."""
+        return min(self.parts.values(), key=lambda one: (one.share, -one.p_value), default=None)
+
+    @property
+    def sampled(self) -> bool:
+        """Whether the structures that a value depends on were resampled."""
+        return any(one.groups for one in self.parts.values())
+
+    def cells(self) -> dict[str, float]:
+        """Value, interval and share of the votes; of conditions, the latter alone."""
+        one = self.shown
+        if one is None:
+            return {} if self.conditions is None else {"votes": self.conditions.share}
+        return {"value": one.value, "low": one.low, "high": one.high, "votes": one.share}
+
+    def verdict(self, found: Sequence[str]) -> str:
+        """The verdict, given those on the ``parts`` in a table of comparisons."""
+        return all_of(found if self.conditions is None else self.conditions.verdicts.values())
+
+    def note(self, found: Sequence[str]) -> str:
+        """What the verdict rests on, and why the value or a part of it is undecided."""
+        if self.conditions is not None:
+            return self.conditions.note
+        notes = [
+            f"{name} {one.value:.3f} [{one.low:.3f}, {one.high:.3f}]: {verdict}" if name else ""
+            for (name, one), verdict in zip(self.parts.items(), found, strict=True)
+        ]
+        one = self.shown
+        if one is not None and one.models:
+            notes.append(basis(one))
+        if one is not None and self.verdict(found) == UNDECIDED:
+            notes.append(one.reason or "not after the correction for several comparisons")
+        return "; ".join(filter(None, notes))
+
+
+def ask(measured: Measured, tolerance: Tolerance, paper: float | None, *, as_exact: bool = False) -> Asked:
+    """Ask whether ``measured`` agrees with the paper's value; ``as_exact``: without a sampling error.
+
+    Raises `ValueError` for a value with the tolerance of conditions, or the reverse.
+    """
+    if isinstance(measured, Conditions):
+        return Asked(conditions=measured)
     if paper is None:
         raise ValueError(f"tolerance {tolerance.rule!r} needs a value of the paper")
-    if tolerance.rule in ("lower", "upper"):
-        margin = value - paper if tolerance.rule == "lower" else paper - value
-        if 0.0 < margin <= error:
-            return False, f"on the right side of the bound, but within one standard error ({error:.2g}) of it"
-        return margin > 0.0, ""
-    if tolerance.rule == "factor":
-        return paper / tolerance.size <= value <= paper * tolerance.size, ""
-    allowed = tolerance.size * (abs(paper) if tolerance.rule == "relative" else 1.0)
-    return abs(value - paper) <= allowed * (1.0 + 1e-9), ""
+    least, most = tolerance.bounds(paper)
+    parts = {"": measured} if isinstance(measured, Estimate) else measured
+    judged = ((name, exact(part.value) if as_exact else part) for name, part in parts.items())
+    return Asked({name: part.judged(most, least) for name, part in judged})
 
 
-def data_difference(dataset: str, whole: bool) -> str:
-    """Why the data of a study are not the paper's; empty if they are.
-
-    ``dataset`` is the name in the data manifest; ``whole``: no structure was left out.
-    """
-    if dataset != PAPER_DATA:
-        return "other data than MAD 1.0"
-    return "" if whole else "a part of MAD 1.0"
-
-
-def verdict(kind: str, measured: Measured, paper: float | None, tolerance: Tolerance, other: str) -> tuple[str, str]:
-    """Verdict on an evaluated claim and its reason; ``other`` is the result of `data_difference`."""
-    if other and not KINDS[kind]:
-        return NOT_COMPARABLE, other
-    good, reason = agrees(measured, paper, tolerance)
-    return (REPRODUCED if good else NOT_REPRODUCED), "; ".join(part for part in (reason, measured.note) if part)
+def basis(one: Judgement) -> str:
+    """What votes: ``9 models from 3 pre-trained, 20 groups of structures``."""
+    text = f"{one.models} models" if one.models > 1 else "1 model"
+    text += f" from {one.nests} pre-trained" if one.nests < one.models else ""
+    return text + (f", {one.groups} groups of structures" if one.groups else "")

@@ -1,54 +1,71 @@
-"""Ablation table: errors at uniform cutoffs and diatomic curves of a study and its ablations."""
+"""Ablation table: errors at uniform cutoffs and diatomic curves of a study and its ablations, paired by seed."""
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from fcl.evaluation.statistics import NotEvaluated, mean_and_deviation, paired_difference
+from fcl.evaluation.statistics import FAILS, HOLDS, UNDECIDED, Estimate, NotEvaluated, contrast, verdicts
 from fcl.runs.files import write_csv, write_text
-from fcl.study.claims.shapes import turns_by_seed
+from fcl.study.claims.shapes import FORCE_RMSE, turns_by_seed
+from fcl.study.claims.verdicts import basis
 from fcl.study.results import Results
 from fcl.study.tables.common import Column, markdown, shown
 
 PathLike = str | os.PathLike[str]
 #: Sections that define where a trained model is evaluated.
 OBSERVATION = ("evaluation", "diatomics")
-HIGHER, LOWER, ALIKE = "higher", "lower", "no difference"
+HIGHER, LOWER = "higher", "lower"
 COLUMNS = (
-    "study", "change", "quantity", "unit", "base", "base_std", "value", "value_std", "difference", "half_width",
-    "seeds", "verdict",
+    "study", "change", "quantity", "unit", "by", "low", "high", "votes_lower", "basis", "alone", "verdict",
 )  # fmt: skip
 
 
-def _error(cutoff: float) -> Callable[[Results], dict[int, float]]:
-    return lambda results: {seed: 1000.0 * rmse for seed, rmse in results.force_rmse("fcl", cutoff).items()}
+def _error(cutoff: float) -> Callable[[Results, Results, list[int]], Estimate]:
+    return lambda new, old, seeds: contrast(*([one.uniform.fcl(FORCE_RMSE, cutoff, seeds=seeds)] for one in (new, old)))
 
 
-def _upturn(results: Results) -> dict[int, float]:
-    above, below = results.force_rmse("fcl", 7.0), results.force_rmse("fcl", 6.0)
-    return {seed: above[seed] / below[seed] for seed in above if seed in below}
+def _upturn(new: Results, old: Results, seeds: list[int], *, at_end: bool = False) -> Estimate:
+    """Ratio of the ratios 7 A / 6 A, or of those of the largest cutoff to 1 A below."""
+    above, below = [], []
+    for one in (new, old):
+        end = one.uniform.largest_cutoff() if at_end else 7.0
+        above.append(one.uniform.fcl(FORCE_RMSE, end, seeds=seeds))
+        below.append(one.uniform.fcl(FORCE_RMSE, end - 1.0, seeds=seeds))
+    return contrast([above[0], below[1]], [below[0], above[1]])
 
 
-#: Quantity -> (unit, values by seed).
-QUANTITIES: dict[str, tuple[str, Callable[[Results], dict[int, float]]]] = {
-    **{f"force RMSE at {cutoff:.0f} A": ("meV/A", _error(cutoff)) for cutoff in (4.0, 5.0, 6.0, 7.0)},
-    "force RMSE, 7 A / 6 A": ("", _upturn),
-    "turns of a diatomic curve at 7 A": ("", lambda results: turns_by_seed(results, 7.0)),
-    "turns of a diatomic curve at its largest cutoff": ("", turns_by_seed),
+def _turns(cutoff: float | None) -> Callable[[Results, Results, list[int]], Estimate]:
+    def difference(new: Results, old: Results, seeds: list[int]) -> Estimate:
+        after, before = turns_by_seed(new, cutoff), turns_by_seed(old, cutoff)
+        return old.over_seeds({seed: after[seed] - before[seed] for seed in seeds if seed in after and seed in before})
+
+    return difference
+
+
+#: Quantity -> its change: a ratio of errors, or a difference in turning points. Models are paired by seed, errors by
+#: structure.
+QUANTITIES: dict[str, Callable[[Results, Results, list[int]], Estimate]] = {
+    **{f"force RMSE at {cutoff:.0f} A": _error(cutoff) for cutoff in (4.0, 5.0, 6.0, 7.0)},
+    "force RMSE, 7 A / 6 A": _upturn,
+    "force RMSE, largest cutoff / 1 A below": partial(_upturn, at_end=True),
+    "turns of a diatomic curve at 7 A": _turns(7.0),
+    "turns of a diatomic curve at its largest cutoff": _turns(None),
 }
+#: Of ablations that reach farther than their base only: elsewhere they are other quantities, or those at 7 A again.
+AT_END = ("force RMSE, largest cutoff / 1 A below", "turns of a diatomic curve at its largest cutoff")
 SHOWN = {
     "study": Column("study"),
     "change": Column("change"),
     "quantity": Column("quantity"),
-    "base_text": Column("base"),
-    "value_text": Column("ablation"),
-    "difference_text": Column("difference (95%)"),
+    "by_text": Column("by how much (95%)"),
+    "basis": Column("of"),
+    "alone": Column("alone"),
     "verdict": Column("verdict"),
 }
 
@@ -56,69 +73,51 @@ SHOWN = {
 def ablation_table(base: Results, ablations: Mapping[str, Results], changes: Mapping[str, str]) -> pd.DataFrame:
     """One row per (ablation, quantity), see `COLUMNS`; a quantity missing in either study is left out.
 
-    Differences are paired by seed; ``half_width`` is that of Student's 95% interval, which must exclude zero for a
-    verdict other than `ALIKE`. Raises ValueError if there is no ablation.
+    ``alone`` is the verdict on the row by itself, ``verdict`` that in the table (Holm): `HIGHER`, `LOWER` or undecided.
+    Raises ValueError if there is no ablation.
     """
     if not ablations:
         raise ValueError("no study is made for an ablation of this one (purpose: ablation in config.yaml)")
-    rows = []
+    words = {HOLDS: LOWER, FAILS: HIGHER, UNDECIDED: UNDECIDED}
+    rows, judged = [], []
     for study, results in ablations.items():
-        for quantity, (unit, values_of) in QUANTITIES.items():
+        for quantity, change_of in QUANTITIES.items():
             try:
-                before, after = values_of(base), values_of(results)
-                difference = paired_difference(after, {seed: before[seed] for seed in after if seed in before})
+                if quantity in AT_END and results.uniform.largest_cutoff() <= base.uniform.largest_cutoff():
+                    continue
+                change = change_of(results, base, [seed for seed in results.seeds if seed in base.seeds])
             except NotEvaluated:
                 continue
-            before = {seed: before[seed] for seed in after}
-            (old, old_std), (new, new_std) = mean_and_deviation(before), mean_and_deviation(after)
-            verdict = ALIKE if not difference.significant else HIGHER if difference.value > 0 else LOWER
-            half_width = difference.half_width if math.isfinite(difference.half_width) else None
-            row = (
-                study,
-                changes.get(study, ""),
-                quantity,
-                unit,
-                old,
-                old_std,
-                new,
-                new_std,
-                difference.value,
-                half_width,
-            )
-            rows.append(dict(zip(COLUMNS, (*row, len(after), verdict), strict=True)))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+            # a ratio is shown as a change in percent
+            percent = change.logarithmic
+            one = change.times(100.0, -100.0).judged(0.0) if percent else change.judged(0.0)
+            judged.append(one)
+            labels = (study, changes.get(study, ""), quantity, "%" if percent else "")
+            rows.append((*labels, one.value, one.low, one.high, one.share, basis(one), words[one.verdict]))
+    table = pd.DataFrame(rows, columns=list(COLUMNS[:-1]))
+    return table.assign(verdict=[words[verdict] for verdict in verdicts(judged)])
 
 
 def readable(table: pd.DataFrame) -> str:
     """The ablation table as Markdown."""
-
-    def number(value: float, spread: float | None, unit: str, sign: str = "") -> str:
-        digits = 1 if unit else 3
-        around = "" if spread is None or pd.isna(spread) else f" ± {spread:.{digits}f}"
-        return f"{value:{sign}.{digits}f}{around} {unit}".strip()
-
-    rows = list(table.itertuples())
-    cells = table.fillna({"unit": ""}).assign(
-        base_text=[number(row.base, row.base_std, _unit(row)) for row in rows],
-        value_text=[number(row.value, row.value_std, _unit(row)) for row in rows],
-        difference_text=[number(row.difference, row.half_width, _unit(row), "+") for row in rows],
-    )
-    return markdown(shown(cells, SHOWN))
-
-
-def _unit(row: Any) -> str:
-    return "" if pd.isna(row.unit) else row.unit.replace("A", "Å")
+    rows = list(table.fillna({"unit": ""}).itertuples())
+    texts = [f"{row.by:+.2f} [{row.low:+.2f}, {row.high:+.2f}]{row.unit}" for row in rows]
+    return markdown(shown(table.assign(by_text=texts), SHOWN))
 
 
 def change_text(changes: Mapping[str, tuple[Any, Any]]) -> str:
-    """``fcl.epochs 500 -> 125``; several separated by semicolons. Evaluation settings are not listed."""
-    made = {dotted: values for dotted, values in changes.items() if dotted.split(".")[0] not in OBSERVATION}
+    """``fcl.epochs 500 -> 125``; several separated by semicolons. Seeds and evaluation settings are not listed."""
+    made = {
+        dotted: values
+        for dotted, values in changes.items()
+        if dotted.split(".")[0] not in OBSERVATION and not dotted.endswith(".seeds")
+    }
     return "; ".join(f"{dotted} {before} -> {after}" for dotted, (before, after) in made.items())
 
 
 def write_ablations(
     base: PathLike, ablations: Mapping[str, PathLike], changes: Mapping[str, Mapping[str, tuple[Any, Any]]],
-    csv: PathLike, markdown: PathLike, *, title: str,
+    csv: PathLike, markdown: PathLike, *, nests: Mapping[str, Mapping[str, int]], title: str,
 ) -> None:  # fmt: skip
     """Write the ablation table as CSV and Markdown.
 
@@ -126,10 +125,12 @@ def write_ablations(
         base: results folder of the study; ``ablations``: results folders of its ablations.
         changes: settings changed by each ablation, see `fcl.config.sharing.changes`.
         csv, markdown: output files.
+        nests: pre-trained model of each FCL model, see `Results`, by study.
         title: title of the data.
     """
-    results = {study: Results.of_folder(folder) for study, folder in ablations.items()}
+    base = Path(base)
+    results = {study: Results.of_folder(folder, nests[study]) for study, folder in ablations.items()}
     texts = {study: change_text(change) for study, change in changes.items()}
-    table = ablation_table(Results.of_folder(Path(base)), results, texts)
+    table = ablation_table(Results.of_folder(base, nests[base.name]), results, texts)
     write_csv(csv, table, COLUMNS)
-    write_text(markdown, f"Ablations of {Path(base).name}. Data: {title}.\n\n{readable(table)}\n")
+    write_text(markdown, f"Ablations of {base.name}. Data: {title}.\n\n{readable(table)}\n")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from fcl.evaluation.statistics import Difference, NotEvaluated, unpaired_difference
+from fcl.evaluation.statistics import Family, Judgement, NotEvaluated, level, relative, verdicts
+from fcl.study.claims.shapes import FORCE_RMSE
+from fcl.study.errors import UniformErrors
 from fcl.study.figures.common import (
     ALL,
     COLUMN_WIDTH,
@@ -26,6 +28,8 @@ from fcl.study.figures.common import (
 PathLike = str | os.PathLike[str]
 ERROR = "force_rmse_mev_per_angstrom"
 COLUMNS = ("model_kind", "training_cutoff_angstrom", "seed", "cutoff_angstrom", "subset", "force_rmse_ev_per_angstrom")
+#: More data are worthwhile if the last step of the learning curve lowers the error by more than this fraction.
+WORTHWHILE = 0.05
 DODGE = 0.03  # of the number of parents, between the subsets
 
 
@@ -72,15 +76,35 @@ def errors_by_size(metrics: Sequence[PathLike], stores: Sequence[PathLike], cuto
     return joined.assign(**{ERROR: 1000.0 * joined["force_rmse_ev_per_angstrom"]})
 
 
-def gain_of_last_step(errors: pd.DataFrame) -> tuple[int, int, Difference]:
-    """The two largest training set sizes, and the decrease of the error between them (fraction of the mean)."""
-    rows = errors[errors["subset"] == "all"]
-    sizes = sorted(rows["structures"].unique())[-2:]
+def static_family(folder: Path, cutoff: float) -> tuple[int, Family]:
+    """Number of training structures of the study in ``folder``, and errors of its static models at ``cutoff`` (A).
+
+    `NotEvaluated` if there are no errors per structure.
+    """
+    files = sorted(folder.glob(f"errors/static_r{cutoff:.1f}_seed*.csv.gz"))
+    if not files:
+        raise NotEvaluated(f"{folder.name} has no errors per structure of static models at {cutoff:g} A")
+    manifests = [path for path in (folder / "stores/train.manifest.json", folder / "manifest.json") if path.is_file()]
+    if not manifests:
+        raise NotEvaluated(f"{folder.name} has no run manifest of its training structures")
+    return structures_of(manifests[0]), UniformErrors(files, {}).static(FORCE_RMSE, cutoff)
+
+
+def steps(families: Mapping[int, Family]) -> list[tuple[int, Judgement, Judgement | None, str]]:
+    """The error with each number of training structures, its change from the one before, and whether that is a fall by
+    more than `WORTHWHILE`: (structures, error, change, verdict).
+
+    Verdicts are adjusted for the number of steps (Holm). `NotEvaluated` for a single number of structures.
+    """
+    sizes = sorted(families)
     if len(sizes) < 2:
         raise NotEvaluated("a learning curve needs two numbers of structures")
-    few, many = (dict(rows[rows["structures"] == size].set_index("seed")[ERROR]) for size in sizes)
-    change, mean = unpaired_difference(few, many), float(np.mean(list(few.values())))
-    return sizes[0], sizes[1], Difference(change.value / mean, change.half_width / mean)
+    changes = [
+        relative(families[many], families[few], -WORTHWHILE, paired=False)
+        for few, many in zip(sizes[:-1], sizes[1:], strict=True)
+    ]
+    levels = [level(families[size]) for size in sizes]
+    return list(zip(sizes, levels, [None, *changes], ["", *verdicts(changes)], strict=True))
 
 
 def learning_curve(

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import seaborn
 from cycler import cycler
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.style import context as style_context
@@ -144,6 +145,14 @@ def seeds_note(table: pd.DataFrame) -> str:
     fewest, most = (int(table["seeds"].min()), int(table["seeds"].max())) if len(table) else (0, 0)
     seeds = f"{most}" if fewest == most else f"{fewest} to {most}"
     return f"; mean ± s.d. of {seeds} seeds" if most > 1 else ""
+
+
+def trivial_level(axes: Axes, level: float) -> None:
+    """The trivial prediction: its value above the panel, and a dashed line unless that is far off."""
+    axes.set_title(f"trivial: {level:.0f}", loc="right", color="0.4", fontsize="small")
+    low, high = axes.get_ylim()
+    if low - 0.5 * (high - low) < level < high + 0.5 * (high - low):
+        axes.axhline(level, color="0.4", linestyle="--", linewidth=1.0)
 
 
 def save(figure: Figure, png: PathLike, pdf: PathLike) -> None:

@@ -1,77 +1,61 @@
-"""Physics with optimised cutoffs: drift, equation of state, phonons and radial distribution, one column per subset."""
+"""Physics with optimised cutoffs: differences from a uniform cutoff, with intervals, nulls and tolerances."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, NullLocator
 
+from fcl.evaluation.statistics import FAILS, HOLDS, UNDECIDED, NotEvaluated
 from fcl.study.figures.common import ANGSTROM, TEXT_WIDTH, PathLike, panel_title, power_of_ten, save, save_table, styled
-from fcl.study.tables.observables import read_records
+from fcl.study.tables.observables import (
+    DRIFT,
+    MINIMUM,
+    MODULUS,
+    NO_REFERENCE,
+    PHONONS,
+    RDF,
+    RMSD,
+    VOLUME,
+    observable_rows,
+)
 
-STRUCTURE = 1  # the first of each subset is drawn
-STYLES = {"uniform": {"color": "C0"}, "calibrated": {"color": "C1"}}
-DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))  # time steps, in the order of the runs
-
-
-def observable_curves(
-    statics: Sequence[PathLike], nve: Sequence[PathLike], rdf: Sequence[PathLike]
-) -> tuple[pd.DataFrame, dict[str, str]]:
-    """The numbers of the figure, one row per point, and the formula drawn for each subset.
-
-    Columns: ``subset``, ``panel`` (``drift``, ``eos``, ``phonons``, ``rdf``), ``configuration``, ``timestep_fs``
-    (of ``drift``), ``x``, ``y`` and ``error`` (of ``rdf``, the standard error). x and y are ps and meV/atom;
-    A^3/atom and meV/atom above the lowest point; frequencies in 1/cm, uniform and calibrated; A and g.
-    A quantity without values (unstable, not applicable) has no rows.
-    """
-    rows, formulas = [], {}
-    for files, curves in ((statics, _equation_of_state), (statics, _phonons), (nve, _drift), (rdf, _rdf)):
-        for record in read_records(files):
-            if record["structure"] == STRUCTURE:
-                formulas[record["subset"]] = record["formula"]
-                rows += [{"subset": record["subset"], **row} for row in curves(record)]
-    columns = ["subset", "panel", "configuration", "timestep_fs", "x", "y", "error"]
-    return pd.DataFrame(rows, columns=columns), formulas
-
-
-def _points(panel: str, configuration: str, x, y, **others) -> Iterator[dict[str, Any]]:
-    for values in zip(x, y, others.pop("error", [None] * len(x)), strict=True):
-        point = dict(zip(("x", "y", "error"), values, strict=True))
-        yield {"panel": panel, "configuration": configuration, **others, **point}
-
-
-def _drift(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for name in STYLES:
-        for run in record[name]:
-            if "trace" in run:
-                trace = run["trace"]
-                yield from _points(
-                    "drift", name, trace["times_ps"], trace["energy_mev_per_atom"], timestep_fs=run["timestep_fs"]
-                )
+#: Quantity -> title and label of its panel. Relative ones are in per cent of the value at the uniform cutoff.
+PANELS = {
+    RMSD: ("minima", f"RMSD ({ANGSTROM})"),
+    VOLUME: ("volume", "difference (%)"),
+    MODULUS: ("bulk modulus", "difference (%)"),
+    PHONONS: ("phonons at Γ", "RMS difference (cm⁻¹)"),
+    DRIFT: ("energy drift", "difference (meV/atom/ps)"),
+    RDF: ("radial distribution", f"∫|Δg| dr ({ANGSTROM})"),
+}
+RELATIVE = (VOLUME, MODULUS)
+MARKERS = {
+    HOLDS: {"marker": "o", "color": "C0"},
+    UNDECIDED: {"marker": "o", "color": "C0", "markerfacecolor": "white"},
+    FAILS: {"marker": "s", "color": "C3"},
+}
+NULLS = {"other_seed": ("another seed, uniform", {"marker": "d", "color": "0.45"})}
+NULLS["repeated"] = ("same potential, repeated", {"marker": "x", "color": "0.45"})
+ROWS, COLUMNS = 2, 3
+ROW_HEIGHT = 0.17  # inches per structure
 
 
-def _equation_of_state(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for name in STYLES:
-        points = record[name].get("equation_of_state", {})
-        if "energies_ev_per_atom" in points:
-            energies = 1000.0 * np.array(points["energies_ev_per_atom"])
-            yield from _points("eos", name, points["volumes_angstrom3_per_atom"], energies - energies.min())
-
-
-def _phonons(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    found = [record[name].get("phonons", {}).get("frequencies_per_cm") for name in STYLES]
-    if all(found):
-        yield from _points("phonons", "both", *found)
-
-
-def _rdf(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for name in STYLES:
-        if "g" in record[name]:
-            values = record[name]
-            yield from _points("rdf", name, values["distances_angstrom"], values["g"], error=values["g_standard_error"])
+def drawn_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `observable_rows` as drawn, with a ``label`` for each structure; relative quantities in per cent."""
+    drawn = table.copy()
+    numbers = ["uniform", "difference", "uncertainty", "other_seed", "repeated", "tolerance"]
+    drawn[numbers] = drawn[numbers].astype(float)
+    relative = drawn["quantity"].isin(RELATIVE)
+    scale = 100.0 / drawn.loc[relative, "uniform"]
+    for name in numbers[1:]:
+        drawn.loc[relative, name] *= scale
+    drawn.loc[relative, "unit"] = "%"
+    drawn.insert(0, "label", [f"{row.formula} ({row.subset} {row.structure})" for row in drawn.itertuples()])
+    return drawn.drop(columns="reason")
 
 
 def figure_observables(
@@ -82,87 +66,97 @@ def figure_observables(
     pdf: PathLike,
     csv: PathLike | None = None,
     *,
+    tolerances: Mapping[str, float],
     title: str,
     at_lambda: float,
     uniform_cutoff: float,
 ) -> pd.DataFrame:
-    """Draw the first structure of each subset, write PNG, PDF and CSV, and return the numbers drawn.
+    """Draw one panel per quantity, write PNG, PDF and CSV, and return the numbers drawn.
 
     Args:
         statics, nve, rdf: ``observables/<subset>_<stage>.json`` of each subset.
         png, pdf: output files.
         csv: the numbers drawn; next to ``png`` if not given.
+        tolerances: those of the configuration.
         title: data and study shown in the figure.
         at_lambda: lambda of the calibrated cutoffs.
         uniform_cutoff: uniform cutoff of the comparison (A).
 
-    Raises:
-        ValueError: a file lacks a key, or no file has a structure.
+    Files of an earlier version give an empty figure that says so.
     """
-    table, formulas = observable_curves(statics, nve, rdf)
-    if not formulas:
-        raise ValueError("no structure in the files of the observables")
-    with styled(TEXT_WIDTH, 8.2, f"{title}; λ = {power_of_ten(at_lambda)}") as figure:
-        panels = figure.subplots(len(PANELS), len(formulas), squeeze=False)
-        for column, (subset, formula) in enumerate(formulas.items()):
-            for row, (name, (draw, *axis_labels)) in enumerate(PANELS.items()):
-                axes = panels[row][column]
-                part = table[(table["subset"] == subset) & (table["panel"] == name)]
-                _panel(axes, part, draw, axis_labels)
-                axes.set_title(panel_title(row * len(formulas) + column, f"{subset}, {formula}"))
-        names = {"uniform": f"uniform {uniform_cutoff:g} {ANGSTROM}", "calibrated": "calibrated cutoffs"}
-        handles = [axes.plot([], [], label=label, **STYLES[name])[0] for name, label in names.items()]
-        steps = sorted(table["timestep_fs"].dropna().unique())
-        handles += [
-            axes.plot([], [], color="0.4", linestyle=dash, label=f"{step:g} fs")[0]
-            for step, dash in zip(steps, DASHES, strict=False)
-        ]
-        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    try:
+        table, missing = drawn_rows(observable_rows(statics, nve, rdf, tolerances)), "no structure"
+    except NotEvaluated as error:
+        table, missing = pd.DataFrame(columns=["label", "quantity", "tolerance"]), str(error)
+    structures = list(dict.fromkeys(table["label"]))
+    heading = f"{title}; cutoffs at λ = {power_of_ten(at_lambda)} minus uniform {uniform_cutoff:g} {ANGSTROM}"
+    with styled(TEXT_WIDTH, 1.9 + ROWS * ROW_HEIGHT * max(len(structures), 4), heading) as figure:
+        panels = figure.subplots(ROWS, COLUMNS, sharey=True)
+        for number, (axes, (quantity, labels)) in enumerate(zip(panels.flat, PANELS.items(), strict=True)):
+            _panel(axes, table[table["quantity"] == quantity], structures)
+            axes.set(title=panel_title(number, labels[0]), xlabel=labels[1])
+        for axes in panels[:, 0]:
+            axes.set_yticks(range(len(structures)), structures)
+            axes.set_ylim(max(len(structures), 1) - 0.5, -0.5)
+            for row in table[table["quantity"] == MINIMUM].itertuples():
+                _note(axes, structures.index(row.label), NO_REFERENCE)
+        if not structures:
+            figure.text(0.5, 0.5, missing, ha="center", color="0.3")
+        _legend(figure)
         save(figure, png, pdf)
     save_table(table, png, csv)
     return table
 
 
-def _panel(axes: Axes, part: pd.DataFrame, draw, axis_labels: Sequence[str]) -> None:
-    if part.empty:
-        axes.text(0.5, 0.5, "no values", transform=axes.transAxes, ha="center", color="0.4")
-        axes.set(xticks=[], yticks=[])
-        return
-    draw(axes, part)
-    axes.locator_params(axis="x", nbins=6)
-    axes.set_xlabel(axis_labels[0])
-    axes.set_ylabel(axis_labels[1])
+def _note(axes: Axes, place: float, text: str) -> None:
+    """Text instead of a point, behind the nulls."""
+    box = {"facecolor": "white", "alpha": 0.8, "linewidth": 0.0, "pad": 0.8}
+    where = {"transform": axes.get_yaxis_transform(), "va": "center", "zorder": 1.5, "bbox": box}
+    axes.text(0.02, place, text, color="0.45", fontsize=6.5, **where)
 
 
-def _draw_drift(axes: Axes, part: pd.DataFrame) -> None:
-    steps = sorted(part["timestep_fs"].unique())
-    for (name, step), run in part.groupby(["configuration", "timestep_fs"]):
-        dash = DASHES[steps.index(step) % len(DASHES)]
-        axes.plot(run["x"], run["y"], linestyle=dash, linewidth=0.9, **STYLES[name])
+def _panel(axes: Axes, part: pd.DataFrame, structures: list[str]) -> None:
+    if part["tolerance"].notna().any():
+        _scale(axes, part)
+    for row in part.itertuples():
+        place = structures.index(row.label)
+        for name, (_, style) in NULLS.items():
+            axes.plot(getattr(row, name), place + 0.22, linestyle="none", markersize=3.5, **style)
+        if np.isfinite(row.difference):
+            axes.errorbar(row.difference, place - 0.12, xerr=row.uncertainty, markersize=4, **MARKERS[row.verdict])
+        else:
+            _note(axes, place - 0.12, row.verdict)
+    axes.grid(axis="y", visible=False)
 
 
-def _draw_equation_of_state(axes: Axes, part: pd.DataFrame) -> None:
-    for name, curve in part.groupby("configuration"):
-        axes.plot(curve["x"], curve["y"], marker="o" if name == "uniform" else "s", **STYLES[name])
+def _scale(axes: Axes, part: pd.DataFrame) -> None:
+    """The tolerance as a band; linear inside it and logarithmic beyond."""
+    tolerance = float(part["tolerance"].dropna().iloc[0])
+    ends = part["difference"].abs() + part["uncertainty"].fillna(0.0)
+    values = part[["difference", "other_seed", "repeated"]].to_numpy(dtype=float)
+    largest = max(tolerance, np.nanmax(np.abs(values), initial=0.0), np.nanmax(ends, initial=0.0))
+    decades = int(np.ceil(np.log10(largest / tolerance))) if largest > tolerance else 0
+    axes.set_xscale("symlog", linthresh=tolerance)
+    ticks = [tolerance * 10.0**power for power in range(decades + 1)]
+    signed = bool((values[np.isfinite(values)] < 0).any())
+    axes.axvspan(-tolerance if signed else 0.0, tolerance, color="C2", alpha=0.15, linewidth=0)
+    axes.set_xticks([*(-tick for tick in ticks if signed), 0.0, *ticks], minor=False)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    edge = 1.3 * max(ticks[-1], largest)
+    axes.set_xlim(-edge if signed else -0.15 * tolerance, edge)
 
 
-def _draw_phonons(axes: Axes, part: pd.DataFrame) -> None:
-    ends = [min(part["x"].min(), part["y"].min()), max(part["x"].max(), part["y"].max())]
-    axes.plot(ends, ends, color="0.6", linewidth=0.7)
-    axes.plot(part["x"], part["y"], linestyle="none", marker="o", markersize=2.5, color="C2")
+def _legend(figure) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
 
-
-def _draw_rdf(axes: Axes, part: pd.DataFrame) -> None:
-    for name, curve in part.groupby("configuration"):
-        x, y, error = (curve[key].to_numpy(dtype=float) for key in ("x", "y", "error"))
-        axes.plot(x, y, linewidth=0.9, **STYLES[name])
-        axes.fill_between(x, y - error, y + error, alpha=0.3, linewidth=0, **STYLES[name])
-
-
-#: Panel -> drawing function and axes.
-PANELS = {
-    "drift": (_draw_drift, "time (ps)", "total energy (meV/atom)"),
-    "eos": (_draw_equation_of_state, f"volume ({ANGSTROM}³/atom)", "energy (meV/atom)"),
-    "phonons": (_draw_phonons, "uniform: frequency (1/cm)", "calibrated (1/cm)"),
-    "rdf": (_draw_rdf, f"distance ({ANGSTROM})", "g"),
-}
+    handles = [
+        Line2D([], [], linestyle="none", label=f"optimised cutoffs: {verdict}", markersize=4, **style)
+        for verdict, style in MARKERS.items()
+    ]
+    handles += [
+        Line2D([], [], linestyle="none", label=label, markersize=3.5, **style) for label, style in NULLS.values()
+    ]
+    handles.append(Patch(color="C2", alpha=0.15, label="tolerance"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)

@@ -1,4 +1,7 @@
-"""Figures 5 and 9: force and energy error against pairs per atom with optimised cutoffs, one panel per subset."""
+"""Figures 5 and 9: force and energy error against pairs per atom with optimised cutoffs, one panel per subset.
+
+Beside them the same models at uniform cutoffs, static models and trivial predictions.
+"""
 
 from __future__ import annotations
 
@@ -25,22 +28,35 @@ from fcl.study.figures.common import (
     seeds_note,
     spread,
     styled,
+    trivial_level,
 )
+from fcl.study.tables.chosen import read_choices
 
 FORCE, ENERGY, PAIRS = "force_rmse_mev_per_angstrom", "energy_rmse_mev_per_atom", "pairs_per_atom"
 #: Error drawn -> its column in the calibration tables, in eV.
 SOURCES = {FORCE: "force_rmse_ev_per_angstrom", ENERGY: "energy_rmse_ev_per_atom"}
 COLUMNS = ("seed", "subset", "lambda", "configuration", "cutoff_angstrom", PAIRS)
+UNIFORM_COLUMNS = ("model_kind", "training_cutoff_angstrom", "seed", "cutoff_angstrom", "subset", PAIRS)
 START = {"linestyle": "none", "marker": "D", "markerfacecolor": "white", "markersize": 5}
-LABEL_DISTANCE = 9.0  # points from the centre of a label to its data point
+SWEEP = {"linestyle": "-", "color": "0.55", "linewidth": 1.0}
+STATIC = {"linestyle": "none", "marker": "s", "color": "0.2", "markersize": 3.5}
+CHOSEN = {"linestyle": "none", "marker": "o", "markerfacecolor": "none", "markersize": 9}
+#: Trivial predictions, as they are called in the figures.
+TRIVIAL = {FORCE: "zero forces", ENERGY: "composition"}
+LABEL_DISTANCE = 10.0  # points from the centre of a label to its data point
+SAME_POINT = 7.0  # points
 
 
-def tradeoff_table(calibration_metrics: Sequence[PathLike], error: str = FORCE) -> pd.DataFrame:
+def tradeoff_table(
+    calibration_metrics: Sequence[PathLike], error: str = FORCE, uniform: Sequence[PathLike] = (),
+    choices: Sequence[PathLike] = (),
+) -> pd.DataFrame:  # fmt: skip
     """The numbers of Fig. 5, or of Fig. 9 if ``error`` is ``ENERGY``, with subsets in file order.
 
-    Columns: ``subset``, ``configuration`` (``initial`` or ``optimised``), ``lambda`` (empty for
-        ``initial``), ``cutoff_angstrom`` (of ``initial``), ``seeds``, and mean and standard deviation of
-        ``error`` and ``pairs_per_atom``.
+    Columns: ``subset``, ``configuration`` (``initial`` or ``optimised``; ``uniform``, the sweep of the same models,
+        ``static`` and ``trivial``), ``lambda`` (of ``optimised``), ``cutoff_angstrom`` (of uniform cutoffs), ``seeds``,
+        mean and standard deviation of ``error`` and ``pairs_per_atom``, and ``chosen``: for how many of the models
+        ``choices`` name this lambda (or the start).
 
     Raises:
         ValueError: a table lacks a column, or there is no optimised configuration.
@@ -50,25 +66,51 @@ def tradeoff_table(calibration_metrics: Sequence[PathLike], error: str = FORCE) 
         table = table[table["subset"] != "all"]
     if not (table["configuration"] == "optimised").any():
         raise ValueError("no row with configuration 'optimised' in the tables")
-    table = table.assign(**{error: 1000.0 * table[SOURCES[error]]})
+    table = table[table["configuration"].isin(["initial", "optimised"])]
     initial = table["configuration"] == "initial"
-    table["cutoff_angstrom"] = table["cutoff_angstrom"].where(initial)  # a single cutoff only at the start
+    table = table.assign(cutoff_angstrom=table["cutoff_angstrom"].where(initial))  # a single cutoff only at the start
     table.loc[initial, "lambda"] = np.nan  # every job repeats the starting point, which does not depend on lambda
     table = table[~(initial & table.duplicated(["subset", "seed", "configuration"]))]
     order = {subset: index for index, subset in enumerate(table["subset"].unique())}
+    if uniform:
+        table = pd.concat([table, _at_uniform_cutoffs(uniform, error, table)], ignore_index=True)
+    table = table.assign(**{error: 1000.0 * table[SOURCES[error]]})
     result = over_seeds(table, ("subset", "configuration", "lambda", "cutoff_angstrom"), (error, PAIRS))
-    result = result.sort_values("lambda", ascending=False, na_position="first", kind="stable")
-    return result.sort_values("subset", key=lambda c: c.map(order), kind="stable", ignore_index=True)
+    result = result.sort_values(
+        ["lambda", "cutoff_angstrom"], ascending=[False, True], na_position="first", kind="stable"
+    )
+    result = result.sort_values("subset", key=lambda c: c.map(order), kind="stable", ignore_index=True)
+    return result.assign(chosen=_chosen(result, choices)) if choices else result
+
+
+def _at_uniform_cutoffs(files: Sequence[PathLike], error: str, calibrated: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the calibrated models at uniform cutoffs, of static models at their own, and of trivial predictions."""
+    table = read_tables(files, (*UNIFORM_COLUMNS, SOURCES[error]))
+    table = table[table["subset"].isin(calibrated["subset"].unique())]
+    kind, own = table["model_kind"], table["training_cutoff_angstrom"].astype(float)
+    sweep = (kind == "fcl") & table["seed"].isin(calibrated["seed"].unique())
+    static = (kind == "static") & np.isclose(own, table["cutoff_angstrom"])
+    names = kind.map({"fcl": "uniform", "static": "static", "trivial": "trivial"})
+    return table.assign(configuration=names, **{"lambda": np.nan})[sweep | static | (kind == "trivial")]
+
+
+def _chosen(table: pd.DataFrame, choices: Sequence[PathLike]) -> list[int]:
+    """For how many models each row was chosen."""
+    chosen = read_choices(choices)
+    counts = []
+    for row in table.itertuples():
+        own = chosen[chosen["subset"] == row.subset]["lambda"]
+        if row.configuration == "optimised":
+            counts.append(int(np.isclose(own, table.loc[row.Index, "lambda"]).sum()))
+        else:
+            counts.append(int(own.isna().sum()) if row.configuration == "initial" else 0)
+    return counts
 
 
 def figure_05(
-    calibration_metrics: Sequence[PathLike],
-    png: PathLike,
-    pdf: PathLike,
-    csv: PathLike | None = None,
-    *,
-    title: str,
-) -> pd.DataFrame:
+    calibration_metrics: Sequence[PathLike], png: PathLike, pdf: PathLike, csv: PathLike | None = None, *, title: str,
+    uniform: Sequence[PathLike] = (), choices: Sequence[PathLike] = (),
+) -> pd.DataFrame:  # fmt: skip
     """Draw Fig. 5 (force RMSE) from calibration tables, write PNG, PDF and CSV, and return the numbers drawn.
 
     Args:
@@ -76,30 +118,32 @@ def figure_05(
         png, pdf: output files.
         csv: the numbers drawn; next to ``png`` if not given.
         title: data and study shown in the figure.
+        uniform: ``metrics/*.csv`` of FCL and static models and of trivial predictions, to compare with.
+        choices: ``choice/*.json``, to mark the chosen lambda.
     """
-    return _figure(tradeoff_table(calibration_metrics), FORCE, FORCE_RMSE_LABEL, png, pdf, csv, title)
+    table = tradeoff_table(calibration_metrics, FORCE, uniform, choices)
+    return _figure(table, FORCE, FORCE_RMSE_LABEL, png, pdf, csv, title)
 
 
 def figure_09(
-    calibration_metrics: Sequence[PathLike],
-    png: PathLike,
-    pdf: PathLike,
-    csv: PathLike | None = None,
-    *,
-    title: str,
-) -> pd.DataFrame:
+    calibration_metrics: Sequence[PathLike], png: PathLike, pdf: PathLike, csv: PathLike | None = None, *, title: str,
+    uniform: Sequence[PathLike] = (), choices: Sequence[PathLike] = (),
+) -> pd.DataFrame:  # fmt: skip
     """Draw Fig. 9 (RMSE of the energy per atom); arguments and result as for :func:`figure_05`."""
-    return _figure(tradeoff_table(calibration_metrics, ENERGY), ENERGY, ENERGY_RMSE_LABEL, png, pdf, csv, title)
+    table = tradeoff_table(calibration_metrics, ENERGY, uniform, choices)
+    return _figure(table, ENERGY, ENERGY_RMSE_LABEL, png, pdf, csv, title)
 
 
 def _figure(
     table: pd.DataFrame, error: str, label: str, png: PathLike, pdf: PathLike, csv: PathLike | None, title: str
 ) -> pd.DataFrame:
     subsets = list(table["subset"].unique())
-    start = ", ".join(f"{cutoff:.1f}" for cutoff in sorted(table["cutoff_angstrom"].dropna().unique()))
+    initial = table[table["configuration"] == "initial"]
+    start = ", ".join(f"{cutoff:.1f}" for cutoff in sorted(initial["cutoff_angstrom"].unique()))
     columns = min(2, len(subsets))
     rows = -(-len(subsets) // columns)
-    with styled(TEXT_WIDTH, 0.9 + 2.0 * rows, title + seeds_note(table)) as figure:
+    optimised = table[table["configuration"] == "optimised"]
+    with styled(TEXT_WIDTH, 1.2 + 2.1 * rows, title + seeds_note(optimised)) as figure:
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
         for index, (axes, subset) in enumerate(zip(panels, subsets, strict=False)):
             _panel(axes, table[table["subset"] == subset], error, color=f"C{index}")
@@ -110,11 +154,21 @@ def _figure(
                 axes.set_xlabel(PAIRS_LABEL)
         for axes in panels[len(subsets) :]:
             axes.set_visible(False)
-        keys = (
+        keys = [
             Line2D([], [], color="0.3", marker="o", label="optimised cutoffs, λ beside each point"),
             Line2D([], [], color="0.3", label=f"start: uniform {start} {ANGSTROM}", **START),
-        )
-        figure.legend(handles=keys, loc="outside lower center", ncols=2)
+        ]
+        drawn = set(table["configuration"])
+        if "uniform" in drawn:
+            keys.append(Line2D([], [], label="same model, uniform cutoffs", **SWEEP))
+        if "static" in drawn:
+            keys.append(Line2D([], [], label="static models", **STATIC))
+        if "chosen" in table:
+            keys.append(Line2D([], [], color="0.3", label="λ chosen by cross-validation", **CHOSEN))
+        if "trivial" in drawn:
+            name = f"trivial: {TRIVIAL[error]} (where in range)"
+            keys.append(Line2D([], [], color="0.4", linestyle="--", linewidth=1.0, label=name))
+        figure.legend(handles=keys, loc="outside lower center", ncols=min(3, len(keys)))
         _label_points(figure, table, error, dict(zip(subsets, panels, strict=False)))
         save(figure, png, pdf)
     save_table(table, png, csv)
@@ -122,51 +176,92 @@ def _figure(
 
 
 def _panel(axes: Axes, table: pd.DataFrame, error: str, *, color: str) -> None:
-    """One subset: the curve over lambda and the uniform start (open marker)."""
-    optimised = table[table["configuration"] == "optimised"]
-    initial = table[table["configuration"] == "initial"]
-    for part, style in ((optimised, {"marker": "o", "label": "optimised"}), (initial, {**START, "label": "start"})):
-        if len(part):
-            axes.errorbar(
-                part[f"{PAIRS}_mean"],
-                part[f"{error}_mean"],
-                xerr=spread(part, PAIRS),
-                yerr=spread(part, error),
-                color=color,
-                **style,
-            )
-    axes.margins(x=0.14, y=0.22)
+    """One subset: the curve over lambda and the uniform start (open marker); controls within the range of these."""
+    parts = dict(list(table.groupby("configuration")))
+    styles = {
+        "static": {**STATIC, "elinewidth": 0.7, "capsize": 1.5, "label": "static"},
+        "optimised": {"marker": "o", "label": "optimised", "color": color},
+        "initial": {**START, "label": "start", "color": color},
+    }  # fmt: skip
+    pairs = table.loc[table["configuration"].isin(["optimised", "initial"]), f"{PAIRS}_mean"]
+    room = 0.14 * max(float(pairs.max() - pairs.min()), 0.05 * float(pairs.max()))
+    low, high = float(pairs.min()) - room, float(pairs.max()) + room
+    shown = table[table[f"{PAIRS}_mean"].between(low, high)]
+    if "uniform" in parts:
+        sweep = parts["uniform"]
+        axes.plot(sweep[f"{PAIRS}_mean"], sweep[f"{error}_mean"], label="uniform", zorder=1, **SWEEP)
+    for name, style in styles.items():
+        if len(part := shown[shown["configuration"] == name]):
+            bars = {"xerr": spread(part, PAIRS), "yerr": spread(part, error)}
+            axes.errorbar(part[f"{PAIRS}_mean"], part[f"{error}_mean"], **bars, **style)
+    if "chosen" in table:
+        rows = table[table["chosen"] > 0]
+        axes.plot(rows[f"{PAIRS}_mean"], rows[f"{error}_mean"], color=color, label="chosen", **CHOSEN)
+    deviations = shown[f"{error}_std"].where(shown["configuration"].isin(["optimised", "initial"])).fillna(0.0)
+    bottom, top = (shown[f"{error}_mean"] - deviations).min(), (shown[f"{error}_mean"] + deviations).max()
+    margin = 0.15 * max(top - bottom, 0.02 * top)
+    axes.set_xlim(low, high)
+    axes.set_ylim(bottom - margin, top + margin)
+    if "trivial" in parts:
+        trivial_level(axes, float(parts["trivial"][f"{error}_mean"].iloc[0]))
 
 
 def _label_points(figure: Figure, table: pd.DataFrame, error: str, panels: dict[str, Axes]) -> None:
-    """Label each point with lambda, as far as possible from the curve, markers, error bars and other labels."""
+    """Label each point with lambda, as far as possible from curves, markers, error bars, frame and other labels.
+
+    Points that coincide share a label.
+    """
     figure.draw_without_rendering()  # free space around a point depends on the layout
     angles = np.deg2rad(np.arange(0.0, 360.0, 22.5))
-    directions = LABEL_DISTANCE * np.stack([1.25 * np.cos(angles), np.sin(angles)], axis=1)  # labels are wide
     for subset, axes in panels.items():
         rows = table[table["subset"] == subset]
         points = rows[[f"{PAIRS}_mean", f"{error}_mean"]].to_numpy()
-        positions = axes.transData.transform(points) * 72.0 / figure.dpi  # in points, like the label distances
+        scale = 72.0 / figure.dpi  # in points, like the label distances
+        positions = axes.transData.transform(points) * scale
         optimised = (rows["configuration"] == "optimised").to_numpy()
-        steps = np.linspace(0.0, 1.0, 50)[:, None]
-        curve = positions[optimised]
-        taken = [positions, *(a + steps * (b - a) for a, b in zip(curve[:-1], curve[1:], strict=True))]
+        curve, sweep = (positions[m] for m in (optimised, (rows["configuration"] == "uniform").to_numpy()))
+        taken = [positions]
+        for line in (curve, sweep):
+            taken += [_between(*ends) for ends in zip(line[:-1], line[1:], strict=True)]
         for axis, name in enumerate((f"{PAIRS}_std", f"{error}_std")):  # None for a single seed
             reach = np.zeros_like(points)
             reach[:, axis] = rows[name].fillna(0.0)
-            ends = (axes.transData.transform(points + sign * reach) * 72.0 / figure.dpi for sign in (-1.0, 1.0))
-            taken += [a + steps * (b - a) for a, b in zip(*ends, strict=True)]
-        for value, data, point in zip(rows.loc[optimised, "lambda"], points[optimised], curve, strict=True):
+            ends = (axes.transData.transform(points + sign * reach) * scale for sign in (-1.0, 1.0))
+            taken += [_between(*pair) for pair in zip(*ends, strict=True)]
+        frame = axes.bbox.get_points() * scale
+        for y in (line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == "--"):  # the trivial prediction
+            height = axes.transData.transform((0.0, y))[1] * scale
+            taken.append(_between(np.array([frame[0, 0], height]), np.array([frame[1, 0], height])))
+        for members in _coinciding(curve):
+            text = ", ".join(power_of_ten(value) for value in rows.loc[optimised, "lambda"].iloc[members])
+            half, middle = 8.5 * len(members), curve[members].mean(0)
+            around = np.stack([(half + 6.0) * np.cos(angles), LABEL_DISTANCE * np.sin(angles)], axis=1)
+            offsets = np.concatenate([around, 1.5 * around])
+            box = np.stack([np.linspace(-half, half, 9), np.zeros(9)], axis=1)
+            boxes = middle + offsets[:, None] + box
             obstacles = np.concatenate(taken)
-            distances = np.linalg.norm((point + directions)[:, None] - obstacles, axis=2).min(axis=1)
-            offset = directions[np.argmax(distances.round(3))]
-            taken.append(point + offset + [[-5.0, 0.0], [0.0, 0.0], [5.0, 0.0]])
+            distances = np.linalg.norm(boxes[:, :, None] - obstacles, axis=3).min(axis=(1, 2))
+            inside = ((boxes > frame[0] + 3.0) & (boxes < frame[1] - 3.0)).all(axis=(1, 2))
+            preferred = np.minimum(distances, LABEL_DISTANCE) - 100.0 * ~inside  # farther away is no better
+            best = np.argmax(preferred.round(2))
+            taken.append(boxes[best])
             axes.annotate(
-                power_of_ten(value),
-                data,
-                xytext=offset,
-                textcoords="offset points",
-                ha="center",
-                va="center",
-                fontsize=6.5,
-            )
+                text, axes.transData.inverted().transform(middle / scale), xytext=offsets[best],
+                textcoords="offset points", ha="center", va="center", fontsize=6.5,
+            )  # fmt: skip
+
+
+def _between(first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Points [50, 2] on the line between two."""
+    return first + np.linspace(0.0, 1.0, 50)[:, None] * (last - first)
+
+
+def _coinciding(curve: np.ndarray) -> list[list[int]]:
+    """Indices of consecutive points of a curve [n, 2], of those together that are closer than `SAME_POINT`."""
+    groups = [[0]]
+    for index in range(1, len(curve)):
+        if np.linalg.norm(curve[index] - curve[groups[-1][0]]) < SAME_POINT:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    return groups

@@ -31,6 +31,7 @@ from fcl.study.figures.common import (
     spread,
     styled,
     subset_style,
+    trivial_level,
 )
 
 COLUMNS = ("model_kind", "training_cutoff_angstrom", "seed", "cutoff_angstrom", "subset")
@@ -110,7 +111,7 @@ def _figure(table: pd.DataFrame, values: Sequence[str], png, pdf, csv, title: st
             if value == PAIRS:
                 axes.set_ylim(bottom=0)
             elif len(trivial := part.loc[part["model_kind"] == "trivial", f"{value}_mean"]):
-                _trivial(axes, float(trivial.iloc[0]))
+                trivial_level(axes, float(trivial.iloc[0]))
             axes.set_ylabel(LABELS[value])
             axes.set_xlabel(CUTOFF_LABEL)
         for axes in grid.flat[len(panels) :]:
@@ -136,11 +137,3 @@ def _curves(axes: Axes, table: pd.DataFrame, value: str, color: str) -> None:
     if len(static):
         y, errors = static[f"{value}_mean"], spread(static, value)
         axes.errorbar(static["cutoff_angstrom"], y, yerr=errors, color=color, **STATIC)
-
-
-def _trivial(axes: Axes, level: float) -> None:
-    """The trivial prediction: its value above the panel, and a dashed line unless that is far off."""
-    axes.set_title(f"trivial: {level:.0f}", loc="right", color="0.4", fontsize="small")
-    low, high = axes.get_ylim()
-    if low - 0.5 * (high - low) < level < high + 0.5 * (high - low):
-        axes.axhline(level, color="0.4", linestyle="--", linewidth=1.0)

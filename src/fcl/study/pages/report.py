@@ -10,8 +10,9 @@ from pathlib import Path
 import pandas as pd
 
 from fcl.runs.files import write_text
-from fcl.study.claims.table import claims_markdown, read_table
-from fcl.study.claims.verdicts import NOT_EVALUATED, data_difference
+from fcl.study.claims.table import claims_markdown, read_sample, read_table
+from fcl.study.claims.verdicts import NOT_EVALUATED, StudyData
+from fcl.study.pages.text import INTERVALS
 from fcl.study.records.manifests import read_manifests
 from fcl.study.tables.common import Column, markdown, shown
 
@@ -110,8 +111,8 @@ def _not_run(claims: pd.DataFrame, other: str) -> str:
     lines = []
     if other:
         lines.append(
-            f"- The paper's study, on MAD. This one has {other}. Only shapes and the models can be set beside the "
-            "paper's."
+            f"- The paper's study, on MAD. This one has {other}. Shapes, the headline and the models are judged on it, "
+            "absolute errors are not."
         )
     missing = claims[claims["verdict"] == NOT_EVALUATED]
     lines += [f"- {row.where}, {row.quantity}: {row.reason}" for row in missing.itertuples()]
@@ -121,6 +122,7 @@ def _not_run(claims: pd.DataFrame, other: str) -> str:
 def write_report(
     claims: PathLike, figures: Sequence[PathLike], captions: Sequence[PathLike], tables: Sequence[PathLike],
     page: PathLike, *, folder: PathLike, study: str, dataset: str, title: str, whole: bool,
+    sample: PathLike | None = None,
 ) -> None:  # fmt: skip
     """Write the report.
 
@@ -131,8 +133,9 @@ def write_report(
         page: the report (Markdown); its links are relative to it.
         folder: numbers of the study, from a run or a record; its run manifests give times and versions.
         study, dataset, title, whole: name of the study, name and title of its data, and whether they are complete.
+        sample: list of claims, if the data are a sample of the paper's.
     """
-    table = read_table(claims)
+    table, data = read_table(claims), StudyData(dataset, title, whole, read_sample(sample))
     manifests = manifests_of_numbers(folder)
     times = run_times(manifests)
     times_text = markdown(shown(times, RUN_TIMES)) if len(times) else "There are no run manifests beside the results."
@@ -140,13 +143,13 @@ def write_report(
     sections = [
         f"# Flexible Cutoff Learning: the study `{study}`",
         f"Reproduction of arXiv:2603.10205, written by the workflow from result files. Data: **{title}**.",
-        f"## The paper's claims\n\n{claims_markdown(table)}",
+        f"## The paper's claims\n\n{INTERVALS}\n\n{claims_markdown(table)}",
         "## Figures",
         *(_figure(image, text, Path(page)) for image, text in zip(figures, captions, strict=True)),
         "## Tables",
         *map(_table, tables),
         f"## Run times\n\nFrom the run manifests beside the results.\n\n{times_text}",
         *([f"Made with {made_with}."] if made_with else []),
-        f"## What was not run\n\n{_not_run(table, data_difference(dataset, whole))}",
+        f"## What was not run\n\n{_not_run(table, data.difference)}",
     ]
     write_text(page, "\n\n".join(section.strip() for section in sections) + "\n")

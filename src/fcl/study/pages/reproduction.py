@@ -15,55 +15,51 @@ from pathlib import Path
 import pandas as pd
 
 from fcl.config.load import Config, derived, load_config
+from fcl.config.study import Study
 from fcl.data.manifest import load_data_manifest
-from fcl.evaluation.statistics import NotEvaluated
-from fcl.study.claims.table import SHOWN, claims_table, readable
-from fcl.study.claims.verdicts import NOT_EVALUATED, NOT_REPRODUCED, PAPER_DATA, REPRODUCED
-from fcl.study.comparisons.ablations import ALIKE
+from fcl.evaluation.statistics import FAILS, HOLDS, UNDECIDED, NotEvaluated
+from fcl.study.claims.table import SHOWN, claims_markdown, claims_table, read_sample
+from fcl.study.claims.verdicts import NOT_COMPARABLE, StudyData
+from fcl.study.comparisons.ablations import COLUMNS as ABLATION_COLUMNS
 from fcl.study.comparisons.ablations import readable as readable_ablations
-from fcl.study.comparisons.learning import ERROR, gain_of_last_step
+from fcl.study.comparisons.folds import readable as readable_folds
+from fcl.study.comparisons.learning import WORTHWHILE, static_family, steps
 from fcl.study.comparisons.repeat import repeated_digests
 from fcl.study.pages import reproduction_optimised as optimised
 from fcl.study.pages import reproduction_uniform as uniform
-from fcl.study.pages.text import difference_text, listed, mean_text, table
+from fcl.study.pages.text import INTERVALS, interval_text, listed, read_or_say, table
 from fcl.study.results import Results
-from fcl.study.tables.common import markdown, shown
 
-#: Claims about the behaviour of the method, which can be assessed on any data.
-QUALITATIVE = (
-    "fig3_static_below_fcl", "fig3_plateau", "fig3_upturn_7", "fig3_static_std_7", "fig4_adjacent_cutoffs",
-    "fig4_oscillation_7", "fig5_molcrys_1e-4_saving", "fig5_molcrys_1e-4_penalty", "fig6_mc2d_largest",
-    "fig6_molfrags_smallest", "fig7_1e-3_range", "fig7_1e-3_sodium", "fig7_1e-6_light", "fig7_1e-6_metals",
-)  # fmt: skip
-VERDICTS = {REPRODUCED: "holds", NOT_REPRODUCED: "does not hold", NOT_EVALUATED: "cannot be said"}
-#: More data are worthwhile if the last doubling of the learning curve lowered the error by this fraction.
-WORTHWHILE = 0.05
-NOT_RUN = "*Not run*: {}."
+NOT_RUN = "*Not evaluated*: {}."
 HEAD = """# Reproduction: which of the paper's claims hold
 
 *Written by `python -m fcl.study.pages.reproduction record/{study}` from the committed numbers of that study; a test
 compares. Every number, verdict and sentence about them is computed.*
 
-Study `{study}`; data: **{title}**. None of this is evidence about MAD: it says how the method behaves on these data.
+Study `{study}`; data: **{title}**. {evidence}
 
-± after a mean is the standard deviation over seeds. "95%" marks Student's confidence interval of a difference over
-seeds (paired where they are seeds of the same models, else Welch's); a difference counts where it leaves out zero. With
-three seeds that is strict, and of many comparisons one in twenty passes by chance.
+{intervals}
+
+A verdict is a vote of the models and of resampled structures, corrected for the number of comparisons in its table; its
+rule is in [claims.md](claims.md). *Undecided* means that these data and seeds do not say, not that nothing differs.
 """
-RULES = """The criteria are those of [claims.md](claims.md), applied to these data as to the paper's. There, a bound is
-cleared by one standard error; that is milder than the intervals below."""
+NOT_MAD = "what follows says how the method behaves on them, and is no evidence about MAD."
 
 
-def verdicts(results: Results, claims: Path) -> tuple[str, pd.DataFrame]:
-    """Table of the qualitative claims, and its rows by id."""
-    # as if the data were the paper's: here every claim is judged, by the same rules, on whatever data the study has
-    everything = claims_table(results, claims, dataset=PAPER_DATA, whole=True).set_index("id", drop=False)
-    rows = readable(everything.loc[list(QUALITATIVE)]).assign(verdict=lambda rows: rows["verdict"].map(VERDICTS))
+def data_of(study: Study) -> StudyData:
+    """What the data of the study are to the paper's."""
+    manifest, sample = load_data_manifest(study.data.manifest), Path(study.data.manifest).with_name("claims.csv")
+    whole = study.data.takes_every_frame and manifest.as_published
+    return StudyData(manifest.name, manifest.title, whole, read_sample(sample if sample.is_file() else None))
+
+
+def claims(results: Results, data: StudyData, source: Path) -> str:
+    """The claims that can be judged on the data of the study, and apart from them those about the model."""
+    everything = claims_table(results, source, data)
+    judged = everything[everything["verdict"] != NOT_COMPARABLE]
     columns = {name: SHOWN[name] for name in ("where", "claim", "paper_text", "value_text", "verdict", "reason")}
-    rows = rows.assign(claim=[f"{row.quantity} ({row.dataset.removeprefix('mad-')})" for row in rows.itertuples()])
-    found = rows["verdict"].value_counts()
-    sentence = f"{len(rows)} claims: " + ", ".join(f"{name} {found.get(name, 0)}" for name in VERDICTS.values()) + "."
-    return f"{sentence} {RULES}\n\n{markdown(shown(rows, columns))}", everything
+    left = f"The other {len(everything) - len(judged)} of the paper's claims cannot be judged on these data."
+    return f"{claims_markdown(judged, columns)}\n{left}"
 
 
 def _section(title: str, *parts: Callable[[], str]) -> str:
@@ -77,43 +73,52 @@ def _section(title: str, *parts: Callable[[], str]) -> str:
     return "\n\n".join([f"## {title}", *filter(None, texts)])
 
 
-def tested(ablations: pd.DataFrame | None, word: str) -> str:
-    """Ablation results for the quantities whose name contains ``word``: the reasons tested."""
-    if ablations is None:
+def ablations_of(folder: Path) -> pd.DataFrame:
+    """The ablation table of the study."""
+    if not (folder / "ablations.csv").is_file():
         raise NotEvaluated("ablations of this study")
+    return read_or_say(folder / "ablations.csv", ABLATION_COLUMNS)
+
+
+def tested(folder: Path, word: str) -> str:
+    """What the ablations show of the quantities whose name contains ``word``: the reasons tested."""
+    ablations = ablations_of(folder)
     rows = ablations[ablations["quantity"].str.contains(word, regex=False)]
-    changed = rows[rows["verdict"] != ALIKE]
+    changed = rows[rows["verdict"] != UNDECIDED]
     changing = [f"`{row.change}` ({row.quantity}: {row.verdict})" for row in changed.itertuples()]
     idle = [f"`{change}`" for change in rows["change"].unique() if change not in set(changed["change"])]
-    return f"Tested: it is changed by {listed(changing, 'no ablation')}; not by {listed(idle, 'none of the others')}."
-
-
-def all_ablations(ablations: pd.DataFrame | None) -> str:
-    """The ablation table."""
-    if ablations is None:
-        raise NotEvaluated("ablations of this study")
-    return readable_ablations(ablations)
-
-
-def learning(folder: Path) -> str:
-    """Error against training structures, and whether more data would help."""
-    file = folder / "figures/learning_curve.csv"
-    if not file.is_file():
-        raise NotEvaluated("the learning curve of this study")
-    errors = pd.read_csv(file)
-    few, many, gain = gain_of_last_step(errors)
-    least, most = gain.value - gain.half_width, gain.value + gain.half_width
-    pays = "pay" if least > WORTHWHILE else "do not pay" if most < WORTHWHILE else "may pay: the seeds do not decide"
-    whole = errors[errors["subset"] == "all"]
-    rows = [
-        (str(size), mean_text(dict(rows.set_index("seed")[ERROR]), "{:.0f}"))
-        for size, rows in whole.groupby("structures")
-    ]
-    sentence = (
-        f"From {few} to {many} training structures the error falls by {difference_text(gain, '{:.1f}%', 100.0)} (95%). "
-        f"By the rule that a fall of {WORTHWHILE:.0%} is worth it, more data {pays}."
+    return (
+        f"Tested by ablations (verdicts of the whole table below): it is changed by {listed(changing, 'no ablation')}; "
+        f"undecided: {listed(idle, 'none of the others')}."
     )
-    return f"{sentence}\n\n{table(('training structures', 'static force RMSE (meV/Å)'), rows)}"
+
+
+def crossvalidated(folder: Path) -> str:
+    """FCL against static models in cross-validation."""
+    if not (folder / "folds.csv").is_file():
+        raise NotEvaluated("the cross-validation of this study")
+    return readable_folds(pd.read_csv(folder / "folds.csv"))
+
+
+def learning(folder: Path, studies: list[Study]) -> str:
+    """Error against training structures, and whether more data would help."""
+    if not studies:
+        raise NotEvaluated("the learning curve of this study")
+    cutoff = studies[0].static.cutoffs[0]
+    found = steps(dict(static_family(one, cutoff) for one in (*(folder.parent / s.name for s in studies), folder)))
+    pays = {HOLDS: "pay", FAILS: "do not pay", UNDECIDED: "may pay: it is undecided"}
+    rows = [
+        (str(size), f"{interval_text(error, '{:.0f}', 1000.0)}",
+         "" if change is None else f"{interval_text(change, '{:+.1f}', 100.0)}%", verdict)
+        for size, error, change, verdict in found
+    ]  # fmt: skip
+    (few, *_), (many, *_, last) = found[-2:]
+    sentence = (
+        f"By the rule that a fall by {WORTHWHILE:.0%} is worth it, more data than {many} structures {pays[last]}, "
+        f"judged by the step from {few} to {many}. Static models at {cutoff:g} Å, on the same test structures."
+    )
+    heads = ("training structures", "force RMSE (meV/Å)", "change", f"falls by more than {WORTHWHILE:.0%}")
+    return f"{sentence}\n\n{table(heads, rows)}"
 
 
 def repeated(folder: Path, studies: list[str], seed: int) -> str:
@@ -127,35 +132,41 @@ def repeated(folder: Path, studies: list[str], seed: int) -> str:
     return f"{sentence}\n\n{table(('SHA-256 of', 'first run', 'second run'), rows)}"
 
 
-def reproduction_page(folder: Path, config: Config, claims: Path) -> str:
-    """Page of the study with results in ``folder`` (named like the study); ``claims`` is resources/claims.csv."""
-    results, study = Results.of_folder(folder), config.resolve(folder.name)
-    file = folder / "ablations.csv"
-    ablations = pd.read_csv(file) if file.is_file() else None
-    summary, judged = verdicts(results, claims)
-    limits = (float(judged.loc[f"fig5_molcrys_1e-4_{name}", "paper_value"]) for name in ("saving", "penalty"))
+def reproduction_page(folder: Path, config: Config, source: Path) -> str:
+    """Page of the study with results in ``folder`` (named like the study); ``source`` is resources/claims.csv."""
+    study = config.resolve(folder.name)
+    results = Results.of_folder(folder, study.nests)
+    data = data_of(study)
+    curve = [config.resolve(name) for name in derived(config.studies, study.name, "learning_curve")]
+    evidence = f"These are {data.difference}: {NOT_MAD}" if data.difference else ""
     sections = [
-        HEAD.format(study=study.name, title=load_data_manifest(study.data.manifest).title).strip(),
-        f"## Verdicts\n\n{summary}",
+        HEAD.format(study=study.name, title=data.title, evidence=evidence, intervals=INTERVALS).strip(),
+        _section("Verdicts", lambda: claims(results, data, source)),
         _section(
             "One FCL model beside a static model for each cutoff",
-            lambda: uniform.against_static(results),
-            lambda: tested(ablations, "force RMSE at"),
+            lambda: uniform.against_static(folder),
+            lambda: tested(folder, "force RMSE at"),
         ),
         _section(
             "Plateau, and upturn at 7 Å",
             lambda: uniform.plateau(results),
-            lambda: tested(ablations, "7 A / 6 A"),
+            lambda: tested(folder, "force RMSE, "),
         ),
         _section(
             "Oscillation of diatomic curves",
             lambda: uniform.diatomics(results),
-            lambda: tested(ablations, "turns"),
+            lambda: tested(folder, "turns"),
         ),
-        _section("Fewer pairs by optimised cutoffs", lambda: optimised.savings(results, *limits)),
-        _section("Orderings of cutoffs among subsets", lambda: optimised.orderings(results)),
-        _section("Ablations", lambda: all_ablations(ablations)),
-        _section("Learning curve", lambda: learning(folder)),
+        _section(
+            "Fewer pairs by optimised cutoffs",
+            lambda: optimised.savings(results),
+            lambda: optimised.chosen(folder),
+            lambda: optimised.controls(folder),
+        ),
+        _section("Cutoffs of elements in the subsets", lambda: optimised.orderings(results)),
+        _section("Ablations", lambda: readable_ablations(ablations_of(folder))),
+        _section("Cross-validation over groups", lambda: crossvalidated(folder)),
+        _section("Learning curve", lambda: learning(folder, curve)),
         _section(
             "The same training twice",
             lambda: repeated(folder, derived(config.studies, study.name, "repeat"), study.fcl.seeds[0]),

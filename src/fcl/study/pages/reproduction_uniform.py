@@ -1,65 +1,99 @@
-"""Uniform cutoffs: FCL against static models, plateau and upturn, diatomic curves."""
+"""Uniform cutoffs: FCL beside static models and trivial predictions, plateau and upturn, diatomic curves."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
-import numpy as np
+import pandas as pd
 
-from fcl.evaluation.statistics import Difference, NotEvaluated, paired_difference, unpaired_difference
-from fcl.study.claims.shapes import STATIC_CUTOFFS, turns_by_seed
-from fcl.study.pages.text import difference_text, listed, mean_text, table
+from fcl.evaluation.statistics import FAILS, HOLDS, UNDECIDED, contrast, verdicts
+from fcl.study.claims.shapes import FORCE_RMSE, STATIC_CUTOFFS, turns_by_seed
+from fcl.study.errors import ALL, QUANTITIES
+from fcl.study.pages.text import interval_text, listed, read_or_say, table
 from fcl.study.results import Results
 
-PERCENT = 100.0
-MEV = 1000.0
+#: Of the table ``uniform``, which is judged as a whole (`fcl.study.tables.uniform`).
+UNIFORM = ("quantity", "subset", "cutoff_angstrom", "trivial", "fcl", "static", "skill", "static_below_fcl",
+           "static_to_fcl", "static_to_fcl_low", "static_to_fcl_high")  # fmt: skip
+POOL = "all structures"
 
 
-def _cutoffs(cutoffs: Sequence[float]) -> str:
-    return listed((f"{cutoff:.0f} Å" for cutoff in cutoffs), "no cutoff")
+def uniform_table(folder: Path) -> pd.DataFrame:
+    """The table of errors at uniform cutoffs of the study in ``folder``; `NotEvaluated` if there is none."""
+    return read_or_say(folder / "tables/uniform.csv", UNIFORM)
 
 
-def against_static(results: Results) -> str:
-    """Test force RMSE of FCL and of static models at each static cutoff, and which is lower."""
-    rows, lower = [], {"static": [], "FCL": [], "neither": []}
-    for cutoff in STATIC_CUTOFFS:
-        fcl, static = results.force_rmse("fcl", cutoff), results.force_rmse("static", cutoff)
-        difference, mean = unpaired_difference(fcl, static), float(np.mean(list(static.values())))
-        name = "neither" if not difference.significant else "static" if difference.value > 0 else "FCL"
-        lower[name].append(cutoff)
-        relative = Difference(difference.value / mean, difference.half_width / mean)
-        cells = (mean_text(fcl, scale=MEV), mean_text(static, scale=MEV))
-        rows.append((f"{cutoff:.1f} Å", *cells, difference_text(relative, "{:+.1f}%", PERCENT), name))
-    heads = ("cutoff", "FCL (meV/Å)", "static (meV/Å)", "FCL relative to static (95%)", "lower")
-    sentence = (
-        f"Static models have the lower error at {_cutoffs(lower['static'])}, the one FCL model at "
-        f"{_cutoffs(lower['FCL'])}; at {_cutoffs(lower['neither'])} the seeds show no difference."
+def against_static(folder: Path, quantities: Sequence[str] = tuple(QUANTITIES)) -> str:
+    """Errors of trivial predictions, FCL and static models, pooled and per subset, and who is shown to be better."""
+    found = uniform_table(folder)
+    found = found[found["quantity"].isin(quantities)]
+    cutoffs = sorted(found["cutoff_angstrom"].unique())
+    rows = []
+    for (quantity, subset), part in found.groupby(["quantity", "subset"], sort=False):
+        by_cutoff = part.set_index("cutoff_angstrom")
+        cells = [_cell(by_cutoff.loc[cutoff]) for cutoff in cutoffs]
+        rows.append((quantity, POOL if subset == ALL else subset, f"{1000.0 * part['trivial'].iloc[0]:.0f}", *cells))
+    heads = ("error", "structures", "trivial", *(f"{cutoff:.1f} Å: FCL, static (static to FCL)" for cutoff in cutoffs))
+    return f"{_said(found)}\n\n{table(heads, rows)}"
+
+
+def _cell(row: pd.Series) -> str:
+    low, value, high = (100.0 * row[f"static_to_fcl{end}"] for end in ("_low", "", "_high"))
+    return f"{1000.0 * row['fcl']:.0f}, {1000.0 * row['static']:.0f} ({value:+.0f}% [{low:+.0f}, {high:+.0f}])"
+
+
+def _said(found: pd.DataFrame) -> str:
+    def places(column: str, verdict: str) -> str:
+        rows = found[found[column] == verdict]
+        names = []
+        for (quantity, subset), part in rows.groupby(["quantity", "subset"], sort=False):
+            cutoffs = listed(f"{cutoff:g} Å" for cutoff in part["cutoff_angstrom"])
+            names.append(f"{quantity} of {POOL if subset == ALL else subset} at {cutoffs}")
+        return "; ".join(names) or "nowhere"
+
+    count = (found["static_below_fcl"] == UNDECIDED).sum()
+    skill = found["skill"].value_counts()
+    return (
+        f"Static models are shown to have the lower error: {places('static_below_fcl', HOLDS)}. The one FCL model: "
+        f"{places('static_below_fcl', FAILS)}. The other {count} of {len(found)} comparisons are undecided. FCL is "
+        "shown to be better than the trivial prediction (zero forces; energies linear in the composition) in "
+        f"{skill.get(HOLDS, 0)} of {len(found)}, worse in {skill.get(FAILS, 0)}. Errors in meV/Å and meV/atom, "
+        "geometric means of the models; verdicts are adjusted for the number of comparisons (Holm)."
     )
-    return f"{sentence}\n\n{table(heads, rows)}"
 
 
 def plateau(results: Results) -> str:
-    """FCL error at each cutoff relative to the previous one, by seed."""
-    rows, sentences = [], []
-    for below, above in zip(STATIC_CUTOFFS[:-1], STATIC_CUTOFFS[1:], strict=True):
-        first, second = results.force_rmse("fcl", below), results.force_rmse("fcl", above)
-        if set(first) != set(second):
-            raise NotEvaluated("the cutoffs were evaluated for different seeds")
-        ratios = {seed: second[seed] / first[seed] for seed in first}
-        change = paired_difference(ratios, dict.fromkeys(ratios, 1.0))
-        verb = "shows no change" if not change.significant else "rises" if change.value > 0 else "falls"
-        sentences.append(f"{verb} from {below:.0f} to {above:.0f} Å")
-        rows.append((f"{above:.0f} Å / {below:.0f} Å", mean_text(ratios, "{:.3f}"), difference_text(change, "{:+.3f}")))
-    return f"The error {listed(sentences)}.\n\n{table(('force RMSE of FCL', 'ratio', 'ratio − 1 (95%)'), rows)}"
+    """FCL error at each cutoff relative to the previous one, of the same models, pooled and per subset."""
+    errors = results.uniform
+    steps = list(zip(STATIC_CUTOFFS[:-1], STATIC_CUTOFFS[1:], strict=True))
+    places = [(subset, below, above) for subset in errors.subsets() for below, above in steps]
+    judged = [
+        contrast([errors.fcl(FORCE_RMSE, above, subset)], [errors.fcl(FORCE_RMSE, below, subset)])
+        .times(100.0, -100.0)
+        .judged(0.0)
+        for subset, below, above in places
+    ]
+    words = {HOLDS: "falls", FAILS: "rises", UNDECIDED: UNDECIDED}
+    found = [words[verdict] for verdict in verdicts(judged)]
+    by_subset: dict[str, list[str]] = {}
+    said = []
+    for (subset, below, above), one, word in zip(places, judged, found, strict=True):
+        by_subset.setdefault(POOL if subset == ALL else subset, []).append(
+            f"{interval_text(one, '{:+.1f}')}%" + ("" if word == UNDECIDED else f": {word}")
+        )
+        if subset == ALL:
+            verb = "is not shown to change" if word == UNDECIDED else word
+            said.append(f"{verb} from {below:.0f} to {above:.0f} Å")
+    heads = ("change of FCL's force RMSE", *(f"{below:.0f} to {above:.0f} Å" for below, above in steps))
+    rows = [(subset, *cells) for subset, cells in by_subset.items()]
+    rule = "The changes of the table are adjusted for their number (Holm); those without a word are undecided."
+    return f"Over all structures the error {listed(said)}. {rule}\n\n{table(heads, rows)}"
 
 
 def diatomics(results: Results) -> str:
     """Number of turning points of the diatomic curves between 3 A and the cutoff."""
     cutoffs = sorted(float(cutoff) for cutoff in results.curves["cutoff_angstrom"].unique())
-    turns = {cutoff: turns_by_seed(results, cutoff) for cutoff in cutoffs}
-    means = {cutoff: float(np.mean(list(values.values()))) for cutoff, values in turns.items()}
-    most = max(means, key=lambda cutoff: means[cutoff])
-    rows = [(f"{cutoff:.1f} Å", mean_text(values, "{:.2f}")) for cutoff, values in turns.items()]
-    sentence = f"Curves turn most often at {most:g} Å." if max(means.values()) > 0 else "No curve turns."
-    heads = ("cutoff", "turning points of a curve beyond 3 Å, mean over pairs of atoms")
-    return f"{sentence}\n\n{table(heads, rows)}"
+    turns = {cutoff: results.over_seeds(turns_by_seed(results, cutoff)).judged() for cutoff in cutoffs}
+    rows = [(f"{cutoff:.1f} Å", interval_text(one, "{:.2f}")) for cutoff, one in turns.items()]
+    return table(("cutoff", "turning points of a curve beyond 3 Å, mean over pairs of atoms (models: 95%)"), rows)

@@ -1,27 +1,28 @@
-"""Formatting of numbers, lists and tables on the reproduction page."""
+"""Formatting of numbers, lists and tables on generated pages, and the reader of the table of uniform errors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import pandas as pd
 
-from fcl.evaluation.statistics import Difference, mean_and_deviation
+from fcl.evaluation.statistics import Judgement, NotEvaluated
 from fcl.study.tables.common import markdown
 
+#: What brackets mean, on every page.
+INTERVALS = (
+    "Brackets are 95% intervals. For errors and pairs they contain the scatter over groups of structures (a parent "
+    "with its variants) and over trained models, nested in the pre-trained models that they start from; for cutoffs "
+    "and curves that over trained models alone. With a single pre-trained model nothing is known of others, with a "
+    "single trained model nothing of other seeds."
+)
 
-def mean_text(values: Mapping[int, float], pattern: str = "{:.0f}", scale: float = 1.0) -> str:
-    """Mean ± standard deviation over seeds; the mean alone for a single seed."""
-    mean, deviation = mean_and_deviation({seed: scale * value for seed, value in values.items()})
-    return pattern.format(mean) + ("" if deviation is None else f" ± {pattern.format(deviation).lstrip('+')}")
 
-
-def difference_text(difference: Difference, pattern: str = "{:+.0f}", scale: float = 1.0) -> str:
-    """A difference ± half-width of its 95% interval; without the latter for a single seed."""
-    value = pattern.format(scale * difference.value)
-    if difference.half_width == float("inf"):
-        return f"{value} (one seed)"
-    return f"{value} ± {pattern.format(scale * difference.half_width).lstrip('+')}"
+def interval_text(one: Judgement, pattern: str = "{:.0f}", scale: float = 1.0) -> str:
+    """``5.1 [4.0, 6.2]``; the value alone if it has no scatter that would be seen, or none is known."""
+    value, low, high = (pattern.format(scale * number) for number in (one.value, one.low, one.high))
+    return value if low == high else f"{value} [{low}, {high}]"
 
 
 def listed(words: Iterable[str], none: str = "none") -> str:
@@ -33,3 +34,14 @@ def listed(words: Iterable[str], none: str = "none") -> str:
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table of text cells."""
     return markdown(pd.DataFrame([list(row) for row in rows], columns=list(heads)))
+
+
+def read_or_say(file: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """A table of results; `NotEvaluated` if the file is missing, or of a version without one of the ``columns``."""
+    if not file.is_file():
+        raise NotEvaluated(f"{file.parent.name}/{file.name} is missing")
+    found = pd.read_csv(file)
+    missing = [name for name in columns if name not in found]
+    if missing:
+        raise NotEvaluated(f"{file.parent.name}/{file.name} is of an older version: it has no column {missing[0]!r}")
+    return found

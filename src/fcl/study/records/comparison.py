@@ -38,7 +38,6 @@ from fcl.study.records.manifests import RECORD_MANIFEST, read_manifests
 from fcl.study.records.rows import (
     CURVES,
     MEASURED,
-    MEASURED_ROW,
     VERDICTS,
     Cell,
     Rows,
@@ -186,7 +185,7 @@ def _compare_file(result: Comparison, name: str, run: Rows, record: Rows, scatte
     missing = defaultdict(list)
     for where, partner in partners.items():
         for column in [*record[where], *(run[partner].keys() - record[where].keys())]:
-            if MEASURED.search(column) or MEASURED_ROW.search(where):
+            if MEASURED.search(column):
                 result.measured += isinstance(record[where].get(column), float)
             elif column not in record[where] or column not in run[partner]:
                 missing[column, column in record[where]].append(where)

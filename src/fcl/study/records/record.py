@@ -21,12 +21,14 @@ PathLike = str | os.PathLike[str]
 RUNS, RECORDS = "results", "record"
 NUMBERS = (
     "metrics/*.csv", "metrics/history/*.csv", "errors/*.csv.gz", "diatomics/*.csv", "calibration/*.json",
-    "calibration/*_metrics.csv",
-    "unlabelled/*.json", "unlabelled/*_metrics.csv", "observables/*.json", "cost/*.csv", "data/*.csv", "data/*.csv.gz",
-    "data/*.json", "figures/*.csv", "tables/*.csv", "claims.csv", "ablations.csv",
+    "calibration/*_metrics.csv", "calibration/*_errors.csv.gz", "choice/*.json",
+    "unlabelled/*.json", "unlabelled/*_metrics.csv", "observables/*.json", "cost/*.csv", "data/*.csv",
+    "data/*.csv.gz", "data/*.json", "external/*/*.csv.gz", "figures/*.csv", "tables/*.csv", "claims.csv", "ablations.csv", "folds.csv",
 )  # fmt: skip
-PAGES = ("tables/*.md", "claims.md", "ablations.md", "report.md")
+PAGES = ("tables/*.md", "claims.md", "ablations.md", "folds.md", "report.md")
 PICTURES = ("figures/*.png", "training.png")
+#: Written by hand, and kept when a record is replaced.
+KEPT = ("plan.md", "README.md")
 
 
 def numbers_root(from_record: bool) -> str:
@@ -79,7 +81,7 @@ def outdated(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def write_record(run: PathLike, record: PathLike, pictures: Sequence[str] | None = None) -> list[Path]:
-    """Replace ``record`` by the record of the finished ``run``; returns its files, relative to it.
+    """Replace ``record`` by the record of the finished ``run`` (but for `KEPT`); returns its files, relative to it.
 
     Raises:
         FileNotFoundError: ``run`` has no run manifests.
@@ -99,6 +101,9 @@ def write_record(run: PathLike, record: PathLike, pictures: Sequence[str] | None
             (fresh / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(run / file, fresh / file)
         write_text(fresh / RECORD_MANIFEST, collected(record.name, manifests))
+        for name in KEPT:
+            if (record / name).is_file():
+                shutil.copyfile(record / name, fresh / name)
         if record.exists():
             record.rename(Path(scratch) / "before")
         fresh.rename(record)

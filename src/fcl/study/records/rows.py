@@ -18,8 +18,6 @@ from typing import Any
 
 #: Columns and keys measured on the machine, or describing it.
 MEASURED = re.compile(r"(?:^|_)(?:(?:micro)?seconds|memory|time_ratio|threads|device)(?:_|$)")
-#: Rows of measured times, by their unit: the table of observables has some besides its results.
-MEASURED_ROW = re.compile(r"\bunit=µs/atom\b")
 #: Columns that identify a row and are not results, besides text columns; these two do so alone.
 KEYS = frozenset(
     "seed seeds lambda cutoff_angstrom training_cutoff_angstrom distance_angstrom structure structures atoms atom_i "
@@ -27,7 +25,10 @@ KEYS = frozenset(
 )
 NAMES = ("id", "key")
 #: Text columns derived from numbers.
-VERDICTS = frozenset({"verdict", "reason", "kept", "best"})
+VERDICTS = frozenset(
+    "verdict reason kept best skill static_below_fcl below_uniform below_static within chosen status at_bounds "
+    "starts".split()
+)
 #: Columns of a training history that are settings or random draws.
 DRAWN = frozenset({"learning_rate", "mean_cutoff_angstrom", "best"})
 #: Distance (A) below which diatomic curves are extrapolated: hardly any training structure has closer atoms.
@@ -35,8 +36,12 @@ SHORTEST = 1.0
 
 HISTORY = re.compile(r"(?:.*/)?history/|.*_history\.csv$")
 CURVES = re.compile(r"diatomics/")
-#: Per-structure errors are summed up in ``metrics/``.
-CHAOTIC = re.compile(r"errors/|observables/|figures/(?:observables|fig04|fig10)\.csv$")
+#: Cutoffs files; how an optimisation ended is another matter with other weights.
+CUTOFFS = re.compile(r"(?:calibration|unlabelled)/.*\.json$")
+#: Per-structure errors are summed up in ``metrics/``; a choice of lambda is discrete.
+CHAOTIC = re.compile(
+    r"errors/|calibration/.*_errors\.csv|choice/|observables/|figures/(?:observables|fig04|fig10)\.csv$"
+)
 
 Cell = float | str | None
 #: Row (its keys, or a JSON path) -> column or JSON key -> cell.
@@ -93,6 +98,8 @@ def reduced(name: str, rows: Rows) -> Rows:
     """Part of a file that is comparable between trainings: all, the best epoch, RMS values of curves, or nothing."""
     if CHAOTIC.match(name):
         return {}
+    if CUTOFFS.match(name):
+        return {where: row for where, row in rows.items() if not where.startswith("provenance.convergence")}
     if HISTORY.match(name) and rows:
         best = [row for row in rows.values() if row.get("best") == "True"] or list(rows.values())
         return {"best epoch": {column: cell for column, cell in best[-1].items() if column not in KEYS | DRAWN}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from fcl.study.stages.job import record
@@ -12,10 +13,10 @@ logger = logging.getLogger(__name__)
 
 
 def build_store(
-    study, source: Path, frames: dict, num_elements: int, workers: int, references: Path | None,
+    study, sources: Sequence[Path], frames: dict, num_elements: int, workers: int, references: Path | None,
     store: Path, rejected: Path, manifest: Path,
 ) -> None:  # fmt: skip
-    """Frames of one split -> graph store with the neighbour list at ``study.cutoffs.r_max``.
+    """Frames of one split, in one or several files -> graph store with the neighbour list at ``study.cutoffs.stored``.
 
     ``frames`` are the settings of the split from the data manifest (`fcl.data.manifest.DataManifest.frame_settings`),
     ``num_elements`` is the number of elements of the model, and ``references`` a store whose fitted reference energies
@@ -30,16 +31,17 @@ def build_store(
     if references:
         arguments["references"] = read_reference_energies(references)
     summary = build(
-        source,
+        sources,
         store,
-        r_max=study.cutoffs.r_max,
+        r_max=study.cutoffs.stored,
         max_frames_per_subset=study.data.frame_limit(frames["split"]),
         strict=study.data.strict,
         rejected=rejected,
         workers=workers,
         **arguments,
     )
-    facts = {**summary, "r_max_angstrom": study.cutoffs.r_max, "frames": frames, "num_elements": num_elements}
-    inputs = {"source": source, **({"references": references} if references else {})}
+    facts = {**summary, "r_max_angstrom": study.cutoffs.stored, "frames": frames, "num_elements": num_elements}
+    inputs = {f"source {number}" if number else "source": file for number, file in enumerate(sources)}
+    inputs |= {"references": references} if references else {}
     record(manifest, "build_store", study, ("data",), inputs, started, extra=facts)
     logger.info(f"{store}: {summary['structures']} structures, {summary['atoms']} atoms, {summary['pairs']} pairs")

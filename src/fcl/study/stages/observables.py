@@ -1,7 +1,8 @@
 """Stages: physics with optimised cutoffs against a uniform cutoff, for the same model and structures.
 
-Each stage reads files and writes one JSON file per subset. Relaxation, equation of state and phonons are computed
-first, and dynamics start from the relaxed structures.
+Beside this difference stand two that have nothing to do with cutoffs: between two models that differ in their training
+seed, and for dynamics between two runs of one model. Each stage reads files and writes one JSON file per subset.
+Relaxation, equation of state and phonons are computed first; dynamics start from the relaxed structures.
 """
 
 from __future__ import annotations
@@ -15,20 +16,29 @@ from typing import Any
 import numpy as np
 
 from fcl.runs.files import write_json
+from fcl.simulation.observables.failure import NOT_APPLICABLE
 from fcl.simulation.observables.nve import energy_conservation
 from fcl.simulation.observables.rdf import sampled_rdf
+from fcl.simulation.observables.reference import broken, reference_fault
 from fcl.simulation.observables.statics import at_minimum, rmsd
 
 logger = logging.getLogger(__name__)
 
-#: The two configurations of one model; keys of the results.
-CONFIGURATIONS = ("uniform", "calibrated")
+#: Keys of the results: the reference, the same model with optimised cutoffs, another model at the uniform cutoff, and
+#: the reference with other random numbers (dynamics only).
+UNIFORM, CALIBRATED, OTHER_SEED, REPEATED = "uniform", "calibrated", "other_seed", "repeated"
+#: Random displacement (A) before relaxations, so that symmetry does not keep atoms at a saddle point.
+DISPLACEMENT = 0.05
+REPEATED_SEED = 1000  # added to the seed of a run
+#: A reference whose mean temperature (K) is so many times that of the thermostat has reacted.
+HOT = 2.0
 
 
-def first_structures(store: Path, subset: str, count: int) -> list:
-    """The first ``count`` structures of ``subset`` in a graph store, in its order, as ASE atoms.
+def chosen_structures(store: Path, subset: str, count: int, max_atoms: int | None) -> list:
+    """Structures of ``subset`` in a graph store as ASE atoms, one of each of its first ``count`` groups, in order.
 
-    All of them if there are fewer. Raises `ValueError` naming the file if the store has no such subset.
+    Of the variants of one parent it is the one of lowest labelled energy per atom, which is nearest to a minimum.
+    Larger ones than ``max_atoms`` are left out. Raises `ValueError` naming the file if nothing is left.
     """
     from ase import Atoms
 
@@ -37,28 +47,37 @@ def first_structures(store: Path, subset: str, count: int) -> list:
     arrays = read_store(store)
     if subset not in arrays.subset_names:
         raise ValueError(f"{store}: no structure of subset {subset!r}; there are {', '.join(arrays.subset_names)}")
-    members = np.flatnonzero(arrays.subset == arrays.subset_names.index(subset))[:count]
-    spans = [slice(arrays.ptr[index], arrays.ptr[index + 1]) for index in members]
-    return [
-        Atoms(
-            numbers=arrays.numbers[span].astype(int),
-            positions=arrays.positions[span],
-            cell=arrays.cells[index],
-            pbc=arrays.pbc[index],
-        )
-        for index, span in zip(members, spans, strict=True)
-    ]
+    sizes, groups = np.diff(arrays.ptr), arrays.groups()
+    energies = np.where(arrays.energy_mask, arrays.energy / sizes, np.inf)
+    lowest: dict[int, int] = {}
+    for index in np.flatnonzero(arrays.subset == arrays.subset_names.index(subset)):
+        if max_atoms is None or sizes[index] <= max_atoms:
+            best = lowest.setdefault(groups[index], index)
+            lowest[groups[index]] = index if energies[index] < energies[best] else best
+    if not lowest:
+        raise ValueError(f"{store}: no structure of subset {subset!r} has at most {max_atoms} atoms")
+    structures = []
+    for index in list(lowest.values())[:count]:
+        span = slice(arrays.ptr[index], arrays.ptr[index + 1])
+        numbers, positions = arrays.numbers[span].astype(int), arrays.positions[span]
+        structures.append(Atoms(numbers, positions, cell=arrays.cells[index], pbc=arrays.pbc[index]))
+    return structures
 
 
-def calculators(study, model: Path, cutoffs: Path) -> dict[str, Any]:
-    """A calculator for each of `CONFIGURATIONS`, in float64: differences are small and times of steps comparable."""
+def calculators(study, model: Path, cutoffs: Path, other_model: Path | str | None) -> dict[str, Any]:
+    """The calculator of each potential, the reference first; in float64, since differences are small."""
     from fcl.simulation.calculator import FCLCalculator
     from fcl.study.stages.job import compute
 
     _, device = compute(study)
-    chosen = dict(zip(CONFIGURATIONS, (study.observables.uniform_cutoff, cutoffs), strict=True))
-    backend = study.compute.backend
-    return {name: FCLCalculator(model, value, device=device, backend=backend) for name, value in chosen.items()}
+    uniform, options = study.observables.uniform_cutoff, {"device": device, "backend": study.compute.backend}
+    found = {
+        UNIFORM: FCLCalculator(model, uniform, **options),
+        CALIBRATED: FCLCalculator(model, cutoffs, **options),
+    }
+    if other_model:
+        found[OTHER_SEED] = FCLCalculator(Path(other_model), uniform, **options)
+    return found
 
 
 def labels(number: int, atoms) -> dict[str, Any]:
@@ -66,94 +85,135 @@ def labels(number: int, atoms) -> dict[str, Any]:
     return {"structure": number, "formula": atoms.get_chemical_formula(), "atoms": len(atoms)}
 
 
-def write_structures(path: Path, structures: Iterable[tuple[str, Any]]) -> None:
-    """Write (configuration, atoms) as extended XYZ, atomically: 8 decimals, without results."""
+def write_minima(path: Path, minima: Iterable[tuple[int, str, Any]]) -> None:
+    """Write (number of the structure, potential, atoms) as extended XYZ, atomically: 8 decimals, without results."""
     from ase.io import write
 
     from fcl.runs.files import atomic_path
 
     frames = []
-    for configuration, atoms in structures:
+    for number, name, atoms in minima:
         frame = atoms.copy()
-        frame.info["configuration"] = configuration
+        frame.info.update(structure=number, potential=name)
         frames.append(frame)
     with atomic_path(path) as temporary:
-        write(temporary, frames, format="extxyz")
+        write(temporary, frames, format="extxyz") if frames else temporary.touch()
 
 
-def read_pairs(path: Path) -> list[dict[str, Any]]:
-    """Read the file of `write_structures`: for each structure, its atoms in every configuration.
+def read_minima(path: Path) -> dict[int, dict[str, Any]]:
+    """Read the file of `write_minima`: for each structure (by number), its atoms in every potential.
 
-    Raises `ValueError` naming the file if it does not contain all configurations of every structure in turn.
+    Raises `ValueError` naming the file if a structure has no atoms of the reference.
     """
     from ase.io import read
 
-    frames = read(path, index=":", format="extxyz")
-    names = [frame.info.get("configuration") for frame in frames]
-    if not frames or names != list(CONFIGURATIONS) * (len(frames) // len(CONFIGURATIONS)):
-        raise ValueError(f"{path}: expected each structure as {' and '.join(CONFIGURATIONS)} in turn, found {names}")
-    groups = zip(*[iter(frames)] * len(CONFIGURATIONS), strict=True)
-    return [dict(zip(CONFIGURATIONS, group, strict=True)) for group in groups]
-
-
-def compare_relaxed(
-    quantity: Callable[..., Any], stage: str, study, structures: Path, model: Path, cutoffs: Path, subset: str,
-    output: Path, manifest: Path,
-) -> None:  # fmt: skip
-    """Stage: ``quantity(atoms, study.observables, seed=number)`` of each relaxed structure, with both cutoffs."""
-    from fcl.study.stages.job import record
-
-    started = time.time()
-    potentials = calculators(study, model, cutoffs)
-    records = []
-    for number, minima in enumerate(read_pairs(structures), 1):
-        results = {}
-        for name, atoms in minima.items():
-            atoms.calc = potentials[name]
-            results[name] = quantity(atoms, study.observables, seed=number)
-        records.append({**labels(number, atoms), **results})
-        logger.info(f"{subset} {number}: {records[-1]['formula']} done, {time.time() - started:.0f} s")
-    write_json(output, {"subset": subset, "structures": records})
-    inputs = {"structures": structures, "model": model, "cutoffs": cutoffs}
-    seed = study.observables.seed  # of the model; the seeds of the dynamics are the numbers of the structures
-    record(manifest, stage, study, ("observables",), inputs, started, seed=seed, extra={"subset": subset})
+    minima: dict[int, dict[str, Any]] = {}
+    for frame in read(path, index=":", format="extxyz") if path.stat().st_size else []:
+        minima.setdefault(frame.info.get("structure"), {})[frame.info.get("potential")] = frame
+    for number, found in minima.items():
+        if UNIFORM not in found or CALIBRATED not in found:
+            raise ValueError(f"{path}: structure {number}: no minimum of {UNIFORM} or {CALIBRATED}")
+    return minima
 
 
 def observe_statics(
-    study, store: Path, model: Path, cutoffs: Path, subset: str, structures: Path, output: Path, manifest: Path
-) -> None:
-    """Relax the first structures of a subset with both cutoffs; equation of state and phonons at each minimum.
+    study, store: Path, model: Path, cutoffs: Path, other_model: Path | str | None, subset: str, structures: Path,
+    output: Path, manifest: Path,
+) -> None:  # fmt: skip
+    """Relax structures of a subset with every potential; equation of state and phonons at each minimum.
 
-    ``structures`` receives the relaxed structures (extended XYZ), ``output`` the results per structure (JSON).
+    ``structures`` receives the minima (extended XYZ), ``output`` the results per structure (JSON). A structure that is
+    not sane at the uniform cutoff (`reference_fault`) ends there, with the reason as ``no_reference``.
     """
     from fcl.study.stages.job import record
 
-    started = time.time()
-    settings = study.observables
-    potentials = calculators(study, model, cutoffs)
+    started, settings = time.time(), study.observables
+    potentials = calculators(study, model, cutoffs, other_model)
     records, relaxed = [], []
-    for number, start in enumerate(first_structures(store, subset, settings.structures), 1):
-        results, minima = {}, {}
+    chosen = chosen_structures(store, subset, settings.structures, settings.max_atoms)
+    for number, start in enumerate(chosen, 1):
+        displaced, minima, results, fault = start.copy(), {}, {}, None
+        displaced.rattle(DISPLACEMENT, seed=number)
         for name, potential in potentials.items():
-            minima[name] = atoms = start.copy()
+            minima[name] = atoms = displaced.copy()
             atoms.calc = potential
-            results[name] = at_minimum(atoms, settings)
-        relaxed += minima.items()
-        records.append({**labels(number, start), "rmsd_angstrom": rmsd(*minima.values()), **results})
-        logger.info(f"{subset} {number}: {records[-1]['formula']}, minima {records[-1]['rmsd_angstrom']:.3f} A apart")
-    write_structures(structures, relaxed)
+            results[name] = at_minimum(atoms, settings, start if name == UNIFORM else None)
+            if name == UNIFORM and (fault := reference_fault(start, atoms, results[name])):
+                break
+        distances = {name: rmsd(minima[UNIFORM], atoms) for name, atoms in minima.items() if name != UNIFORM}
+        records.append({**labels(number, start), "no_reference": fault, "rmsd_angstrom": distances, **results})
+        if not fault:
+            relaxed += [(number, name, atoms) for name, atoms in minima.items()]
+        outcome = fault or f"minima {distances[CALIBRATED]:.3f} A apart"
+        logger.info(f"{subset} {number}: {records[-1]['formula']}, {outcome}, {time.time() - started:.0f} s")
+    write_minima(structures, relaxed)
     write_json(output, {"subset": subset, "structures": records})
-    inputs = {"store": store, "model": model, "cutoffs": cutoffs}
-    facts = {"subset": subset}
-    seed = settings.seed
-    record(manifest, "observe_statics", study, ("observables",), inputs, started, seed=seed, extra=facts)
+    inputs = {"store": store, **_models(model, cutoffs, other_model)}
+    extra, seed = {"subset": subset}, settings.seed
+    record(manifest, "observe_statics", study, ("observables",), inputs, started, seed=seed, extra=extra)
 
 
-def observe_nve(study, structures: Path, model: Path, cutoffs: Path, subset: str, output: Path, manifest: Path) -> None:
-    """Equilibrate each relaxed structure with both cutoffs, then run NVE at every time step from there."""
-    compare_relaxed(energy_conservation, "observe_nve", study, structures, model, cutoffs, subset, output, manifest)
+def _models(model: Path, cutoffs: Path, other_model: Path | str | None) -> dict[str, Path]:
+    return {"model": model, "cutoffs": cutoffs, **({"other_model": other_model} if other_model else {})}
 
 
-def observe_rdf(study, structures: Path, model: Path, cutoffs: Path, subset: str, output: Path, manifest: Path) -> None:
-    """Sample g(r) of each relaxed structure with both cutoffs after an equilibration, and compare."""
-    compare_relaxed(sampled_rdf, "observe_rdf", study, structures, model, cutoffs, subset, output, manifest)
+def sample(
+    quantity: Callable[..., dict[str, Any]], stage: str, study, structures: Path, model: Path, cutoffs: Path,
+    other_model: Path | str | None, subset: str, output: Path, manifest: Path,
+) -> None:  # fmt: skip
+    """Stage: ``quantity(atoms, study.observables, seed=...)`` from the minima of the first structures.
+
+    The reference is run twice, with other random numbers (`REPEATED`). If it is unstable or does not stay what it was,
+    the structure ends there, with the reason as ``no_reference``.
+    """
+    from fcl.study.stages.job import record
+
+    started, settings = time.time(), study.observables
+    potentials = calculators(study, model, cutoffs, other_model)
+    records = []
+    for number, minima in list(read_minima(structures).items())[: settings.dynamics.structures]:
+        results, fault = {}, None
+        for name in (UNIFORM, REPEATED, *list(minima)[1:]):
+            potential = UNIFORM if name == REPEATED else name
+            atoms = minima[potential].copy()
+            atoms.calc = potentials[potential]
+            seed = number + (REPEATED_SEED if name == REPEATED else 0)
+            results[name] = quantity(atoms, settings, seed=seed)
+            logger.info(f"{subset} {number}: {atoms.get_chemical_formula()}, {name}, {time.time() - started:.0f} s")
+            if name == UNIFORM and (fault := _run_fault(minima[UNIFORM], atoms, results[name], settings)):
+                logger.info(f"{subset} {number}: no reference: {fault}")
+                break
+        records.append({**labels(number, minima[UNIFORM]), "no_reference": fault, **results})
+    write_json(output, {"subset": subset, "structures": records})
+    inputs = {"structures": structures, **_models(model, cutoffs, other_model)}
+    extra, seed = (
+        {"subset": subset},
+        settings.seed,
+    )  # of the model; the seeds of the dynamics are the structures' numbers
+    record(manifest, stage, study, ("observables",), inputs, started, seed=seed, extra=extra)
+
+
+def _run_fault(minimum, end, result: dict[str, Any], settings) -> str | None:
+    """Why a run of the reference is none: it failed, became hot or another substance. Not applicable is no fault."""
+    if "failure" in result:
+        return None if result["failure"] == NOT_APPLICABLE else f"{result['failure']} {result['reason']}"
+    mean = result["mean_temperature_kelvin"]
+    if mean > HOT * settings.dynamics.temperature:
+        return f"mean temperature {mean:.0f} K"
+    return broken(minimum, end)
+
+
+def observe_nve(
+    study, structures: Path, model: Path, cutoffs: Path, other_model: Path | str | None, subset: str, output: Path,
+    manifest: Path,
+) -> None:  # fmt: skip
+    """Equilibrate each minimum with every potential, then run NVE."""
+    sample(energy_conservation, "observe_nve", study, structures, model, cutoffs, other_model, subset, output, manifest)
+
+
+def observe_rdf(
+    study, structures: Path, model: Path, cutoffs: Path, other_model: Path | str | None, subset: str, output: Path,
+    manifest: Path,
+) -> None:  # fmt: skip
+    """Sample g(r) of each minimum with every potential after an equilibration."""
+    sample(sampled_rdf, "observe_rdf", study, structures, model, cutoffs, other_model, subset, output, manifest)

@@ -6,8 +6,9 @@ import logging
 import time
 from pathlib import Path
 
+from fcl.calibration.folds import errors_at
 from fcl.calibration.optimise import calibrate
-from fcl.calibration.tolerance import errors_at, labelled_by, symbols_of
+from fcl.calibration.tolerance import labelled_by, symbols_of
 from fcl.data.batch import GraphData
 from fcl.evaluation.errors import force_rmse
 from fcl.runs.files import write_csv, write_json
