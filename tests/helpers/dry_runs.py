@@ -111,7 +111,7 @@ def describe_data(stores, subsets, neighbors, elements, structures, example):
     "tables": """
 from fcl.runs.files import write_text
 
-def _write(*sources, csv, markdown, latex, html, title="", start=None, nests=None, cutoffs=None, split=None):
+def _write(*sources, csv, markdown, latex, html, title="", **settings):
     for path in (csv, markdown, latex, html):
         write_text(path, f"{title}\\n")
 

@@ -45,9 +45,10 @@ def test_each_subset_has_a_row_and_the_papers_error_where_it_has_one(structures,
     assert rms == pytest.approx(0.19721)
     assert table.loc["rattled", ["paper_rmse", "above"]].isna().all()
     files = {name: tmp_path / f"forces.{name}" for name in ("csv", "markdown", "latex", "html")}
-    table_forces(structures, CLAIMS, **files, title="a toy set, not MAD")
-    text = files["markdown"].read_text()
-    assert "a toy set, not MAD" in text and "| rattled" in text and "197" in text
+    for of_paper in (True, False):
+        table_forces(structures, CLAIMS, **files, title="a toy set", of_paper=of_paper)
+        text = files["markdown"].read_text()
+        assert "a toy set" in text and "| rattled" in text and ("197" in text) == ("Pareto" in text) == of_paper
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ rule claims_table:
         hyperparameters="results/{study}/tables/table02.csv",
         source="resources/claims.csv",
         sample=claims_of_sample,
+        structures=lambda w: available(numbers(study_of(w), "data/structures.csv.gz")),
     output:
         csv="results/{study}/claims.csv",
         markdown="results/{study}/claims.md",

@@ -208,6 +208,7 @@ rule table_forces:
         runtime=minutes("tables"),
     params:
         title=lambda w: data_manifest(w).title,
+        of_paper=lambda w: data_manifest(w).name == PAPER_DATA or bool(claims_of_sample(w)),
         code=source_digest("fcl.study.tables.forces:table_forces"),
     message:
         "Writing the table of forces"

@@ -20,4 +20,5 @@ write_claims(
     whole=snakemake.params.whole,
     nests=snakemake.params.nests,
     sample=next(iter(snakemake.input.sample), None),
+    structures=next(iter(snakemake.input.structures), None),
 )

@@ -11,4 +11,5 @@ table_forces(
     latex=snakemake.output.latex,
     html=snakemake.output.html,
     title=snakemake.params.title,
+    of_paper=snakemake.params.of_paper,
 )

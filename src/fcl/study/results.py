@@ -11,13 +11,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from fcl.evaluation.statistics import Estimate, NotEvaluated
+from fcl.evaluation.statistics import Estimate, Family, NotEvaluated
+from fcl.evaluation.statistics import error as error_of
 from fcl.evaluation.statistics import over_seeds as nested_seeds
 from fcl.study.errors import SAME_CUTOFF, CalibratedErrors, UniformErrors
 
 PathLike = str | os.PathLike[str]
+#: Fewest structures that a statistic of a sample is made of.
+FEWEST_STRUCTURES = 10
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ class Results:
     """The result files of one study, read on demand.
 
     ``errors``: errors per structure at uniform cutoffs; ``cutoffs``: one file per calibration, with its errors per
-    structure beside it; ``nests``: seed of the pre-trained model that each FCL model starts from, by its name.
+    structure beside it; ``nests``: seed of the pre-trained model that each FCL model starts from, by its name;
+    ``structures``: a row per structure, only if the data are a sample of the paper's.
     """
 
     errors: tuple[Path, ...] = ()
@@ -36,20 +41,21 @@ class Results:
     elements: Path | None = None
     hyperparameters: Path | None = None
     nests: Mapping[str, int] = field(default_factory=dict)
+    structures: Path | None = None
 
     @classmethod
     def of_files(
         cls, errors: Sequence[PathLike], histories: Sequence[PathLike], diatomics: Sequence[PathLike],
         cutoffs: Sequence[PathLike], neighbors: PathLike, elements: PathLike, hyperparameters: PathLike,
-        nests: Mapping[str, int],
+        nests: Mapping[str, int], structures: PathLike | None = None,
     ) -> Results:  # fmt: skip
         """From file paths by kind; the names are those of the folders, see `of_folder`."""
         lists = (tuple(map(Path, files)) for files in (errors, histories, diatomics, cutoffs))
-        return cls(*lists, Path(neighbors), Path(elements), Path(hyperparameters), dict(nests))
+        return cls(*lists, Path(neighbors), Path(elements), Path(hyperparameters), dict(nests), _path(structures))
 
     @classmethod
-    def of_folder(cls, study: PathLike, nests: Mapping[str, int]) -> Results:
-        """Every result file below ``study``, such as results/mini."""
+    def of_folder(cls, study: PathLike, nests: Mapping[str, int], sample: bool = False) -> Results:
+        """Every result file below ``study``, such as results/mini; ``sample``: the data are one of the paper's."""
         study = Path(study)
 
         def found(pattern: str) -> list[Path]:
@@ -65,6 +71,7 @@ class Results:
             elements=study / "data/elements.csv",
             hyperparameters=study / "tables/table02.csv",
             nests=nests,
+            structures=study / "data/structures.csv.gz" if sample else None,
         )
 
     # -- errors per structure, and values of seeds --------------------------------------------------------------------
@@ -89,6 +96,28 @@ class Results:
     def over_seeds(self, values: Mapping[int, float]) -> Estimate:
         """Mean of a quantity of each FCL model, by seed."""
         return nested_seeds(values, self.seeds)
+
+    # -- statistics of the data ---------------------------------------------------------------------------------------
+
+    def sampled(self, subset: str, quantity: str) -> Estimate | None:
+        """A quantity of ``subset`` over its structures in all splits, with their sampling error, if they are a sample.
+
+        ``quantity``: ``pairs``, the mean over structures of the pairs per atom within 6 A, or the symbol of an element,
+        for its fraction of the atoms. None if the data are not a sample of the paper's.
+        """
+        if self.structures is None:
+            return None
+        table = _joined("data", (self.structures,), ("subset", "formula", "atoms", "group", "pairs_per_atom_6"))
+        rows = table[table["subset"] == subset]
+        atoms = rows["atoms"].to_numpy(float)
+        if quantity == "pairs":
+            sums, counts = rows["pairs_per_atom_6"].to_numpy(float), np.ones_like(atoms)
+        else:
+            sums, counts = np.array([_atoms_of(quantity, formula) for formula in rows["formula"]]), atoms
+        if (sums > 0.0).sum() < FEWEST_STRUCTURES:
+            raise NotEvaluated(f"fewer than {FEWEST_STRUCTURES} structures of {subset} hold {quantity}")
+        family = Family(sums[None], counts, rows["group"].to_numpy(), np.zeros(1), root=False, fixed=True)
+        return error_of(family)
 
     # -- the whole tables ---------------------------------------------------------------------------------------------
 
@@ -196,3 +225,12 @@ def _seed(model: str) -> int:
     if match is None:
         raise ValueError(f"{model!r} is not the name of an FCL model")
     return int(match[1])
+
+
+def _path(file: PathLike | None) -> Path | None:
+    return None if file is None else Path(file)
+
+
+def _atoms_of(element: str, formula: str) -> float:
+    """Number of atoms of ``element`` in a formula such as H4C2O1."""
+    return float(dict(re.findall(r"([A-Z][a-z]?)(\d+)", formula)).get(element, 0))

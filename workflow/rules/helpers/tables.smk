@@ -1,5 +1,6 @@
 # Helpers of ../tables.smk: errors per structure of the models of a study.
 from fcl.config.load import derived
+from fcl.study.claims.verdicts import PAPER_DATA
 
 
 def errors_of(study):

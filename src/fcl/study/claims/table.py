@@ -136,10 +136,11 @@ def write_claims(
     errors: Sequence[PathLike], histories: Sequence[PathLike], diatomics: Sequence[PathLike],
     cutoffs: Sequence[PathLike], neighbors: PathLike, elements: PathLike, hyperparameters: PathLike, source: PathLike,
     csv: PathLike, markdown: PathLike, html: PathLike, *, nests: Mapping[str, int], dataset: str, title: str,
-    whole: bool, sample: PathLike | None = None,
+    whole: bool, sample: PathLike | None = None, structures: PathLike | None = None,
 ) -> None:  # fmt: skip
     """Compute every claim of ``source`` from the result files and write the table as CSV, Markdown and HTML."""
-    results = Results.of_files(errors, histories, diatomics, cutoffs, neighbors, elements, hyperparameters, nests)
+    described = (neighbors, elements, hyperparameters, nests, structures if sample else None)
+    results = Results.of_files(errors, histories, diatomics, cutoffs, *described)
     table = claims_table(results, source, StudyData(dataset, title, whole, read_sample(sample)))
     write_csv(csv, table, COLUMNS)
     write_text(markdown, f"Data of this study: {title}.\n\n{claims_markdown(table)}")

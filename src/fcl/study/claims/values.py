@@ -24,8 +24,9 @@ def average_neighbors(results: Results, cutoff: float, split: str, definition: s
 
 
 def element_fraction(results: Results, element: str) -> Estimate:
-    """Fraction of an element among the atoms of the training split's molecular crystals (Table 4)."""
-    return exact(results.element_fraction("train", MOLCRYS, element))
+    """Fraction of an element among the atoms of molecular crystals (Table 4): of the training split, or of a sample."""
+    sampled = results.sampled(MOLCRYS, element)
+    return sampled or exact(results.element_fraction("train", MOLCRYS, element))
 
 
 def parameters(results: Results, key: str, kind: str) -> Estimate:
@@ -85,6 +86,11 @@ def element_cutoff(results: Results, subset: str, element: str, lam: float) -> E
     return results.over_seeds(table[element])
 
 
+def initial_pairs(results: Results) -> Estimate:
+    """Pairs per atom of the molecular crystals at the uniform start: of the test structures, or of all in a sample."""
+    return results.sampled(MOLCRYS, "pairs") or pairs(results, MOLCRYS, None)
+
+
 FUNCTIONS: dict[str, Callable[[Results], Measured]] = {
     **{
         f"table3_avg_neighbors_{cutoff}": partial(
@@ -121,7 +127,7 @@ FUNCTIONS: dict[str, Callable[[Results], Measured]] = {
     "fig5_molfrags_1e-4_saving": partial(saving, subset=MOLFRAGS, lam=1e-4, before=1e-6),
     "fig5_molfrags_1e-6_rmse": partial(force_rmse_mev, subset=MOLFRAGS, lam=1e-6),
     "fig5_molfrags_1e-4_rmse": partial(force_rmse_mev, subset=MOLFRAGS, lam=1e-4),
-    "fig5_molcrys_initial_pairs": partial(pairs, subset=MOLCRYS, lam=None),
+    "fig5_molcrys_initial_pairs": initial_pairs,
     "fig5_molcrys_initial_rmse": partial(force_rmse_mev, subset=MOLCRYS, lam=None),
     "fig5_molcrys_1e-4_pairs": partial(pairs, subset=MOLCRYS, lam=1e-4),
     "fig5_molcrys_1e-4_rmse": partial(force_rmse_mev, subset=MOLCRYS, lam=1e-4),

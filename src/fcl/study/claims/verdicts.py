@@ -87,6 +87,11 @@ class StudyData:
     sample: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
+    def of_paper(self) -> bool:
+        """Whether the data are the paper's, or a sample of these."""
+        return bool(self.sample) or not self.difference
+
+    @property
     def difference(self) -> str:
         """Why the data are not the paper's; empty if they are."""
         if self.sample:

@@ -27,6 +27,7 @@ from fcl.study.comparisons.learning import WORTHWHILE, static_family, steps
 from fcl.study.comparisons.repeat import repeated_digests
 from fcl.study.pages import reproduction_optimised as optimised
 from fcl.study.pages import reproduction_uniform as uniform
+from fcl.study.pages.reproduction_forces import zero_forces
 from fcl.study.pages.text import INTERVALS, interval_text, listed, read_or_say, table
 from fcl.study.results import Results
 
@@ -135,8 +136,8 @@ def repeated(folder: Path, studies: list[str], seed: int) -> str:
 def reproduction_page(folder: Path, config: Config, source: Path) -> str:
     """Page of the study with results in ``folder`` (named like the study); ``source`` is resources/claims.csv."""
     study = config.resolve(folder.name)
-    results = Results.of_folder(folder, study.nests)
     data = data_of(study)
+    results = Results.of_folder(folder, study.nests, sample=bool(data.sample))
     curve = [config.resolve(name) for name in derived(config.studies, study.name, "learning_curve")]
     evidence = f"These are {data.difference}: {NOT_MAD}" if data.difference else ""
     sections = [
@@ -164,6 +165,7 @@ def reproduction_page(folder: Path, config: Config, source: Path) -> str:
             lambda: optimised.controls(folder),
         ),
         _section("Cutoffs of elements in the subsets", lambda: optimised.orderings(results)),
+        *([_section("Errors and zero forces", lambda: zero_forces(folder))] if data.of_paper else []),
         _section("Ablations", lambda: readable_ablations(ablations_of(folder))),
         _section("Cross-validation over groups", lambda: crossvalidated(folder)),
         _section("Learning curve", lambda: learning(folder, curve)),

@@ -23,7 +23,8 @@ NUMBERS = (
     "metrics/*.csv", "metrics/history/*.csv", "errors/*.csv.gz", "diatomics/*.csv", "calibration/*.json",
     "calibration/*_metrics.csv", "calibration/*_errors.csv.gz", "choice/*.json",
     "unlabelled/*.json", "unlabelled/*_metrics.csv", "observables/*.json", "cost/*.csv", "data/*.csv",
-    "data/*.csv.gz", "data/*.json", "external/*/*.csv.gz", "figures/*.csv", "tables/*.csv", "claims.csv", "ablations.csv", "folds.csv",
+    "data/*.csv.gz", "data/*.json", "external/*/*.csv.gz", "figures/*.csv", "tables/*.csv", "claims.csv",
+    "ablations.csv", "folds.csv",
 )  # fmt: skip
 PAGES = ("tables/*.md", "claims.md", "ablations.md", "folds.md", "report.md")
 PICTURES = ("figures/*.png", "training.png")

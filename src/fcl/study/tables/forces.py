@@ -32,18 +32,20 @@ SHOWN = {
     "paper_text": Column("paper's RMSE (meV/Å)"),
     "above_text": Column("zero forces above the paper's RMSE"),
 }
+BESIDE_PAPER = ("tail_text", "paper_text", "above_text")
 
 
-def forces_table(structures: PathLike, claims: PathLike) -> pd.DataFrame:
+def forces_table(structures: PathLike, claims: PathLike | None) -> pd.DataFrame:
     """One row per subset of ``structures`` (data/structures.csv.gz); energies in eV, lengths in A.
 
-    ``paper_rmse`` is the paper's error on that subset; the columns of the tail model are empty where it gives none, or
+    ``claims``: resources/claims.csv, or None if the data have nothing to do with the paper's. ``paper_rmse`` is the
+    paper's error on that subset; the columns of the tail model are empty where it gives none, or
     where there are too few structures for a fit. ``missed_fraction``: a kind of structures that makes up more of the
     subset is in a sample of this size with a probability of 95%; ``missed_rms``: RMS force component (eV/A) that such
     structures need to bring the RMS of the subset up to the paper's error.
     """
     table = pd.read_csv(Path(structures))
-    published = pd.read_csv(Path(claims)).set_index("id")["paper_value"].astype(float)
+    published = {} if claims is None else pd.read_csv(Path(claims)).set_index("id")["paper_value"].astype(float)
     rows = []
     for subset, members in table.groupby("subset", sort=True):
         square, atoms = members["force_square_sum"].to_numpy(), members["atoms"].to_numpy()
@@ -53,7 +55,7 @@ def forces_table(structures: PathLike, claims: PathLike) -> pd.DataFrame:
         row |= force_distribution(square, largest, atoms, members["group"].to_numpy())
         row["part_structures"] = part
         row["part_low"], row["part_high"] = zero_force_errors(square, atoms, [part])[part]
-        if subset in PAPER_ERRORS:
+        if claims is not None and subset in PAPER_ERRORS:
             paper = published[PAPER_ERRORS[subset]] / 1000.0
             missed = 1.0 - 0.05 ** (1.0 / len(members))
             lacking = max(0.0, paper**2 - row["force_rms"] ** 2)
@@ -65,10 +67,10 @@ def forces_table(structures: PathLike, claims: PathLike) -> pd.DataFrame:
 
 def table_forces(
     structures: PathLike, claims: PathLike, csv: PathLike, markdown: PathLike, latex: PathLike, html: PathLike, *,
-    title: str,
+    title: str, of_paper: bool,
 ) -> None:  # fmt: skip
-    """Write the table of forces; ``title`` names the data."""
-    table = forces_table(structures, claims)
+    """Write the table of forces; ``title`` names the data, ``of_paper``: they are the paper's, or a sample of these."""
+    table = forces_table(structures, claims if of_paper else None)
     tail = table.reindex(columns=["rmse_low", "rmse_high", "above", "paper_rmse"])
 
     def texts(pattern: str, *columns: pd.Series, scale: float = 1000.0) -> list[str]:
@@ -90,8 +92,16 @@ def table_forces(
         "Forces of all structures of each subset, in all splits; zero forces have the RMS force component as their "
         "RMSE. Interval: 95%, groups of structures resampled. Median and largest structure: RMS of its components. "
         "Share: of the squared forces, in the 5% of the structures with most. A fifth: 95% of random parts of that "
-        "size. Tail model: generalised Pareto distribution above the 90% quantile of the squared force per structure, "
-        "refitted to resamples; 95% of the predictions for a tenth of MAD 1.0, and their share above the paper's RMSE. "
-        f"Data of this study: {title}."
+        "size. "
     )
-    write_table(table, SHOWN, TableFiles(csv, markdown, latex, html), caption=caption, label="tab:forces", texts=cells)
+    if of_paper:
+        caption += (
+            "Tail model: generalised Pareto distribution above the 90% quantile of the squared force per structure, "
+            "refitted to resamples; 95% of the predictions for a tenth of MAD 1.0, and their share above the paper's "
+            "RMSE. "
+        )
+    caption += f"Data of this study: {title}."
+    columns = {name: column for name, column in SHOWN.items() if of_paper or name not in BESIDE_PAPER}
+    write_table(
+        table, columns, TableFiles(csv, markdown, latex, html), caption=caption, label="tab:forces", texts=cells
+    )
