@@ -7,6 +7,7 @@ import pytest
 from error_examples import NESTS, ErrorFiles
 from fcl.evaluation.statistics import FAILS, HOLDS, UNDECIDED, NotEvaluated
 from fcl.study.errors import CalibratedErrors, UniformErrors
+from fcl.study.pages import reproduction_optimised as page
 from fcl.study.tables.chosen import chosen_lambdas, chosen_table, chosen_text, read_choices, table_chosen
 from fcl.study.tables.controls import NO_SKILL, controls_table, table_controls
 
@@ -113,3 +114,16 @@ def test_what_is_missing_is_named(tmp_path):
         read_choices([bad])
     with pytest.raises(NotEvaluated, match="C: no choice of lambda"):
         chosen_lambdas(read_choices(files.choices({1: None})), "C")
+
+
+def test_the_reproduction_page_shows_both_tables(tmp_path):
+    files, calibrated, errors = tables(tmp_path)
+    (tmp_path / "tables").mkdir()
+    others = {"val": CalibratedErrors(files.calibrations(OPTIMISED, UNIFORM, "other"), NESTS)}
+    controls_table(calibrated, errors, others).to_csv(tmp_path / "tables/controls.csv")
+    choices = read_choices(files.choices(dict.fromkeys((1, 2, 3, 4), 1e-4)))
+    chosen_table(calibrated, errors, choices).to_csv(tmp_path / "tables/chosen.csv")
+    text = page.controls(tmp_path) + page.chosen(tmp_path)
+    assert "energy" not in text.split("|")[5] and "force MAE" not in text
+    assert "calibrated on val" in text and "1e-04 (80%)" in text and "4 FCL models from 2 pre-trained" in text
+    assert text.count("| force RMSE") == 2 * 2 + 2
