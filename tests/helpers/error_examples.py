@@ -7,7 +7,7 @@ import numpy as np
 from fcl.evaluation.errors import STRUCTURE_COLUMNS
 from fcl.runs.files import write_csv
 
-NESTS = {"fcl_seed1": 0, "fcl_seed2": 0, "fcl_seed3": 7, "fcl_seed4": 7}
+NESTS = {"fcl_seed1": 0, "fcl_seed2": 0, "fcl_seed3": 7, "fcl_seed4": 8}
 LAMBDAS = (1e-2, 1e-4)
 
 
@@ -40,7 +40,7 @@ class ErrorFiles:
                 row["force_square_sum"] = row["force_square_sum"] / (1.0 if row["subset"] in self.skilled else 2.2**2)
         files |= {model: self.rows(1.0, 60.0, cutoff_angstrom=6.0) for model in NESTS}
         for cutoff, rms in ((4.0, 1.2), (5.0, 1.1)):
-            for seed in (1, 2):
+            for seed in (1, 2, 3):
                 rows = self.rows(rms, 10.0 * cutoff, cutoff_angstrom=cutoff)
                 files[f"static_r{cutoff}_seed{seed}"] = rows
         paths = []

@@ -34,6 +34,7 @@ PAGE = ROOT / "docs/reproduction.md"
 def config():
     """The real one, in which each of three FCL models of `embedded` has a pre-trained model of its own."""
     seeds = {"pretrain": {"seeds": [11, 12, 13]}, "fcl": {"seeds": [1, 2, 3]}, "calibration": {"seeds": [1, 2, 3]}}
+    seeds["observables"] = {"null_seed": None}
     config = load_config(ROOT / "config.yaml")
     config.studies["embedded"] = {**config.studies["embedded"]}
     for section, change in seeds.items():

@@ -7,6 +7,7 @@ import pytest
 from error_examples import NESTS, ErrorFiles
 from fcl.evaluation.statistics import FAILS, HOLDS, UNDECIDED, NotEvaluated
 from fcl.study.errors import CalibratedErrors, UniformErrors
+from fcl.study.pages import reproduction_optimised as page
 from fcl.study.tables.chosen import chosen_lambdas, chosen_table, chosen_text, read_choices, table_chosen
 from fcl.study.tables.controls import NO_SKILL, controls_table, table_controls
 
@@ -35,7 +36,7 @@ def test_a_real_effect_is_found_and_a_null_effect_is_not(tmp_path):
     assert short["optimised_to_static"] == pytest.approx(-0.1, abs=0.01) and short["below_static"] == HOLDS
     assert (short["pairs_per_atom"], short["initial_pairs"], short["saving"]) == (30.0, 60.0, 0.5)
     assert short["optimised_to_initial"] == pytest.approx(0.08, abs=0.01) and short["skill"] == HOLDS
-    assert (short["fcl_models"], short["fcl_nests"], short["groups"], short["structures"]) == (4, 2, 20, 40)
+    assert (short["fcl_models"], short["fcl_nests"], short["groups"], short["structures"]) == (4, 3, 20, 40)
     assert short["optimised_median"] == pytest.approx(1.08 * np.median(ErrorFiles(tmp_path).scale[::2]), rel=0.02)
     assert np.isnan(rows.loc[("force MAE", "A", 1e-2), "optimised_median"])
     assert rows.loc[("energy MAE", "B", 1e-2), "optimised_to_uniform"] == pytest.approx(-0.1, abs=0.01)
@@ -63,7 +64,7 @@ def test_the_calibration_on_the_other_split_is_beside_its_own_control(tmp_path):
     assert row["val_to_uniform"] == pytest.approx(1.3 / 1.2 - 1.0, abs=0.01) and row["val_pairs"] == 30.0
     text = outputs["markdown"].read_text()
     assert "calibrated on val: pairs, error, to uniform" in text and "on the val split instead of the train" in text
-    assert "4 FCL models from 2 pre-trained, 2 static models" in text and "made-up data" in text
+    assert "4 FCL models from 3 pre-trained, 3 static models" in text and "made-up data" in text
     table_controls(calibrated.files, uniform, [], **outputs, title="made-up data", nests=NESTS, split="train")
     assert "calibrated on" not in outputs["markdown"].read_text()
 
@@ -113,3 +114,16 @@ def test_what_is_missing_is_named(tmp_path):
         read_choices([bad])
     with pytest.raises(NotEvaluated, match="C: no choice of lambda"):
         chosen_lambdas(read_choices(files.choices({1: None})), "C")
+
+
+def test_the_reproduction_page_shows_both_tables(tmp_path):
+    files, calibrated, errors = tables(tmp_path)
+    (tmp_path / "tables").mkdir()
+    others = {"val": CalibratedErrors(files.calibrations(OPTIMISED, UNIFORM, "other"), NESTS)}
+    controls_table(calibrated, errors, others).to_csv(tmp_path / "tables/controls.csv")
+    choices = read_choices(files.choices(dict.fromkeys((1, 2, 3, 4), 1e-4)))
+    chosen_table(calibrated, errors, choices).to_csv(tmp_path / "tables/chosen.csv")
+    text = page.controls(tmp_path) + page.chosen(tmp_path)
+    assert "energy" not in text.split("|")[5] and "force MAE" not in text
+    assert "calibrated on val" in text and "1e-04 (80%)" in text and "4 FCL models from 3 pre-trained" in text
+    assert text.count("| force RMSE") == 2 * 2 + 2

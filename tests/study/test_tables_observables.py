@@ -92,6 +92,16 @@ def test_the_drift_is_judged_by_its_interval(tmp_path, calibrated, error, repeat
     assert row["repeated"] == pytest.approx(repeated - 0.01)
 
 
+def test_runs_that_fail(tmp_path):
+    record = changed(nve(), ("calibrated",), failed("unstable"))
+    row = rows(tmp_path, None, record, None).loc[DRIFT]
+    assert (row["verdict"], row["reason"]) == ("does not hold", "calibrated: unstable (a reason)")
+    record["repeated"] = failed("unstable")  # the reference is no better
+    assert rows(tmp_path, None, record, None).loc[DRIFT, "verdict"] == "undecided"
+    record["calibrated"] = record["uniform"]
+    assert rows(tmp_path, None, record, None).loc[DRIFT, "verdict"] == "undecided"
+
+
 def test_a_reference_that_drifts_is_none(tmp_path):
     row = rows(tmp_path, None, changed(nve(), ("uniform", "drift_mev_per_atom_ps"), -1.1), None).loc[DRIFT]
     assert (row["verdict"], row["reason"]) == ("no reference", "drifts by -1.1 meV/atom/ps")

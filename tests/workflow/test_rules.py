@@ -19,6 +19,7 @@ GPU_RULES = {
     "evaluate_cutoffs",
     "diatomic_curves",
     "calibrate_cutoffs",
+    "choose_cutoffs",
     "observe_statics",
     "observe_nve",
     "observe_rdf",

@@ -44,10 +44,8 @@ class Choice:
 
 
 def cheapest(pairs: np.ndarray, increases: np.ndarray, tolerance: float) -> np.ndarray:
-    """Position of the fewest ``pairs`` [n] whose increase [..., n] is within the tolerance; the start, 0, always is."""
-    within = increases <= tolerance
-    within[..., 0] = True
-    return np.where(within, pairs, np.inf).argmin(-1)
+    """Position of the fewest ``pairs`` [n] whose increase [..., n] is within the tolerance; 0 if none is."""
+    return np.where(increases <= tolerance, pairs, np.inf).argmin(-1)
 
 
 def choose_lambda(

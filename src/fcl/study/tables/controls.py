@@ -93,7 +93,8 @@ def with_verdicts(rows: Sequence[dict], found: Sequence[Mapping[str, Judgement]]
     """
     table = pd.DataFrame(rows)
     names = ("optimised", "uniform", "static")
-    skill = {name: np.array(verdicts([one[f"{name}_to_trivial"] for one in found])) for name in names}
+    # a condition for the other verdicts, not a finding of the table: each by itself
+    skill = {name: np.array([one[f"{name}_to_trivial"].verdict for one in found]) for name in names}
     table["skill"] = skill["optimised"]
     for name in names[1:]:
         skilled = (skill["optimised"] == HOLDS) | (skill[name] == HOLDS)

@@ -100,8 +100,9 @@ def _judged(
     nulls = {name: differences[name].value for name in (OTHER_SEED, REPEATED) if name in differences}
     reason = "; ".join(f"{name.replace('_', ' ')}: {one['failure']} ({one['reason']})" for name, one in failed.items())
     row = _row(quantity, tolerance=tolerance, reason=reason or None, **nulls, **others)
-    if CALIBRATED in failed:
-        yield {**row, "verdict": UNDECIDED if failed[CALIBRATED]["failure"] == NOT_CONVERGED else FAILS}
+    if failed.keys() & {CALIBRATED, REPEATED}:
+        unclear = REPEATED in failed or failed[CALIBRATED]["failure"] == NOT_CONVERGED
+        yield {**row, "verdict": UNDECIDED if unclear else FAILS}
         return
     found = differences[CALIBRATED]
     found = Difference(found.value, max(found.half_width, abs(nulls.get(REPEATED, 0.0))))
