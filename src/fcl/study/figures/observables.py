@@ -32,7 +32,7 @@ PANELS = {
     DRIFT: ("energy drift", "difference (meV/atom/ps)"),
     RDF: ("radial distribution", f"∫|Δg| dr ({ANGSTROM})"),
 }
-RELATIVE = (VOLUME, MODULUS)
+RELATIVE, SIGNED = (VOLUME, MODULUS), (VOLUME, MODULUS, DRIFT)
 MARKERS = {
     HOLDS: {"marker": "o", "color": "C0"},
     UNDECIDED: {"marker": "o", "color": "C0", "markerfacecolor": "white"},
@@ -40,6 +40,7 @@ MARKERS = {
 }
 NULLS = {"other_seed": ("another seed, uniform", {"marker": "d", "color": "0.45"})}
 NULLS["repeated"] = ("same potential, repeated", {"marker": "x", "color": "0.45"})
+STEPS = (1.0, 3.0)  # of the ticks in a decade, where there is room
 ROWS, COLUMNS = 2, 3
 ROW_HEIGHT = 0.17  # inches per structure
 
@@ -90,6 +91,8 @@ def figure_observables(
         table, missing = pd.DataFrame(columns=["label", "quantity", "tolerance"]), str(error)
     structures = list(dict.fromkeys(table["label"]))
     heading = f"{title}; cutoffs at λ = {power_of_ten(at_lambda)} minus uniform {uniform_cutoff:g} {ANGSTROM}"
+    if not structures:
+        heading = f"{heading}; nothing to draw: {missing}"
     with styled(TEXT_WIDTH, 1.9 + ROWS * ROW_HEIGHT * max(len(structures), 4), heading) as figure:
         panels = figure.subplots(ROWS, COLUMNS, sharey=True)
         for number, (axes, (quantity, labels)) in enumerate(zip(panels.flat, PANELS.items(), strict=True)):
@@ -100,8 +103,6 @@ def figure_observables(
             axes.set_ylim(max(len(structures), 1) - 0.5, -0.5)
             for row in table[table["quantity"] == MINIMUM].itertuples():
                 _note(axes, structures.index(row.label), NO_REFERENCE)
-        if not structures:
-            figure.text(0.5, 0.5, missing, ha="center", color="0.3")
         _legend(figure)
         save(figure, png, pdf)
     save_table(table, png, csv)
@@ -118,6 +119,9 @@ def _note(axes: Axes, place: float, text: str) -> None:
 def _panel(axes: Axes, part: pd.DataFrame, structures: list[str]) -> None:
     if part["tolerance"].notna().any():
         _scale(axes, part)
+    else:
+        axes.set_xticks([])
+        axes.text(0.5, 0.5, "no values", transform=axes.transAxes, ha="center", color="0.4")
     for row in part.itertuples():
         place = structures.index(row.label)
         for name, (_, style) in NULLS.items():
@@ -131,20 +135,18 @@ def _panel(axes: Axes, part: pd.DataFrame, structures: list[str]) -> None:
 
 def _scale(axes: Axes, part: pd.DataFrame) -> None:
     """The tolerance as a band; linear inside it and logarithmic beyond."""
-    tolerance = float(part["tolerance"].dropna().iloc[0])
+    tolerance, signed = float(part["tolerance"].dropna().iloc[0]), bool(part["quantity"].isin(SIGNED).any())
     ends = part["difference"].abs() + part["uncertainty"].fillna(0.0)
-    values = part[["difference", "other_seed", "repeated"]].to_numpy(dtype=float)
-    largest = max(tolerance, np.nanmax(np.abs(values), initial=0.0), np.nanmax(ends, initial=0.0))
-    decades = int(np.ceil(np.log10(largest / tolerance))) if largest > tolerance else 0
+    largest = np.nanmax([tolerance, *ends, *part[["other_seed", "repeated"]].abs().to_numpy().flat])
+    ticks = [tolerance]
+    while ticks[-1] < largest:
+        ticks.append(10.0 * ticks[-1] if signed else tolerance * STEPS[len(ticks) % 2] * 10.0 ** (len(ticks) // 2))
     axes.set_xscale("symlog", linthresh=tolerance)
-    ticks = [tolerance * 10.0**power for power in range(decades + 1)]
-    signed = bool((values[np.isfinite(values)] < 0).any())
     axes.axvspan(-tolerance if signed else 0.0, tolerance, color="C2", alpha=0.15, linewidth=0)
     axes.set_xticks([*(-tick for tick in ticks if signed), 0.0, *ticks], minor=False)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
-    edge = 1.3 * max(ticks[-1], largest)
-    axes.set_xlim(-edge if signed else -0.15 * tolerance, edge)
+    axes.set_xlim(-1.3 * ticks[-1] if signed else -0.15 * tolerance, 1.3 * ticks[-1])
 
 
 def _legend(figure) -> None:
