@@ -14,6 +14,7 @@ from fcl.evaluation.statistics import Difference, NotEvaluated, unpaired_differe
 from fcl.study.figures.common import (
     COLUMN_WIDTH,
     FORCE_RMSE_LABEL,
+    as_text,
     over_seeds,
     read_tables,
     save,
@@ -86,7 +87,7 @@ def learning_curve(
     with styled(COLUMN_WIDTH, 3.2, f"{title}; static models at {cutoff:g} Å{seeds_note(table)}") as figure:
         axes = figure.subplots()
         for index, (subset, rows) in enumerate(table.groupby("subset", sort=True)):
-            name = "all structures" if subset == "all" else subset
+            name = "all structures" if subset == "all" else as_text(subset)
             axes.errorbar(
                 rows["structures"], rows[f"{ERROR}_mean"], yerr=spread(rows, ERROR), label=name, capsize=2,
                 color="0.2" if subset == "all" else f"C{index}", marker=MARKERS[index % len(MARKERS)],
