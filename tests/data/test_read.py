@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import lzma
+import os
 
 import numpy as np
 import pytest
@@ -70,6 +71,20 @@ def test_paths_that_are_no_files(tmp_path):
             FileNotFoundError, match=r"no such file \(.*a\.traj is there, but frames are not chosen with @"
         ):
             frames_of(tmp_path / f"a.traj@{index}")
+
+
+def test_a_pipe_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "a.xyz")
+    with pytest.raises(OSError, match=r"a\.xyz: is no file on a disk"):
+        read_structures(tmp_path / "a.xyz")
+
+
+@pytest.mark.parametrize("name", ["A.DB", "A.JSON"])
+def test_the_suffix_of_a_database_may_be_in_capitals(tmp_path, name):
+    with connect(tmp_path / name.lower()) as database:
+        database.write(molecule("H2O"), config_type="gas")
+    os.rename(tmp_path / name.lower(), tmp_path / name)
+    assert read_structures(tmp_path / name)[0].info == {"config_type": "gas"}
 
 
 @pytest.mark.parametrize("name", ["a@b.xyz", "a@1.traj", "x@0.db"])

@@ -112,7 +112,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Frame], str], tuple[str | tuple[str, s
     (
         "Stress and virial",
         "The stress is dE/dstrain / V in eV/Å³, positive where the crystal wants to shrink; six numbers are in the\n"
-        "order xx, yy, zz, yz, xz, xy (ASE's). With `keys.virial` in a data manifest, here `virial`, it is -virial / V.",
+        "order xx, yy, zz, yz, xz, xy (ASE's). With `keys.virial` in a manifest, here `virial`, it is -virial / V.",
         _stress,
         (
             f'{BOX} stress="1 2 3 4 5 6"',

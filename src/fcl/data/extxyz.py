@@ -86,6 +86,8 @@ def check_file(path: str | Path) -> Path:
         raise IsADirectoryError(f"{path}: is a folder, not a file of structures")
     if path.is_file():
         return path
+    if path.exists():
+        raise OSError(f"{path}: is no file on a disk, and it has to be read more than once")
     file, at, _ = str(path).rpartition("@")
     if at and Path(file).is_file():
         reason = "but frames are not chosen with @: write those that you want to a file of their own"
@@ -143,7 +145,7 @@ def _rows(path: Path) -> Iterator[Atoms]:
     """
     from ase.db import connect
 
-    with connect(path, use_lock_file=False) as database:
+    with connect(path, path.suffix.lower()[1:], use_lock_file=False) as database:
         for row in database.select():
             atoms = row.toatoms()
             for key, value in {**row.data, **row.key_value_pairs}.items():

@@ -36,6 +36,10 @@ _LATTICE_NAMES = {
     **dict.fromkeys(("cell", "unitcell", "supercell", "simulationcell", "box", "simulationbox"), (3, 6, 9)),
     **dict.fromkeys(("latticevectors", "cellvectors", "latticeparameters", "cellparameters", "cellpar"), (3, 6, 9)),
 }
+#: A lattice in words, as i-PI writes it: CELL(abcABC): 5 5 5 90 90 90
+_LATTICE_IN_WORDS = re.compile(
+    r"\b(?:cell|lattice|box)\b[^=\d]*?[-+]?\d[^\s,]*(?:[\s,]+[-+]?\d[^\s,]*){2}", re.IGNORECASE
+)
 _PBC_NAMES = ("pbc", "pbcs", "pcb", "periodic", "periodicity", "periodicboundaryconditions")
 
 
@@ -56,6 +60,9 @@ def header(line: str) -> dict[str, Any]:
     from ase.io.extxyz import key_val_str_to_dict
 
     line = line.strip()
+    in_words = _LATTICE_IN_WORDS.search(line)
+    if in_words and not re.search(r"Lattice\s*=", line):
+        raise TextFault("Lattice", f"missing, but there is {in_words[0][:40]!r}: write Lattice=..., with {LATTICE}")
     if "=" not in line:
         return {"comment": line} if line else {}
     values: dict[str, Any] = {}

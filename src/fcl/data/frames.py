@@ -173,7 +173,7 @@ def validated(path: str | Path, index: int, raw: RawFrame, rules: FrameRules) ->
         subset="default" if raw.subset is None else _subset(raw.subset, rules, fault),
         split=split,
         stress=stress,
-        parent=parent_of(raw, rules),
+        parent=parent_of(raw, rules) if raw.parent is None else _name(raw.parent, rules.parent, fault),
         fidelity=rules.fidelity if raw.fidelity is None else _name(raw.fidelity, rules.fidelity_key, fault),
         index=index,
     )
