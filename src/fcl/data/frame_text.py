@@ -109,14 +109,15 @@ def _unquoted(text: str) -> str:
     return "".join(re.sub(r"\\(.)", r"\1", piece[1:-1] if piece[0] in "\"'{[" else piece) for piece in pieces)
 
 
-def periodicity(text: str) -> list[bool]:
+@functools.lru_cache(maxsize=64)
+def periodicity(text: str) -> tuple[bool, ...]:
     """The three flags of ``pbc``; `TextFault` unless they are given in a usual spelling (`PBC`)."""
     words = text.removeprefix("_JSON").translate(_PUNCTUATION).casefold().split()
     if len(words) == 1 and re.fullmatch("[tf]{3}|[01]{3}", words[0]):
         words = list(words[0])
     if len(words) not in (1, 3) or not all(word in _FLAGS for word in words):
         raise TextFault("pbc", f"is {text!r}, expected {PBC}")
-    flags = [_FLAGS[word] for word in words]
+    flags = tuple(_FLAGS[word] for word in words)
     return flags if len(flags) == 3 else flags * 3
 
 
@@ -146,7 +147,7 @@ def check_names(texts: Mapping[str, str]) -> None:
     """Raise `TextFault` if lattice, periodicity or columns are given under another key, or inside another value."""
     for right, contents in _STRUCTURE.items():
         for key, text in texts.items() if right not in texts else ():
-            if _stands_for(right, re.sub("[-_ ]", "", key).casefold(), text):
+            if _stands_for(right, key.replace("_", "").replace("-", "").casefold(), text):
                 raise TextFault(right, f"missing, but there is {key}={text[:40]!r}: write {right}=..., with {contents}")
             if "=" in text and re.search(rf"{right}\s*=", text, re.IGNORECASE):
                 raise TextFault(right, f"missing, but part of the value of {key}: is a quote missing, or too many?")
@@ -157,10 +158,10 @@ def _stands_for(right: str, name: str, text: str) -> bool:
     if right == "Properties":
         return name == "properties" or (text.count(":") > 4 and bool(get_close_matches(name, ("properties",))))
     if right == "pbc":
-        words = text.translate(_PUNCTUATION).casefold().split()
+        words = text.translate(_PUNCTUATION).casefold().split() if len(text) < 30 else []
         flags = len(words) in (1, 3) and all(word in _FLAGS for word in words)
         return name == "pbc" or (flags and bool(get_close_matches(name, _PBC_NAMES, cutoff=0.8)))
-    several = text.count(" ") + text.count(",") > 1
+    several = text.count(" ") + text.count(",") > 1 and not text[0].isalpha()  # few values are, and the search is slow
     if name not in _LATTICE_NAMES and not (several and get_close_matches(name, ("lattice",))):
         return False
     found = numbers_of(text.removeprefix("_JSON").translate(_PUNCTUATION))
