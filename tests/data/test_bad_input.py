@@ -69,7 +69,7 @@ FRAMES = {
         "subset: 'NA' stands for a missing value in tables: give the subset another",
     ),
     "empty subset": (("MC3D", '""'), "subset: is empty, expected a name"),
-    "several subsets": (("MC3D", '"1 2"'), r"subset: is array\(\[1, 2\]\), expected a name"),
+    "subset without a value": (("subset=MC3D", "subset"), "subset: is empty, expected a name"),
     "blank at the end": (("MC3D", '"gas "'), "subset: is 'gas ', expected a name: text on one line"),
     "energy twice": (("energy=-1.5", "energy=-1.5 energy=2"), "energy: is given twice, as '-1.5' and as '2'"),
     "flags in words": (('"T T T"', "no"), "pbc: is 'no', expected three of T, F, True, False, 1, 0"),

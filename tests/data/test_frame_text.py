@@ -67,7 +67,22 @@ def test_any_other_periodicity_is_an_error_with_the_spellings(text):
 
 
 @given(
-    st.sampled_from(["lattice", "LATTICE", "Latice", "lattices", "cell", "Cell", "unit_cell", "box", "cell-vectors"]),
+    st.sampled_from(
+        [
+            "lattice",
+            "LATTICE",
+            "Latice",
+            "lattices",
+            "cell",
+            "Cell",
+            "unit_cell",
+            "box",
+            "cell-vectors",
+            "h",
+            "abc",
+            "cell0",
+        ]
+    ),
     st.sampled_from(['"5 0 0 0 6 0 0 0 7"', '"5,6,7"', "[5 6 7 90 90 90]", '"[[5,0,0],[0,6,0],[0,0,7]]"']),
     st.sampled_from(["{} note=x", "note=x {}", 'energy=1 {} note="a b"', "pbc=F {}"]),
 )
@@ -110,6 +125,15 @@ def test_what_would_be_lost_is_an_error(line, key, message):
 def test_other_values_with_such_names_are_left_alone(line):
     found = frame(line, "H 0 0 0" if "=" not in line else "H 0 0 0.5 1 2 3")
     assert not found.pbc.any() and not found.cell.any()
+
+
+@pytest.mark.parametrize("text", ["007", "1e3", "T", "inf", "1 2", "0x1", "-1", "_JSON [1]", "1_0", "{x}"])
+@pytest.mark.parametrize("extra", ["", "x={unusual}"])
+def test_names_are_text(text, extra):
+    """Groups 007 and 7, or subsets T and True, are not the same."""
+    rules = FrameRules(subset="kind", parent="mother", fidelity_key="theory")
+    found = frame(f'energy=1 kind="{text}" mother="{text}" split="{text}" theory="{text}" {extra}', rules=rules)
+    assert (found.subset, found.parent, found.split, found.fidelity) == (text,) * 4
 
 
 def test_an_empty_value_is_no_value():

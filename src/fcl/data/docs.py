@@ -129,7 +129,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Frame], str], tuple[str | tuple[str, s
         "Text on one line. Those in `calibration.subsets` and `observables.subsets` name files: letters, digits, `-`\n"
         "and `_`, and a letter first.",
         _subset,
-        (BOX, *(f"{BOX} subset={name}" for name in ('"gas phase"', "α-Fe/111", "12", "all", "NA", '""', '"1 2"'))),
+        (BOX, *(f"{BOX} subset={name}" for name in ('"gas phase"', "α-Fe/111", "007", "all", "NA", '""'))),
     ),
     (
         "Columns and elements",

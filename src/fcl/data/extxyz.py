@@ -15,7 +15,7 @@ import io
 import lzma
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -45,7 +45,6 @@ DATABASES = (".db", ".json", ".aselmdb")
 # key=value or key="value" as written by ASE, without escapes, other quotes, lists or a second "="
 _PAIR = re.compile(r'([A-Za-z_][A-Za-z0-9_-]*)=(?:"([^"\\]+)"|([^\s"\'{}\[\]\\=,]+))(?:\s+|$)')
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.:/-]*")
-_NO_NAME = {"t", "f", "true", "false", "nan", "inf", "infinity"}  # ASE converts these to booleans or numbers
 _SPECIAL_COLUMNS = set("species positions numbers symbols Z move_mask initial_charges masses mass charge".split())
 
 
@@ -100,11 +99,16 @@ def parse(path: str | Path, index: int, source: Any, rules: FrameRules) -> RawFr
     if not isinstance(source, bytes):
         return raw_frame(source, rules)
     raw = _usual_frame(_text(path, index, source), rules)
-    return raw_frame(atoms_of(path, index, source), rules) if raw is None else raw
+    return raw_frame(atoms_of(path, index, source, _names(rules)), rules) if raw is None else raw
 
 
-def atoms_of(path: str | Path, index: int, source: Any) -> Atoms:
-    """A source as read by ASE; `FrameError` if it cannot be read."""
+def _names(rules: FrameRules) -> tuple[str | None, ...]:
+    """Keys of what is text and no number."""
+    return rules.subset, rules.split_key, rules.parent, rules.fidelity_key
+
+
+def atoms_of(path: str | Path, index: int, source: Any, names: Collection[str | None] = ()) -> Atoms:
+    """A source as read by ASE, with the values of ``names`` as text; `FrameError` if it cannot be read."""
     if not isinstance(source, bytes):
         return source
     from ase.io.extxyz import read_xyz
@@ -112,7 +116,7 @@ def atoms_of(path: str | Path, index: int, source: Any) -> Atoms:
     text = _text(path, index, source)
     first, line, *rows = text.split("\n")
     try:
-        values = header(line)
+        values = header(line, names)
         check_rows(values.get("Properties"), rows[: int(first)])
         return next(read_xyz(io.StringIO(text), index=0, properties_parser=lambda _: values))
     except TextFault as error:
@@ -201,16 +205,15 @@ def _usual_frame(text: str, rules: FrameRules) -> RawFrame | None:
     if layout is None:
         return None
     width, columns = layout
-    keys = (rules.subset, rules.split_key, rules.parent, rules.fidelity_key)
+    keys = _names(rules)
     named = [key for key in (rules.energy, rules.stress, rules.virial, *keys) if key is not None]
     if columns.keys() & named or rules.forces in values or len({*named, rules.forces}) <= len(named):
         return None
     cell, pbc = _cell(values)
     energy, stress = _number(values.get(rules.energy)), _stress(values, rules.virial or rules.stress)
-    words = [_name(values.get(key)) for key in keys]
-    if cell is None or pbc is None or any(value is ... for value in (energy, stress, *words)):
+    if cell is None or pbc is None or energy is ... or stress is ...:
         return None
-    subset, split, parent, fidelity = words
+    subset, split, parent, fidelity = (values.get(str(key)) for key in keys)
     table = _table(rows, int(first), width)
     if table is None:
         return None
@@ -330,10 +333,3 @@ def _stress(values: dict[str, str], key: str | None) -> Any:
         return None
     own = numbers_of(values[key])
     return ... if own is None or len(own) not in (6, 9) else own
-
-
-def _name(text: str | None) -> Any:
-    """A word that ASE keeps unchanged; None if absent, an ellipsis if ASE has to read it."""
-    if text is None:
-        return None
-    return text if _NAME.fullmatch(text) and text.lower() not in _NO_NAME else ...

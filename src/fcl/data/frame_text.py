@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -30,12 +30,8 @@ _PUNCTUATION = str.maketrans("[](){}\"',", " " * 9)
 
 #: The keys of the structure, and what stands under them.
 _STRUCTURE = {"Lattice": LATTICE, "pbc": PBC, "Properties": COLUMNS}
-#: Names that may stand for the lattice, in small letters without - and _, and how many numbers they then hold.
-_LATTICE_NAMES = {
-    "lattice": (1, 3, 6, 9),
-    **dict.fromkeys(("cell", "unitcell", "supercell", "simulationcell", "box", "simulationbox"), (3, 6, 9)),
-    **dict.fromkeys(("latticevectors", "cellvectors", "latticeparameters", "cellparameters", "cellpar"), (3, 6, 9)),
-}
+#: Names that may stand for the lattice where 3, 6 or 9 numbers follow, in small letters without - and _.
+_LATTICE_NAMES = re.compile(r"(?:unit|super|simulation)?(?:cell|lattice|box)|(?:h|hmatrix|abc|cellabc|vectors)$")
 #: A lattice in words, as i-PI writes it: CELL(abcABC): 5 5 5 90 90 90
 _LATTICE_IN_WORDS = re.compile(
     r"\b(?:cell|lattice|box)\b[^=\d]*?[-+]?\d[^\s,]*(?:[\s,]+[-+]?\d[^\s,]*){2}", re.IGNORECASE
@@ -51,11 +47,12 @@ class TextFault(ValueError):
         self.key, self.reason = key, reason
 
 
-def header(line: str) -> dict[str, Any]:
+def header(line: str, names: Collection[str | None] = ()) -> dict[str, Any]:
     """Keys and values of a comment line, as ASE's reader of extended XYZ expects them from a parser.
 
-    The lattice is [3, 3] with the vectors as columns, ``pbc`` three flags, stress and virial [3, 3]; other values are
-    converted by ASE. A line without an equals sign is a plain comment. Raises `TextFault`.
+    The lattice is [3, 3] with the vectors as columns, ``pbc`` three flags, stress and virial [3, 3]. What stands under
+    the keys ``names`` is text (007 is not 7); other values are converted by ASE. A line without an equals sign is a
+    plain comment. Raises `TextFault`.
     """
     from ase.io.extxyz import key_val_str_to_dict
 
@@ -76,6 +73,8 @@ def header(line: str) -> dict[str, Any]:
             values[key] = _lattice(text).T
         elif key in ("stress", "virial"):
             values[key] = _tensor(key, text)
+        elif key in names:
+            values[key] = "" if source == key else text
         elif key == "Properties" or not text:
             values[key] = text
         else:
@@ -162,10 +161,10 @@ def _stands_for(right: str, name: str, text: str) -> bool:
         flags = len(words) in (1, 3) and all(word in _FLAGS for word in words)
         return name == "pbc" or (flags and bool(get_close_matches(name, _PBC_NAMES, cutoff=0.8)))
     several = text.count(" ") + text.count(",") > 1 and not text[0].isalpha()  # few values are, and the search is slow
-    if name not in _LATTICE_NAMES and not (several and get_close_matches(name, ("lattice",))):
+    if not _LATTICE_NAMES.match(name) and not (several and get_close_matches(name, ("lattice",))):
         return False
     found = numbers_of(text.removeprefix("_JSON").translate(_PUNCTUATION))
-    return found is not None and len(found) in _LATTICE_NAMES.get(name, (3, 6, 9))
+    return found is not None and (len(found) in (3, 6, 9) or (len(found) == 1 and name == "lattice"))
 
 
 def check_rows(properties: str | None, rows: Sequence[str]) -> None:
