@@ -1,4 +1,7 @@
-"""Reading extended XYZ: equal to ASE on everything that ASE reads, and an error with a name for everything else."""
+"""Reading extended XYZ: equal to ASE on what ASE reads right, and an error with a name for everything else.
+
+What ASE reads wrong or guesses is in test_frame_text.py.
+"""
 
 import gzip
 import io
@@ -28,9 +31,7 @@ HARD = {
     "plus signs": (f"energy=+3.5 {PROPERTIES}", "H +1 0 0 1 2 3"),
     "nan": (f"energy=nan {PROPERTIES}", "H 0 0 0 nan 2 inf"),
     "a number as subset": (f"energy=1 subset=12 {PROPERTIES}", ROW),
-    "an exponent as subset": (f"energy=1 subset=1e3 {PROPERTIES}", ROW),
-    "a truth as subset": (f"energy=1 subset=T split=false {PROPERTIES}", ROW),
-    "infinity as subset": (f"energy=1 subset=inf split=nan {PROPERTIES}", ROW),
+    "a truth as note": (f"energy=1 note=T other=false {PROPERTIES}", ROW),
     "underscores": (f"energy=1_0.5 subset=a_b {PROPERTIES}", "H 1_0 0 0 1 2 3"),
     "punctuation": (f"energy=1 subset=a/b.c:d-e {PROPERTIES}", ROW),
     "spaces in quotes": (f'energy=1 subset="a b" {PROPERTIES}', ROW),
@@ -39,12 +40,11 @@ HARD = {
     "brackets": (f"Lattice=[5 0 0 0 5 0 0 0 5] pbc=[T F T] energy=1 {PROPERTIES}", ROW),
     "escaped quotes": (f'energy=1 note="a \\" b" {PROPERTIES}', ROW),
     "quoted number": (f'energy="1.5" {PROPERTIES}', ROW),
-    "empty value": (f'energy=1 note="" {PROPERTIES}', ROW),
     "flag without value": (f"energy=1 relaxed {PROPERTIES}", ROW),
     "spaces about =": (f"energy = 1 {PROPERTIES}", ROW),
     "two =": (f"energy=1 note=a=b {PROPERTIES}", ROW),
     "tabs": (f"energy=1\tsubset=x\t{PROPERTIES}", "H\t0\t0 0\t1 2 3"),
-    "a key twice": (f"energy=1 energy=2 {PROPERTIES}", ROW),
+    "a key twice": (f"energy=1 energy=1 {PROPERTIES}", ROW),
     "commas": (f'Lattice="5,0,0,0,5,0,0,0,5" energy=1 {PROPERTIES}', ROW),
     "JSON": (f'energy=1 x="_JSON [1, 2]" {PROPERTIES}', ROW),
     "not ASCII": (f"energy=1 subset=über note=Å {PROPERTIES}", ROW),
@@ -60,7 +60,7 @@ HARD = {
     "free energy": (f"free_energy=2 energy=1 {PROPERTIES}", ROW),
     "capitals": (f"energy=1 {PROPERTIES}", "HE 0 0 0 1 2 3"),
     "small letters": (f"energy=1 {PROPERTIES}", "he 0 0 0 1 2 3"),
-    "further fields in a row": (f"energy=1 {PROPERTIES}", ROW + " 9 9"),
+    "further fields in a row": ("energy=1", "H 0 0 0 9 9"),
     "columns in another order": ("energy=1 Properties=forces:R:3:pos:R:3:species:S:1", "1 2 3 0 0 0.5 H"),
     "numbers instead of symbols": ("energy=1 Properties=Z:I:1:pos:R:3:forces:R:3", "8 0 0 0.5 1 2 3"),
     "both": ("energy=1 Properties=species:S:1:Z:I:1:pos:R:3:forces:R:3", "O 8 0 0 0.5 1 2 3"),
@@ -176,17 +176,11 @@ def test_own_keys():
 
 
 @pytest.mark.parametrize("stress", ["1 2 3 4 5 6", "1 2 3 2 4 5 3 5 6", "1 2", "1.5", "a b c d e f"])
-@pytest.mark.parametrize("words", ["mother=m-1 theory=PBE", "mother=12 theory=T", "mother='a b'"])
+@pytest.mark.parametrize("words", ["mother=m-1 theory=PBE", "mother=12 theory=PBE0", "mother='a b'"])
 def test_further_keys(stress, words):
     rules = FrameRules(stress="REF_stress", parent="mother", fidelity_key="theory")
     text = f'1\nenergy=1 stress="9 8 7 8 5 4 7 4 1" REF_stress="{stress}" {words} {PROPERTIES}\n{ROW}\n'
     equal(ours(text, rules), theirs(text, rules))
-
-
-@pytest.mark.parametrize("stress", ["1 2 3 4 5 6", "1 2 3 4 5 6 7 8 x"])
-def test_a_stress_that_ase_refuses_is_refused(stress):
-    with pytest.raises(FrameError, match="frame 0: frame: cannot be read.*stress, expecting"):
-        ours(f'1\nstress="{stress}" energy=1 {PROPERTIES}\n{ROW}\n')
 
 
 def test_a_frame_with_stress_needs_no_ase(monkeypatch):
@@ -219,7 +213,7 @@ TEXTS = st.one_of(
 
 
 @settings(
-    max_examples=int(os.environ.get("FCL_FUZZ_EXAMPLES", "100")),
+    max_examples=int(os.environ.get("FCL_FUZZ_EXAMPLES", "200")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -238,7 +232,7 @@ def test_no_text_crashes_the_reader(tmp_path_factory, texts, name, compressed):
             assert re.match(rf".*{re.escape(name)}: frame \d+: \w+: .", str(error))
 
 
-@settings(max_examples=int(os.environ.get("FCL_FUZZ_EXAMPLES", "100")), deadline=None)
+@settings(max_examples=int(os.environ.get("FCL_FUZZ_EXAMPLES", "200")), deadline=None)
 @given(st.lists(WORDS, max_size=6), st.lists(st.lists(FIELDS, min_size=4, max_size=8), min_size=1, max_size=2))
 def test_what_is_parsed_without_ase_is_parsed_as_ase_does(header, rows):
     text = f"{len(rows)}\n{' '.join(header)}\n" + "".join(f"{' '.join(row)}\n" for row in rows)

@@ -346,5 +346,23 @@ def test_stress_without_a_volume_is_not_offered(model):
     atoms = molecule("H2O")
     atoms.calc = FCLCalculator(model)
     atoms.get_forces()
-    with pytest.raises(PropertyNotImplementedError):
-        atoms.get_stress()
+    for cell in (np.zeros((3, 3)), np.ones((3, 3)), [[5, 0, 0], [5, 0, 0], [0, 0, 5]]):
+        atoms.set_cell(cell)
+        with pytest.raises(PropertyNotImplementedError, match="stress: the cell has no volume"):
+            atoms.get_stress()
+        assert np.isfinite(atoms.get_forces()).all()
+
+
+@pytest.mark.parametrize("third", [[0, 0, 0], [4, 0, 0], [8, 4, 0], [1, 1, 30], [0, 0, 2]])
+@pytest.mark.parametrize("skin", [0.0, 0.5])
+def test_vectors_without_periodicity_do_not_matter(model, third, skin):
+    expected = None
+    for vector in ([0, 0, 20], third):
+        atoms = Atoms("CO", [[0, 0, 0], [1.2, 0, 0.3]], cell=[[4, 0, 0], [0, 4, 0], vector], pbc=[True, True, False])
+        atoms.calc = FCLCalculator(model, CUTOFFS, skin=skin)
+        found = []
+        for _ in range(3):
+            found.append((atoms.get_potential_energy(), atoms.get_forces().tolist(), atoms.calc.pairs_per_atom))
+            atoms.positions[1] += 0.2
+        expected = expected or found
+        assert found == expected

@@ -59,6 +59,16 @@ def test_figure_03_is_mean_and_sample_deviation_over_seeds(metrics, tmp_path):
     pd.testing.assert_frame_equal(written, table, check_dtype=False, rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", [r"$\alpha_{$", "cost $5_x$", "α-Fe", "a|b, c", "_x", "a/b", "True"])
+def test_a_subset_of_any_name_is_a_title(metrics, tmp_path, monkeypatch, name):
+    for file in metrics:
+        table = pd.read_csv(file)
+        table.assign(subset=table["subset"].replace("MC3D", name)).to_csv(file, index=False)
+    drawn = drawn_figures(monkeypatch)
+    assert set(figure_03(metrics, *outputs(tmp_path, "fig"), title=TITLE)["subset"]) == {"all", name}
+    assert drawn[0].axes[1].get_title("left").replace(r"\$", "$") == f"(b) {name}"
+
+
 @pytest.mark.parametrize(
     ("figure", "panels", "trivial"),
     [

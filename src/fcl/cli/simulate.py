@@ -39,11 +39,18 @@ def _prepare(model: Path, structures: Path, cutoffs: str | None, device: str, dt
 
 
 def _labelled(atoms):
-    """Copy with the results attached, for writing extended XYZ."""
+    """Copy with the results attached, for writing extended XYZ. They replace labels of the same names.
+
+    Text of several lines and empty text in ``info`` cannot be written: the former is joined, the latter left out.
+    """
     from ase.calculators.singlepoint import SinglePointCalculator
 
     copy = atoms.copy()
     results = {key: value for key, value in atoms.calc.results.items() if key not in ("energies", "free_energy")}
+    for key in results.keys() & copy.arrays.keys():
+        del copy.arrays[key]
+    info = {key: " ".join(value.split()) if isinstance(value, str) else value for key, value in copy.info.items()}
+    copy.info = {key: value for key, value in info.items() if key not in results and str(value)}
     copy.calc = SinglePointCalculator(copy, **results)
     return copy
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fcl.config.sections import Sections, TrainingSections
-from fcl.config.types import SYMBOLS, cutoff_label, lambda_label
+from fcl.config.types import RESERVED, SYMBOLS, cutoff_label, lambda_label
 
 
 def _distinct(key: str, values: Sequence[Any]) -> None:
@@ -123,6 +123,9 @@ def _check_names(study: Sections) -> None:
     ]:
         if not re.fullmatch(r"[A-Za-z0-9_-]+", subset):
             raise ValueError(f"{key}: {subset!r} holds other characters than letters, digits, - and _")
+        if not re.match("[A-Za-z]", subset) or subset in RESERVED:
+            reason = "stands for something else in tables" if subset in RESERVED else "does not begin with a letter"
+            raise ValueError(f"{key}: {subset!r} {reason}: give the subset another name in the data")
     missing = [seed for seed in study.calibration.seeds if seed not in study.fcl.seeds]
     if missing:
         raise ValueError(f"calibration.seeds: no FCL model is trained with seed {missing[0]} (fcl.seeds)")

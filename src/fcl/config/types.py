@@ -28,6 +28,9 @@ SYMBOLS = (
     "Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og"
 ).split()
 
+#: Names that no subset may have: all subsets together in tables and figures, and what tables read as a missing value.
+RESERVED = frozenset("all nan NaN NA N/A n/a <NA> #NA #N/A null NULL None -nan -NaN".split())
+
 #: Each grid point is an evaluation of a whole split.
 LARGEST_GRID = 1000
 

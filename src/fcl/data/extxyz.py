@@ -1,38 +1,51 @@
 """Reading structure files in two steps: splitting into one source per frame (cheap), and parsing a source (expensive).
 
 The steps may run in different processes. A source is the text of one frame of an extended XYZ file, or an ASE ``Atoms``
-from any other file. Frames in the usual form of extended XYZ are parsed here, all others by ASE, so that results agree
-with ASE (the library extxyz 0.4.6 is as fast, but rejects or reads differently some input that ASE accepts: NaN,
-braces, additional columns, periodicity of a structure without a lattice).
+from any other file. Frames in the usual form of extended XYZ are parsed here, all others by ASE after a look at their
+text (`fcl.data.frame_text`), with the same results (the library extxyz 0.4.6 is as fast, but rejects or reads
+differently some input that is valid: NaN, braces, additional columns, periodicity of a structure without a lattice).
 """
 
 from __future__ import annotations
 
+import bz2
 import functools
 import gzip
 import io
+import lzma
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from fcl.data.frame_text import (
+    DEFAULT_PROPERTIES,
+    TextFault,
+    atomic_numbers,
+    check_names,
+    check_rows,
+    header,
+    numbers_of,
+    periodicity,
+)
 from fcl.data.frames import FrameError, FrameRules, RawFrame, raw_frame
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-SUFFIXES = (".xyz", ".extxyz", ".xyz.gz", ".extxyz.gz")
+_OPEN = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+SUFFIXES = tuple(f"{kind}{packed}" for kind in (".xyz", ".extxyz") for packed in ("", *_OPEN))
+#: Suffixes of ASE's databases.
+DATABASES = (".db", ".json", ".aselmdb")
 
 # key=value or key="value" as written by ASE, without escapes, other quotes, lists or a second "="
 _PAIR = re.compile(r'([A-Za-z_][A-Za-z0-9_-]*)=(?:"([^"\\]+)"|([^\s"\'{}\[\]\\=,]+))(?:\s+|$)')
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.:/-]*")
-_NO_NAME = {"t", "f", "true", "false", "nan", "inf", "infinity"}  # ASE converts these to booleans or numbers
 _SPECIAL_COLUMNS = set("species positions numbers symbols Z move_mask initial_charges masses mass charge".split())
-_BOOLEANS = {"T": True, "F": False}
 
 
 class BrokenFile(FrameError):
@@ -47,15 +60,14 @@ def is_extxyz(path: str | Path) -> bool:
 def sources(path: str | Path) -> Iterator[tuple[int, Any]]:
     """(index, source) of every frame of a file, in order, with one frame in memory at a time.
 
-    Raises `FileNotFoundError`, or `BrokenFile` for a file that is empty, truncated or not text, or whose numbers of
-    atoms do not match its lines.
+    Raises `OSError` for a path that is no file, or `BrokenFile` for a file that is empty, truncated or not text, or
+    whose numbers of atoms do not match its lines.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+    path = check_file(path)
     index = -1
+    read = _texts if is_extxyz(path) else _rows if path.suffix.lower() in DATABASES else _structures
     try:
-        for index, source in enumerate(_texts(path) if is_extxyz(path) else _structures(path)):
+        for index, source in enumerate(read(path)):
             yield index, source
     except FrameError:
         raise
@@ -66,24 +78,49 @@ def sources(path: str | Path) -> Iterator[tuple[int, Any]]:
         raise BrokenFile(path, 0, "frame", "the file contains no frames")
 
 
+def check_file(path: str | Path) -> Path:
+    """``path`` if it is a file; `OSError` with a one-sentence message if not."""
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: is a folder, not a file of structures")
+    if path.is_file():
+        return path
+    if path.exists():
+        raise OSError(f"{path}: is no file on a disk, and it has to be read more than once")
+    file, at, _ = str(path).rpartition("@")
+    if at and Path(file).is_file():
+        reason = "but frames are not chosen with @: write those that you want to a file of their own"
+        raise FileNotFoundError(f"{path}: no such file ({file} is there, {reason})")
+    raise FileNotFoundError(f"{path}: no such file")
+
+
 def parse(path: str | Path, index: int, source: Any, rules: FrameRules) -> RawFrame:
     """Structure and labels of a source; `FrameError` if it cannot be read."""
     if not isinstance(source, bytes):
         return raw_frame(source, rules)
     raw = _usual_frame(_text(path, index, source), rules)
-    return raw_frame(atoms_of(path, index, source), rules) if raw is None else raw
+    return raw_frame(atoms_of(path, index, source, _names(rules)), rules) if raw is None else raw
 
 
-def atoms_of(path: str | Path, index: int, source: Any) -> Atoms:
-    """A source as read by ASE; `FrameError` if it cannot be read."""
+def _names(rules: FrameRules) -> tuple[str | None, ...]:
+    """Keys of what is text and no number."""
+    return rules.subset, rules.split_key, rules.parent, rules.fidelity_key
+
+
+def atoms_of(path: str | Path, index: int, source: Any, names: Collection[str | None] = ()) -> Atoms:
+    """A source as read by ASE, with the values of ``names`` as text; `FrameError` if it cannot be read."""
     if not isinstance(source, bytes):
         return source
-    from ase.io import read
+    from ase.io.extxyz import read_xyz
 
+    text = _text(path, index, source)
+    first, line, *rows = text.split("\n")
     try:
-        return read(io.StringIO(_text(path, index, source)), format="extxyz", index=0)
-    except FrameError:
-        raise
+        values = header(line, names)
+        check_rows(values.get("Properties"), rows[: int(first)])
+        return next(read_xyz(io.StringIO(text), index=0, properties_parser=lambda _: values))
+    except TextFault as error:
+        raise FrameError(Path(path), index, error.key, error.reason) from error
     except Exception as error:  # ASE raises many types for unreadable text
         raise FrameError(Path(path), index, "frame", f"cannot be read ({_one_line(error)})") from error
 
@@ -102,20 +139,38 @@ def _one_line(error: Exception) -> str:
 def _structures(path: Path) -> Iterator[Any]:
     from ase.io import iread
 
-    yield from iread(path, index=":")
+    yield from iread(path, index=":", do_not_split_by_at_sign=True)
+
+
+def _rows(path: Path) -> Iterator[Atoms]:
+    """The structures of an ASE database; key-value pairs and data become ``info``, or ``arrays`` if one value per atom.
+
+    ASE leaves them out.
+    """
+    from ase.db import connect
+
+    with connect(path, path.suffix.lower()[1:], use_lock_file=False) as database:
+        for row in database.select():
+            atoms = row.toatoms()
+            for key, value in {**row.data, **row.key_value_pairs}.items():
+                per_atom = isinstance(value, np.ndarray) and value.ndim in (1, 2) and len(value) == len(atoms)
+                (atoms.arrays if per_atom else atoms.info)[key] = value
+            yield atoms
 
 
 def _texts(path: Path) -> Iterator[bytes]:
     """The text of each frame of an extended XYZ file."""
-    compressed = path.suffix.lower() == ".gz"
-    with gzip.open(path, "rb") if compressed else path.open("rb") as stream:
+    unpacked = _OPEN.get(path.suffix.lower())
+    damaged = (EOFError, zlib.error, lzma.LZMAError, OSError) if unpacked else ()
+    with unpacked(path, "rb") if unpacked else path.open("rb") as stream:
         index = 0
         try:
             while (text := _next_text(path, index, stream)) is not None:
                 yield text
                 index += 1
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise BrokenFile(path, index, "frame", f"cannot be read: damaged or truncated gzip ({error})") from error
+        except damaged as error:
+            kind = unpacked.__module__  # gzip, bz2 or lzma
+            raise BrokenFile(path, index, "frame", f"cannot be read: damaged or truncated {kind} ({error})") from error
 
 
 def _next_text(path: Path, index: int, stream: IO[bytes]) -> bytes | None:
@@ -146,20 +201,19 @@ def _usual_frame(text: str, rules: FrameRules) -> RawFrame | None:
     values = _header(header.strip())
     if values is None or "\r" in text:
         return None
-    layout = _layout(values.get("Properties", "species:S:1:pos:R:3"))
+    layout = _layout(values.get("Properties", DEFAULT_PROPERTIES))
     if layout is None:
         return None
     width, columns = layout
-    keys = (rules.subset, rules.split_key, rules.parent, rules.fidelity_key)
-    named = [key for key in (rules.energy, rules.stress, *keys) if key is not None]
+    keys = _names(rules)
+    named = [key for key in (rules.energy, rules.stress, rules.virial, *keys) if key is not None]
     if columns.keys() & named or rules.forces in values or len({*named, rules.forces}) <= len(named):
         return None
     cell, pbc = _cell(values)
-    energy, stress = _number(values.get(rules.energy)), _stress(values, rules.stress)
-    words = [_name(values.get(key)) for key in keys]
-    if cell is None or pbc is None or any(value is ... for value in (energy, stress, *words)):
+    energy, stress = _number(values.get(rules.energy)), _stress(values, rules.virial or rules.stress)
+    if cell is None or pbc is None or energy is ... or stress is ...:
         return None
-    subset, split, parent, fidelity = words
+    subset, split, parent, fidelity = (values.get(str(key)) for key in keys)
     table = _table(rows, int(first), width)
     if table is None:
         return None
@@ -183,7 +237,7 @@ def _table(rows: list[str], n: int, width: int) -> tuple[np.ndarray, np.ndarray]
     fields = " ".join(rows[:n]).split()
     if not (len(initials) == n and initials.isalpha() and initials.isupper() and len(fields) == n * width):
         return None
-    known = _atomic_numbers()
+    known = atomic_numbers()
     try:
         numbers = np.array([known[symbol] for symbol in fields[::width]], dtype=np.int64)
         del fields[::width]
@@ -202,7 +256,7 @@ def _column(reals: np.ndarray, place: tuple[int, int] | None) -> np.ndarray | No
 
 
 def _header(line: str) -> dict[str, str] | None:
-    """Keys and values of the comment line as text, or None if any part is unusual."""
+    """Keys and values of the comment line as text, or None if any part is unusual or wrong."""
     values: dict[str, str] = {}
     place = 0
     while place < len(line):
@@ -210,10 +264,16 @@ def _header(line: str) -> dict[str, str] | None:
         if match is None:
             return None
         key, quoted, bare = match.groups()
+        if key in values:
+            return None
         values[key] = bare if quoted is None else quoted
         place = match.end()
         if key == "virial" or values[key].startswith("_JSON"):
             return None
+    try:
+        check_names(values)
+    except TextFault:
+        return None
     return values
 
 
@@ -238,17 +298,16 @@ def _layout(properties: str) -> tuple[int, dict[str, tuple[int, int]]] | None:
 
 
 def _cell(values: dict[str, str]) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """(cell [3, 3], pbc [3]) as in ASE: with a lattice, periodic by default."""
+    """(cell [3, 3], pbc [3]): with a lattice, periodic by default; None if invalid."""
     cell, pbc = np.zeros((3, 3)), np.full(3, "Lattice" in values)
     if "Lattice" in values:
-        words = values["Lattice"].split()
-        try:
-            cell = np.array([float(word) for word in words]).reshape(3, 3) if "_" not in values["Lattice"] else None
-        except ValueError:
-            cell = None
+        cell = numbers_of(values["Lattice"])
+        cell = cell.reshape(3, 3) if cell is not None and len(cell) == 9 else None
     if "pbc" in values:
-        flags = [_BOOLEANS.get(word) for word in values["pbc"].split()]
-        pbc = np.array(flags, dtype=bool) if len(flags) == 3 and None not in flags else None
+        try:
+            pbc = np.array(periodicity(values["pbc"]))
+        except TextFault:
+            pbc = None
     return cell, pbc
 
 
@@ -265,34 +324,12 @@ def _number(text: str | None) -> Any:
 def _stress(values: dict[str, str], key: str | None) -> Any:
     """[6] (xx, yy, zz, yz, xz, xy) or [9] as in ASE; None if absent, an ellipsis if ASE has to read it."""
     if "stress" in values:  # ASE requires 9 numbers and keeps 6 of them in Voigt order
-        special = _numbers(values["stress"])
+        special = numbers_of(values["stress"])
         if special is None or len(special) != 9:
             return ...
         if key == "stress":
             return special[[0, 4, 8, 7, 6, 3]]
     if key is None or key not in values:
         return None
-    own = _numbers(values[key])
+    own = numbers_of(values[key])
     return ... if own is None or len(own) not in (6, 9) else own
-
-
-def _numbers(text: str) -> np.ndarray | None:
-    """Numbers separated by spaces; None for anything else."""
-    try:
-        return np.array([float(word) for word in text.split()]) if "_" not in text else None
-    except ValueError:
-        return None
-
-
-def _name(text: str | None) -> Any:
-    """A word that ASE keeps unchanged; None if absent, an ellipsis if ASE has to read it."""
-    if text is None:
-        return None
-    return text if _NAME.fullmatch(text) and text.lower() not in _NO_NAME else ...
-
-
-@functools.cache
-def _atomic_numbers() -> dict[str, int]:
-    from ase.data import atomic_numbers
-
-    return atomic_numbers

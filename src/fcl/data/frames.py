@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from fcl.config.types import RESERVED
+
 #: Atoms closer than this (A) are duplicates.
 DUPLICATE_DISTANCE = 0.1
 #: Upper limit of coordinates (A); beyond it, distances are too imprecise for a cutoff.
@@ -64,10 +66,11 @@ class FrameRules:
     """Keys of the labels, and conditions that a frame must satisfy.
 
     Without ``labels``, energy and forces are not read and set to zero. The stress may be missing; the energy may be
-    missing (or NaN) only if ``energy_optional``. ``stress``, ``parent`` and ``fidelity_key`` are keys, or None if not
-    read; with ``by_formula`` the formula is the parent. ``fidelity`` is the level of theory of frames that do not name
-    one. ``split`` is the split to read (None: any). If a file holds several (``select``), frames of the other
-    ``splits`` are skipped; otherwise they are an error, unless the frames' own splits are ignored (``any_split``).
+    missing (or NaN) only if ``energy_optional``. ``stress``, ``virial``, ``parent`` and ``fidelity_key`` are keys, or
+    None if not read; with ``virial`` (eV) the stress is -virial / volume, and ``stress`` is not read. With
+    ``by_formula`` the formula is the parent. ``fidelity`` is the level of theory of frames that do not name one.
+    ``split`` is the split to read (None: any). If a file holds several (``select``), frames of the other ``splits`` are
+    skipped; otherwise they are an error, unless the frames' own splits are ignored (``any_split``).
     ``elements`` are the allowed atomic numbers (None: Z = 1-118); ``max_force`` is in eV/A.
     """
 
@@ -77,6 +80,7 @@ class FrameRules:
     subset: str = "subset"
     split_key: str = "split"
     stress: str | None = "stress"
+    virial: str | None = None
     parent: str | None = None
     fidelity_key: str | None = None
     fidelity: str = DEFAULT_FIDELITY
@@ -94,7 +98,8 @@ class FrameRules:
 class RawFrame:
     """A frame as read: structure, the values of the keys in the rules, and the names of all its properties.
 
-    The stress is as in the file or as given by ASE: [6] (xx, yy, zz, yz, xz, xy), [9] or [3, 3].
+    Stress, or virial if that is read, is as in the file or as given by ASE: [6] (xx, yy, zz, yz, xz, xy), [9] or
+    [3, 3].
     """
 
     numbers: np.ndarray
@@ -115,7 +120,7 @@ def raw_frame(atoms, rules: FrameRules) -> RawFrame:
     """Structure and labels of an ASE ``Atoms``; calculator results take precedence over ``info``, then ``arrays``."""
     results = atoms.calc.results if atoms.calc is not None else {}
     known = {**atoms.arrays, **atoms.info, **results}
-    values = {name: known.get(getattr(rules, name)) for name in ("energy", "forces", "subset", "stress", "parent")}
+    values = {name: known.get(getattr(rules, name)) for name in ("energy", "forces", "subset", "parent")}
     return RawFrame(
         numbers=np.asarray(atoms.numbers, dtype=np.int64),
         positions=np.asarray(atoms.positions, dtype=np.float64),
@@ -123,6 +128,7 @@ def raw_frame(atoms, rules: FrameRules) -> RawFrame:
         pbc=np.asarray(atoms.pbc, dtype=bool),
         split=known.get(rules.split_key),
         fidelity=known.get(rules.fidelity_key),
+        stress=known.get(rules.virial or rules.stress),
         names=tuple(name for name in known if name not in ("numbers", "positions")),
         **values,
     )
@@ -164,11 +170,11 @@ def validated(path: str | Path, index: int, raw: RawFrame, rules: FrameRules) ->
         pbc=raw.pbc,
         energy=energy,
         forces=forces,
-        subset="default" if raw.subset is None else str(raw.subset),
+        subset="default" if raw.subset is None else _subset(raw.subset, rules, fault),
         split=split,
         stress=stress,
-        parent=parent_of(raw, rules),
-        fidelity=rules.fidelity if raw.fidelity is None else str(raw.fidelity),
+        parent=parent_of(raw, rules) if raw.parent is None else _name(raw.parent, rules.parent, fault),
+        fidelity=rules.fidelity if raw.fidelity is None else _name(raw.fidelity, rules.fidelity_key, fault),
         index=index,
     )
 
@@ -178,6 +184,25 @@ def parent_of(raw: RawFrame, rules: FrameRules) -> str | None:
     if rules.by_formula:
         return formula(raw.numbers)
     return None if raw.parent is None else str(raw.parent)
+
+
+def _subset(value: Any, rules: FrameRules, fault: Callable[[str, str], FrameError]) -> str:
+    if not rules.labels:  # nothing is reported by subset
+        return str(value)
+    name = _name(value, rules.subset, fault)
+    if name in RESERVED:
+        meaning = "the structures of all subsets together" if name == "all" else "a missing value in tables"
+        raise fault(rules.subset, f"{name!r} stands for {meaning}: give the subset another name")
+    return name
+
+
+def _name(value: Any, key: str | None, fault: Callable[[str, str], FrameError]) -> str:
+    """A name as text; it has to be one line that can be printed, without blanks at its ends."""
+    name = str(value)
+    if np.ndim(value) or name != name.strip() or not name or not name.isprintable():
+        shown = "empty" if name in ("", "[]") else repr(value)
+        raise fault(str(key), f"is {shown}, expected a name: text on one line, without blanks at its ends")
+    return name
 
 
 def formula(numbers: np.ndarray) -> str:
@@ -240,21 +265,24 @@ def _stress(raw: RawFrame, rules: FrameRules, fault: Callable[[str, str], FrameE
     """[3, 3] (eV/A^3); None if it is missing or entirely NaN, or the cell has no volume."""
     if raw.stress is None:
         return None
+    key, unit = (rules.virial, "eV") if rules.virial else (str(rules.stress), "eV/A^3")
     stress = _real(raw.stress)
     if stress is None or stress.shape not in ((6,), (9,), (3, 3)):
-        raise fault(rules.stress, "expected 9 numbers, or the 6 numbers xx, yy, zz, yz, xz, xy (eV/A^3)")
-    if np.isnan(stress).all() or not has_volume(raw.cell, np.ones(3, dtype=bool)):
+        raise fault(key, f"expected 9 numbers, or the 6 numbers xx, yy, zz, yz, xz, xy ({unit})")
+    if np.isnan(stress).all() or not has_volume(raw.cell):
         return None
     if not np.isfinite(stress).all():
-        raise fault(rules.stress, "contains non-finite values")
+        raise fault(key, "contains non-finite values")
+    if rules.virial:
+        stress = -stress / abs(np.linalg.det(raw.cell))
     if stress.size == 6:
         return stress[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
     return stress.reshape(3, 3)
 
 
-def has_volume(cell: np.ndarray, pbc: np.ndarray) -> bool:
-    """Whether the lattice vectors (rows of ``cell``) along the periodic directions are linearly independent."""
-    if pbc.all():  # the usual case, fast: volume relative to that of an orthogonal cell with the same edges
+def has_volume(cell: np.ndarray, pbc: np.ndarray | None = None) -> bool:
+    """Whether the lattice vectors (rows of ``cell``), or those along periodic directions, are linearly independent."""
+    if pbc is None or pbc.all():  # fast: volume relative to that of an orthogonal cell with the same edges
         (a, b, c), (d, e, f), (g, h, i) = cell.tolist()
         volume = abs(a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g))
         return volume > 1e-13 * math.hypot(a, b, c) * math.hypot(d, e, f) * math.hypot(g, h, i)

@@ -29,8 +29,15 @@ class LabelKeys(BaseModel):
     subset: str = "subset"
     split: str = "split"
     stress: str | None = "stress"  # null: not read
+    virial: str | None = None  # if given, the stress is -virial / volume
     parent: str | None = None  # null: parents are not named
     fidelity: str | None = None  # null: all frames have the same level of theory
+
+    @model_validator(mode="after")
+    def _one_stress(self) -> LabelKeys:
+        if self.virial is not None and "stress" in self.model_fields_set and self.stress is not None:
+            raise ValueError("stress and virial are two names for one label: keep one of them")
+        return self
 
 
 class SourceFile(BaseModel):

@@ -122,6 +122,7 @@ def frame_arguments(settings: dict[str, Any], num_elements: int, max_force: floa
         subset=keys["subset"],
         split_key=keys["split"],
         stress=keys["stress"],
+        virial=keys["virial"],
         parent=keys["parent"],
         fidelity_key=keys["fidelity"],
         fidelity=settings["fidelity"],

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from fcl.cutoffs.choice import CutoffChoice, Cutoffs
+from fcl.data.frames import has_volume
 from fcl.data.verlet import VerletList
 from fcl.models.files import prepared
 from fcl.runs.device import torch_dtype
@@ -32,7 +33,8 @@ class FCLCalculator(Calculator):
     measure of Fig. 5), ``rebuilds`` the number of neighbour lists built so far. Assigning to ``cutoffs`` changes them.
 
     Raises `ValueError` for cutoffs that the model or the structure does not allow, for elements that the model does not
-    cover and for non-finite positions; `FloatingPointError` for non-finite energy or forces.
+    cover and for non-finite positions; `PropertyNotImplementedError` for the stress of a cell
+    without volume; `FloatingPointError` for non-finite energy or forces.
     """
 
     implemented_properties = ["energy", "free_energy", "energies", "forces", "stress"]
@@ -76,7 +78,7 @@ class FCLCalculator(Calculator):
         cell, pbc = self.atoms.cell.array, np.asarray(self.atoms.pbc)
         self._check(numbers, positions, cell)
         batch, cutoffs = self._neighbors.batch(numbers, positions, cell, pbc, self._choice.of(numbers))
-        with_stress = self.atoms.cell.rank == 3
+        with_stress = has_volume(cell)
         output = self.model(batch, cutoffs, forces=True, stress=with_stress)
         energy, forces = float(output["energy"]), _array(output["forces"])
         if not (np.isfinite(energy) and np.isfinite(forces).all()):
@@ -90,6 +92,8 @@ class FCLCalculator(Calculator):
         if with_stress:
             self.results["stress"] = full_3x3_to_voigt_6_stress(_array(output["stress"][0]))
         self.pairs_per_atom = 2.0 * batch.pair_index.shape[1] / len(numbers)
+        if "stress" in properties and not with_stress:
+            raise PropertyNotImplementedError("stress: the cell has no volume, as its vectors are not independent")
 
     def _check(self, numbers: np.ndarray, positions: np.ndarray, cell: np.ndarray) -> None:
         if not len(numbers):

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from ase import units
 
+from fcl.data.frames import has_volume
+
 
 @dataclass(frozen=True)
 class Relaxation:
@@ -72,7 +74,7 @@ def relax(
     from ase.filters import FrechetCellFilter
     from ase.optimize import BFGS, LBFGS
 
-    if cell and not (atoms.cell.rank == 3 and atoms.pbc.any()):
+    if cell and not (has_volume(atoms.cell.array) and atoms.pbc.any()):
         raise ValueError("there is no cell to relax: the structure is not periodic or its cell has no volume")
     before = atoms.get_potential_energy()
     target = FrechetCellFilter(atoms, hydrostatic_strain=hydrostatic) if cell else atoms

@@ -25,6 +25,7 @@ from fcl.config.load import training_settings
 from fcl.config.sections import TrainingSections
 from fcl.data.build import build_store
 from fcl.data.download import DownloadError, fetch_split
+from fcl.data.extxyz import check_file
 from fcl.data.manifest import DataManifest, load_data_manifest
 from fcl.data.splits import frame_arguments
 from fcl.data.store import read_reference_energies, read_store
@@ -250,11 +251,8 @@ def _requests(splits: list[_Split], study, limits: Mapping[str, Any]) -> dict[st
     """All that determines the graph store of each split, as plain JSON."""
     requests: dict[str, dict[str, Any]] = {}
     for split in splits:
-        missing = [file for file in split.files if not file.is_file()]
-        if missing:
-            raise FileNotFoundError(f"{missing[0]}: no such file")
         requests[split.name] = {
-            "files": [sha256_file(file) for file in split.files],
+            "files": [sha256_file(check_file(file)) for file in split.files],
             "frames": split.frames,
             "any_split": split.any_split,
             "r_max": study.cutoffs.stored,

@@ -17,6 +17,7 @@ from fcl.study.figures.common import (
     ALL,
     COLUMN_WIDTH,
     FORCE_RMSE_LABEL,
+    as_text,
     over_seeds,
     read_tables,
     save,
@@ -129,7 +130,7 @@ def learning_curve(
         for index, subset in enumerate(subsets):  # a little beside each other
             style, shift = subset_style(subset), 1.0 + DODGE * (index - (len(subsets) - 1) / 2)
             means, points = (part[part["subset"] == subset] for part in (table, errors))
-            name = "all structures" if subset == ALL else subset
+            name = "all structures" if subset == ALL else as_text(subset)
             axes.plot(means["parents"] * shift, means[f"{ERROR}_mean"], color=style["color"])
             axes.plot(points["parents"] * shift, points[ERROR], linestyle="none", markersize=3, label=name, **style)
         axes.set_xscale("log")

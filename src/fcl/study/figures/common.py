@@ -126,6 +126,11 @@ def panel_title(index: int, text: str) -> str:
     return f"({chr(ord('a') + index)}) {text}"
 
 
+def as_text(name: str) -> str:
+    """A name from the data as a label, in which a dollar sign does not begin a formula."""
+    return name.replace("$", r"\$")
+
+
 def power_of_ten(value: float) -> str:
     """``1e-4`` as mathtext ``10^{-4}``; other values as ``3·10^{-4}``."""
     mantissa, exponent = f"{value:.6e}".split("e")

@@ -22,6 +22,7 @@ from fcl.study.figures.common import (
     PAIRS_LABEL,
     TEXT_WIDTH,
     PathLike,
+    as_text,
     over_seeds,
     panel_title,
     read_tables,
@@ -107,7 +108,7 @@ def _figure(table: pd.DataFrame, values: Sequence[str], png, pdf, csv, title: st
         for index, (axes, (subset, value)) in enumerate(zip(grid.flat, panels, strict=False)):
             part = table[table["subset"] == subset]
             _curves(axes, part, value, subset_style(subset)["color"])
-            axes.set_title(panel_title(index, "all test structures" if subset == ALL else subset))
+            axes.set_title(panel_title(index, "all test structures" if subset == ALL else as_text(subset)))
             if value == PAIRS:
                 axes.set_ylim(bottom=0)
             elif len(trivial := part.loc[part["model_kind"] == "trivial", f"{value}_mean"]):

@@ -1,0 +1,208 @@
+"""Text of extended XYZ that other readers guess at: the value that the format's rules give, or an error."""
+
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fcl.data.extxyz import parse
+from fcl.data.frames import FrameError, FrameRules, validated
+from fuzz_frames import CHECKS
+from project import ROOT
+
+LATTICE = 'Lattice="5 0 0 0 6 0 0 0 7"'
+PROPERTIES = "Properties=species:S:1:pos:R:3:forces:R:3"
+
+
+STRUCTURE = FrameRules(labels=False)
+
+
+def frame(line, row="H 0 0 0.5 1 2 3", rules=STRUCTURE):
+    text = f"1\n{line} {PROPERTIES if len(row.split()) > 4 else ''}\n{row}\n"
+    return validated("x.xyz", 0, parse("x.xyz", 0, text.encode(), rules), rules)
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_random_frames(name):
+    """A frame in any spelling is read as what it means; a spoiled or mistyped one never changes without an error."""
+    arguments, check = CHECKS[name]
+    examples = settings(max_examples=int(os.environ.get("FCL_FUZZ_EXAMPLES", "200")), deadline=None)
+    examples(given(arguments)(lambda values: check(*values)))()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("FFF", "FFF"),
+        ("TTF", "TTF"),
+        ("ttf", "TTF"),
+        ("110", "TTF"),
+        ('"f f f"', "FFF"),
+        ('"T F T"', "TFT"),
+        ("{true, False, TRUE}", "TFT"),
+        ("[1,0,0]", "TFF"),
+        ('"[True False  True]"', "TFT"),
+        ("'(T, T, F)'", "TTF"),
+        ('"_JSON [true, true, false]"', "TTF"),
+        ("F", "FFF"),
+        ("t", "TTT"),
+        ("0", "FFF"),
+        ("1", "TTT"),
+    ],
+)
+def test_periodicity_in_any_usual_spelling(text, expected):
+    for line in (f"pbc={text} {LATTICE}", f"{LATTICE} note=x pbc = {text}"):
+        assert "".join("FT"[int(flag)] for flag in frame(line).pbc) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["no", "yes", "2", "TT", "TTFF", '"T T"', '"T T F F"', '"T T x"', "None", "-1", '""', "xyz"]
+)
+def test_any_other_periodicity_is_an_error_with_the_spellings(text):
+    with pytest.raises(FrameError, match="frame 0: pbc: is '.*', expected three of T, F, True, False, 1, 0") as caught:
+        frame(f"{LATTICE} pbc={text}")
+    assert caught.value.key == "pbc"
+
+
+@given(
+    st.sampled_from(
+        [
+            "lattice",
+            "LATTICE",
+            "Latice",
+            "lattices",
+            "cell",
+            "Cell",
+            "unit_cell",
+            "box",
+            "cell-vectors",
+            "h",
+            "abc",
+            "cell0",
+        ]
+    ),
+    st.sampled_from(['"5 0 0 0 6 0 0 0 7"', '"5,6,7"', "[5 6 7 90 90 90]", '"[[5,0,0],[0,6,0],[0,0,7]]"']),
+    st.sampled_from(["{} note=x", "note=x {}", 'energy=1 {} note="a b"', "pbc=F {}"]),
+)
+def test_a_lattice_under_another_name_is_no_molecule(name, text, line):
+    with pytest.raises(
+        FrameError, match=f"Lattice: missing, but there is {name}=.*: write Lattice=..., with 9 numbers"
+    ):
+        frame(line.format(f"{name}={text}"))
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "message"),
+    [
+        (f"config_type= {LATTICE}", "config_type", "has no value, and would take 'Lattice=\"5 0 0"),
+        (f"config_type = {LATTICE}", "config_type", "has no value, and would take"),
+        ("note= pbc=F", "note", "has no value, and would take 'pbc=F'; give it one, or leave it out"),
+        (f'note="x {LATTICE}', "frame", "a quote, brace or bracket is not closed"),
+        ('note="x Lattice=5 0 0 0 6 0 0 0 7"', "Lattice", "missing, but part of the value of note: is a quote missing"),
+        (f"{LATTICE} PBC=FFF", "pbc", "missing, but there is PBC='FFF': write pbc=..., with three of T, F"),
+        (f"{LATTICE} periodic=F", "pbc", "missing, but there is periodic='F'"),
+        ("properties=species:S:1:pos:R:3", "Properties", "missing, but there is properties='species"),
+        (f'{LATTICE} Lattice="9 0 0 0 9 0 0 0 9"', "Lattice", "is given twice"),
+        ("Lattice=5", "Lattice", "is '5', expected 9 numbers"),
+        ('Lattice="[[5,0,0],[0,6,0],[0,0,7]]"', "Lattice", "expected 9 numbers"),
+        ("# CELL(abcABC): 5.0 6.0 7 90 90 90 Step: 0", "Lattice", "missing, but there is 'CELL(abcABC): 5.0 6.0 7'"),
+        ("Lattice: 5 0 0 0 6 0 0 0 7 energy=1", "Lattice", "missing, but there is 'Lattice: 5 0 0'"),
+        ("=1 energy=2", "frame", "an equals sign without a key"),
+    ],
+)
+def test_what_would_be_lost_is_an_error(line, key, message):
+    row = "H 0 0 0" if key == "Properties" or line.startswith("#") else "H 0 0 0.5 1 2 3"
+    with pytest.raises(FrameError) as caught:
+        frame(line, row)
+    assert caught.value.key == key and message in caught.value.reason
+
+
+@pytest.mark.parametrize(
+    "line", ["lattice=fcc cell_volume=3.5", "cell=7", 'kpts="1 1 1" box=large', "it's a cell in a box", "cell 3"]
+)
+def test_other_values_with_such_names_are_left_alone(line):
+    found = frame(line, "H 0 0 0" if "=" not in line else "H 0 0 0.5 1 2 3")
+    assert not found.pbc.any() and not found.cell.any()
+
+
+@pytest.mark.parametrize("text", ["007", "1e3", "T", "inf", "1 2", "0x1", "-1", "_JSON [1]", "1_0", "{x}"])
+@pytest.mark.parametrize("extra", ["", "x={unusual}"])
+def test_names_are_text(text, extra):
+    """Groups 007 and 7, or subsets T and True, are not the same."""
+    rules = FrameRules(subset="kind", parent="mother", fidelity_key="theory")
+    found = frame(f'energy=1 kind="{text}" mother="{text}" split="{text}" theory="{text}" {extra}', rules=rules)
+    assert (found.subset, found.parent, found.split, found.fidelity) == (text,) * 4
+
+
+def test_an_empty_value_is_no_value():
+    assert frame(f'note="" {LATTICE}').pbc.all()
+
+
+def strained_energies(strain=1e-5):
+    """A crystal with a low symmetry, and its dE/dstrain (eV) from energies of strained cells."""
+    from ase.build import bulk
+    from ase.calculators.emt import EMT
+
+    atoms = bulk("Cu", "fcc", a=3.5, cubic=True)
+    atoms.set_cell(atoms.cell.array @ (np.eye(3) + [[0.01, 0.02, 0], [0, -0.02, 0.03], [0.01, 0, 0]]), scale_atoms=True)
+    atoms.rattle(0.1, seed=1)
+
+    def energy(deformation):
+        copy = atoms.copy()
+        copy.set_cell(atoms.cell.array @ (np.eye(3) + deformation), scale_atoms=True)
+        copy.calc = EMT()
+        return copy.get_potential_energy()
+
+    slopes = np.zeros((3, 3))
+    for i in range(3):
+        for j in range(3):
+            step = np.zeros((3, 3))
+            step[i, j] += strain / 2
+            step[j, i] += strain / 2
+            slopes[i, j] = (energy(step) - energy(-step)) / (2 * strain)
+    return atoms, slopes
+
+
+@pytest.mark.parametrize("key", ["stress", "virial", "REF_stress", "REF_virial"])
+@pytest.mark.parametrize("count", [6, 9])
+def test_stress_and_virial_are_derivatives_of_the_energy(key, count):
+    """All forms give dE/dstrain / V, against finite strain; symmetric part, which is all that a strain sees."""
+    atoms, slopes = strained_energies()
+    values = -slopes if "virial" in key else slopes / atoms.get_volume()
+    if count == 6:
+        values = values[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+    text = " ".join(f"{value!r}" for value in values.ravel().tolist())
+    lattice = " ".join(map(repr, atoms.cell.array.ravel().tolist()))
+    line = f'Lattice="{lattice}" energy=1 {key}="{text}"'
+    rules = FrameRules(virial=key) if "virial" in key else FrameRules(stress=key)
+    found = frame(line, "Cu 0 0 0 0 0 0", rules).stress
+    np.testing.assert_allclose(found, slopes / atoms.get_volume(), rtol=1e-12)
+    from ase.calculators.emt import EMT
+
+    atoms.calc = EMT()
+    np.testing.assert_allclose(found, atoms.get_stress(voigt=False), atol=1e-7)
+    assert abs(found).max() > 0.01
+
+
+@pytest.mark.parametrize("key", ["stress", "virial"])
+@pytest.mark.parametrize("text", ["1 2 3", "high", "1 2 3 4 5 6 7 8 x", "1"])
+def test_a_stress_of_other_numbers_is_an_error_with_its_key(key, text):
+    with pytest.raises(
+        FrameError, match=f"frame 0: {key}: is '{text}', expected 9 numbers, or the 6 numbers xx, yy, zz"
+    ):
+        frame(f'energy=1 {LATTICE} {key}="{text}"', rules=FrameRules())
+
+
+def test_with_a_virial_the_stress_is_not_read():
+    line = f'energy=1 {LATTICE} stress="9 9 9 9 9 9" REF_virial="1 2 3 4 5 6"'
+    found = frame(line, rules=FrameRules(virial="REF_virial")).stress
+    np.testing.assert_allclose(found, -np.array([[1, 6, 5], [6, 2, 4], [5, 4, 3]]) / 210)
+
+
+def test_the_page_of_inputs_is_up_to_date():
+    from fcl.data.docs import inputs_page
+
+    page = (ROOT / "docs" / "inputs.md").read_text(encoding="utf-8")
+    assert page == inputs_page(), "run: python -m fcl.data.docs > docs/inputs.md"
