@@ -130,6 +130,8 @@ def cheapest_within(
     first = errors_of([start] * len(paths))
     reference = first if relative else None
     allowed = (1.0 + limit) * force_rmse(first) if relative else limit
+    if not allowed:
+        raise ValueError(f"the force RMSE at {plan.initial_cutoff:g} A is zero, and a percentage of it has no meaning")
 
     def attempt(position: float, lam: float | None, tables: Sequence[dict[str, float]] | None = None) -> Trial:
         errors = errors_of([known.at(position) for known in paths] if tables is None else tables)

@@ -120,6 +120,13 @@ class GraphData:
                 "leave them out of the data"
             )
 
+    def require_pairs(self, purpose: str, cutoff: float, indices: torch.Tensor | None = None) -> None:
+        """`ValueError` when no structure (of all, or of ``indices``) has a pair of atoms within ``cutoff`` (A)."""
+        chosen = torch.arange(len(self)) if indices is None else indices
+        distances = self.candidates(chosen)[0]
+        if not bool((distances <= cutoff).any()):
+            raise ValueError(f"{purpose}: in none of {len(chosen)} structures two atoms are within {cutoff:g} A")
+
     def groups(self) -> torch.Tensor:
         """`StoreArrays.groups`, as a tensor in host memory."""
         return self._groups
