@@ -19,7 +19,7 @@ from fcl.config.sections import AnyModelSettings, ModelSettings
 from fcl.models.interface import Potential
 from fcl.models.pretrained import model_file
 from fcl.models.registry import DEFAULT_ARCHITECTURE, builder
-from fcl.runs.device import torch_device
+from fcl.runs.device import survive_forks, torch_device
 from fcl.runs.files import atomic_path, sha256_file, write_json
 
 CARD_FORMAT = "fcl-model-2"
@@ -70,6 +70,7 @@ def build_model(
     `fcl.models.mace.model.build`. Raises `ValueError` for an unknown kind, architecture or backend.
     """
     build = builder(architecture or settings.architecture)
+    survive_forks()
     with default_dtype(dtype):
         return build(kind, settings, r_max, avg_num_neighbors, backend).to(device)
 
