@@ -22,13 +22,22 @@ from fcl.simulation.calculator import FCLCalculator
 torch.set_num_threads(2)
 calculator = FCLCalculator("mini", 6.0)
 
+atoms = bulk("Si", "diamond", a=5.43, cubic=True).repeat(2)
+atoms.rattle(0.05)
+
 def forces():
-    atoms = bulk("Si", "diamond", a=5.43, cubic=True).repeat(2)
-    atoms.rattle(0.05)
     atoms.calc = calculator
     return atoms.get_forces()[0]
 
 def work(number):
+    if number == 2:
+        try:
+            atoms.calc = FCLCalculator("mini", 6.0, backend="compiled")
+            atoms.get_forces()
+        except ValueError as error:
+            assert "cannot be used in a fork" in str(error)
+        else:
+            raise AssertionError("a compiled model in a fork")
     if number == 1:
         set_up(SimpleNamespace(threads=2, tf32=False, dtype="float64", device="cpu"))
     mine = forces()

@@ -36,14 +36,19 @@ def set_up(compute) -> tuple[torch.dtype, torch.device]:
 
     Also sets the number of threads and the precision of float32 matrix products.
     """
-    if _forked and compute.threads > 1:
+    if forked() and compute.threads > 1:
         logger.warning(f"compute.threads: 1 instead of {compute.threads}, as this process is a fork of a threaded one")
-    torch.set_num_threads(1 if _forked else compute.threads)
+    torch.set_num_threads(1 if forked() else compute.threads)
     torch.set_float32_matmul_precision("high" if compute.tf32 else "highest")
     return torch_dtype(compute.dtype), torch_device(compute.device)
 
 
 _forked = False
+
+
+def forked() -> bool:
+    """Whether this process is a fork of one that loaded a model and computed with several threads."""
+    return _forked
 
 
 def _one_thread() -> None:
