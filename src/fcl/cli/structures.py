@@ -38,7 +38,7 @@ def about(path: Path, frame: int) -> Iterator[None]:
 
 
 def check_cutoffs(choice, path: Path, frames: Iterable[tuple[int, Any]]) -> None:
-    """`ValueError` naming the first of ``frames`` (its number, and its atomic numbers) with an element without a cutoff."""
+    """`ValueError` naming the first of ``frames`` (number, atomic numbers) with an element without a cutoff."""
     for index, numbers in frames:
         with about(path, index):
             choice.of(numbers)

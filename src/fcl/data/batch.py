@@ -128,9 +128,9 @@ class GraphData:
         size = float(per_atom.square().mean().sqrt())
         if size > LARGEST_ENERGY:
             raise ValueError(
-                f"{purpose}: energies of {size:.6g} eV/atom (RMS) are not relative to isolated atoms. Subtract reference "
-                "energies: reference_energies: fit (or values) in the data manifest, --reference-energies of fcl train; "
-                "for a trained model, those of its card"
+                f"{purpose}: energies of {size:.6g} eV/atom (RMS) are not relative to isolated atoms. Subtract "
+                "reference energies: reference_energies: fit (or values) in the data manifest, --reference-energies of "
+                "fcl train; for a trained model, those of its card"
             )
 
     def require_pairs(self, purpose: str, cutoff: float, indices: torch.Tensor | None = None) -> None:
