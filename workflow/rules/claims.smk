@@ -11,7 +11,7 @@ rule claims_table:
         neighbors=f"{NUMBERS}/{{study}}/data/neighbors.csv",
         elements=f"{NUMBERS}/{{study}}/data/elements.csv",
         hyperparameters="results/{study}/tables/table02.csv",
-        source="resources/claims.csv",
+        source=PLACES.own("resources/claims.csv"),
     output:
         csv="results/{study}/claims.csv",
         markdown="results/{study}/claims.md",

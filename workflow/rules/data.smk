@@ -19,7 +19,7 @@ rule download_data:
         mem_mb=memory("download_data"),
         runtime=minutes("download_data"),
     params:
-        manifest=lambda w: study_of_dataset(w).data.manifest,
+        manifest=lambda w: PLACES.manifest(study_of_dataset(w).data.manifest),
         split=split_of_file,
         local_dir=lambda w: study_of_dataset(w).data.local_dir,
     message:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from fcl.study.adapter import library_function, settings_of
+from fcl.study.subsets import check_built
 
 build_store = library_function(snakemake, "fcl.study.stages.data:build_store")
 build_store(
@@ -16,3 +17,4 @@ build_store(
     rejected=Path(snakemake.output.rejected),
     manifest=Path(snakemake.output.manifest),
 )
+check_built(snakemake.config, snakemake.wildcards.study, snakemake.wildcards.split, Path(snakemake.output.manifest))

@@ -1,4 +1,7 @@
 # Helpers of ../data.smk: the data of a study.
+from fcl.study.subsets import fault_of_subsets, stored_subsets
+
+
 def store_settings(wildcards):
     """Settings of a graph store: the data and the range of its pairs, but neither the origin of the files nor the
     sampling of cutoffs."""
@@ -9,10 +12,11 @@ def store_settings(wildcards):
 def study_of_dataset(wildcards):
     """A study whose manifest describes the data set of a download; the selected study takes precedence."""
     for study in (STUDY, *map(resolve, CONFIG.studies)):
-        if (
-            Path(study.data.manifest).is_file()
-            and read_data_manifest(study.data.manifest).name == wildcards.dataset
-        ):
+        try:
+            PLACES.manifest(study.data.manifest)
+        except FileNotFoundError:
+            continue
+        if read_data_manifest(study.data.manifest).name == wildcards.dataset:
             return study
     raise WorkflowError(f"no study of config.yaml has a manifest of the data set {wildcards.dataset!r}")
 
@@ -28,7 +32,7 @@ def source_file(wildcards):
     """The frames of a split: downloaded if the manifest gives a URL, otherwise next to the manifest."""
     entry = split_entry(wildcards)
     if entry.url is None:
-        return str(Path(study_of(wildcards).data.manifest).parent / entry.file)
+        return str(Path(PLACES.manifest(study_of(wildcards).data.manifest)).parent / entry.file)
     return f"data/{data_manifest(wildcards).name}/{entry.file}"
 
 
@@ -60,14 +64,24 @@ def described_store(study, split):
     return f"{folder}/manifest.json" if CONFIG.from_record else f"{folder}/stores/{split}.manifest.json"
 
 
+def known_subsets(study, split):
+    """The subsets in ``split``, from the data manifest or else from a graph store that is there; None if unknown."""
+    entry = read_data_manifest(study.data.manifest).splits.get(split)
+    if entry is None or entry.subsets is not None:
+        return entry and [name for name, count in entry.subsets.items() if count]
+    job = SimpleNamespace(study=study.name, split=split)
+    built = Path(store_file(study.name, split)).with_suffix(".manifest.json")
+    return stored_subsets(built, Path(source_file(job)), store_settings(job)["data"], frame_settings(job))
+
+
 def check_subsets(study):
     """Raise an error for subsets missing in the data before anything runs, if the subsets are known."""
-    for section in ("calibration", "observables"):
-        for split in (study.calibration.split, "test"):
-            subsets = getattr(study, section).subsets
-            fault = read_data_manifest(study.data.manifest).fault_of_subsets(split, subsets)
-            if fault:
-                raise WorkflowError(f"studies.{study.name}.{section}.subsets: {fault}")
+    for split in dict.fromkeys((study.calibration.split, "test")):
+        known, name = known_subsets(study, split), read_data_manifest(study.data.manifest).name
+        fault = None if known is None else fault_of_subsets(study, split, known, name)
+        if fault:
+            raise WorkflowError(fault)
 
 
-check_subsets(STUDY)
+if not CONFIG.from_record:
+    check_subsets(STUDY)
