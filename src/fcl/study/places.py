@@ -35,7 +35,7 @@ class Places:
         Raises `FileNotFoundError` if there is none, and `ValueError` if there are several.
         """
         places = [Path.cwd(), *self._beside]
-        found = {file.resolve(): file for place in places if (file := place / path).is_file()}
+        found = {file.resolve(): file for place in reversed(places) if (file := place / path).is_file()}
         if not found:
             tried = ", ".join(dict.fromkeys(map(str, places)))
             raise FileNotFoundError(f"{path}: no such file in {tried}")
