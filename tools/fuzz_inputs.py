@@ -101,10 +101,28 @@ def command_lines(folder: Path) -> Callable[[random.Random], list[str]]:
     from fcl.cli.main import app
 
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    files = ["mini", "data.xyz", "one.xyz", "cutoffs.json", "none.xyz", "folder", "config.yaml", "manifest.yaml", "", "x"]
-    values = ["1", "0", "-1", "nan", "inf", "1e-3", "1%", "nan%", "-5%", "6.0", "H=4,O=4", "H=", "=", "H", "9" * 25, "out.xyz",
-              "out.traj", "out.db", "cpu", "gpu", "float64", "fit", "H=1", "all", "\u00e9", "cutoffs.json", "static"]  # fmt: skip
-    short = {"md": ["--steps", "2"], "relax": ["--steps", "2"], "calibrate": ["--epochs", "1"], "train": ["--epochs", "1"]}
+    files = [
+        "mini",
+        "data.xyz",
+        "one.xyz",
+        "cutoffs.json",
+        "none.xyz",
+        "folder",
+        "config.yaml",
+        "manifest.yaml",
+        "",
+        "x",
+    ]
+    values = [
+        "1", "0", "-1", "nan", "inf", "1e-3", "1%", "nan%", "-5%", "6.0", "H=4,O=4", "H=", "=", "H", "9" * 25, "out.xyz",
+        "out.traj", "out.db", "cpu", "gpu", "float64", "fit", "H=1", "all", "\u00e9", "cutoffs.json", "static",
+    ]  # fmt: skip
+    short = {
+        "md": ["--steps", "2"],
+        "relax": ["--steps", "2"],
+        "calibrate": ["--epochs", "1"],
+        "train": ["--epochs", "1"],
+    }
 
     def line(rng: random.Random) -> list[str]:
         name = rng.choice([name for name in commands if name not in ("record", "compare")])
@@ -223,7 +241,13 @@ def main() -> int:
     options = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
     signal.signal(signal.SIGPROF, _stop)
-    rng, tried, faults = random.Random(options.seed), Counter(), {}
+    rng, tried, faults = random.Random(options.seed), Counter(), set()
+
+    def fault(kind: str, text: str, content: Any) -> None:
+        if (kind, text) not in faults:
+            faults.add((kind, text))
+            print(f"{kind}: {text}\n  {content!r}", flush=True)
+
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         folder = Path(scratch)
@@ -240,19 +264,17 @@ def main() -> int:
             try:
                 read()
             except TooLong:
-                faults.setdefault((kind, "too long"), content)
+                fault(kind, "too long", content)
             except BaseException as error:
                 names = {base.__name__ for base in type(error).__mro__}
                 if not names & set(REFUSED) or not str(error).strip():
                     where = traceback.extract_tb(error.__traceback__)[-1]
                     text = f"{type(error).__name__}: {str(error)[:200]} ({where.filename}:{where.lineno})"
-                    faults.setdefault((kind, text), content)
+                    fault(kind, text, content)
             finally:
                 signal.setitimer(signal.ITIMER_PROF, 0.0)
             spent[kind] += time.process_time() - began
         os.chdir(ROOT)
-    for (kind, text), content in faults.items():
-        print(f"{kind}: {text}\n  {content!r}")
     print(", ".join(f"{count} of {kind}" for kind, count in tried.items()), f"inputs: {len(faults)} faults")
     return bool(faults)
 

@@ -35,7 +35,10 @@ def test_manifests(root, monkeypatch):
     monkeypatch.chdir(user)
     (here / "m.yaml").unlink()
     (root / "m.yaml").unlink()
-    config = {"protocol": {"data": {"manifest": "none.yaml"}}, "studies": {"a": {"data": {"manifest": "m.yaml"}}, "b": {}}}
+    config = {
+        "protocol": {"data": {"manifest": "none.yaml"}},
+        "studies": {"a": {"data": {"manifest": "m.yaml"}}, "b": {}},
+    }
     monkeypatch.chdir(here)
     assert places.resolved(config)["studies"] == {"a": {"data": {"manifest": f"{user}/m.yaml"}}, "b": {}}
     assert places.resolved(config)["protocol"] == config["protocol"]

@@ -59,7 +59,7 @@ def test_jobs_from_another_directory(tmp_path):
 
 
 def test_own_data_beside_their_configuration(workflow, tmp_path):
-    """The manifest is beside the file that names it, or in the working directory; two of them are not guessed between."""
+    """The manifest is beside the file that names it, or in the working directory; of two, none is guessed."""
     jobs = plan(workflow, "--configfile", "examples/own-data/config.yaml")
     config = ("--configfile", str(workflow / "examples/own-data/config.yaml"))
     assert plan(tmp_path, "-s", str(workflow / "Snakefile"), *config) == jobs
@@ -86,11 +86,11 @@ def test_as_a_module_with_settings_and_names_of_its_own(workflow, tmp_path):
     shutil.copytree(workflow / "examples/own-data", tmp_path / "config")
     settings = yaml.safe_load((tmp_path / "config/config.yaml").read_text())
     (tmp_path / "config/mine.yaml").write_text(yaml.safe_dump({"fcl": settings, "mine": 1}))
-    mine = 'rule mine:\n    default_target: True\n    input: rules.fcl_all.input\n    output: "mine"\n    shell: "touch mine"'
+    mine = "rule mine:\n    default_target: True\n    input: rules.fcl_all.input\n    output: 'mine'\n"
     text = MODULE.format(
         workflow=workflow, before='configfile: "config/mine.yaml"', config='config: config["fcl"]', names=" as fcl_*"
     )
-    (tmp_path / "Snakefile").write_text(f"{text}\n{mine}\n")
+    (tmp_path / "Snakefile").write_text(f"{text}\n{mine}    shell: 'touch mine'\n")
     expected = {f"fcl_{rule}": count for rule, count in jobs.items() if rule != "all"}
     assert plan(tmp_path) == expected | {"mine": 1}
 

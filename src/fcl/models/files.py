@@ -164,10 +164,14 @@ def load(
         raise ValueError(f"{path}: not a safetensors file ({error})") from error
     settings = card_settings(card)
     architecture = card.get("architecture", DEFAULT_ARCHITECTURE)
-    model = build_model(
-        card["kind"], settings, card["r_max_angstrom"], card["avg_num_neighbors"], dtype=dtype, device=device,
-        backend=backend, architecture=architecture,
-    )  # fmt: skip
+    try:
+        model = build_model(
+            card["kind"], settings, card["r_max_angstrom"], card["avg_num_neighbors"], dtype=dtype, device=device,
+            backend=backend, architecture=architecture,
+        )  # fmt: skip
+    except (RuntimeError, MemoryError, OverflowError) as error:  # sizes beyond the memory, or beyond int64
+        reason = str(error).strip().partition("\n")[0][:200]
+        raise ValueError(f"{card_path(path)}: a model of these settings cannot be built ({reason})") from error
     own = model.state_dict()
     wrong = [name for name, value in own.items() if value.numel() and name not in state]
     wrong += [name for name, value in state.items() if name not in own or own[name].shape != value.shape]
