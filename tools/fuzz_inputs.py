@@ -114,7 +114,7 @@ def command_lines(folder: Path) -> Callable[[random.Random], list[str]]:
         "x",
     ]
     values = [
-        "1", "0", "-1", "nan", "inf", "1e-3", "1%", "nan%", "-5%", "6.0", "H=4,O=4", "H=", "=", "H", "9" * 25, "out.xyz",
+        "1", "0", "-1", "nan", "inf", "1e-3", "1%", "nan%", "6.0", "H=4,O=4", "H=", "=", "H", "9" * 25, "out.xyz",
         "out.traj", "out.db", "cpu", "gpu", "float64", "fit", "H=1", "all", "\u00e9", "cutoffs.json", "static",
     ]  # fmt: skip
     short = {
