@@ -10,18 +10,26 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
-sys.path.insert(0, str(Path(workflow.basedir) / "src"))
+# The folder of this file, also where it is a module of another workflow.
+ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
+if not (ROOT / "src").is_dir():
+    raise WorkflowError("The workflow needs its whole folder: clone it, and give the path of its Snakefile")
+sys.path.insert(0, str(ROOT / "src"))
 from fcl.training.checkpoints import remove_finished
-from fcl.config.errors import ConfigError
-from fcl.config.load import load_config
+from fcl.config.errors import ConfigError, deep_merge
+from fcl.config.load import load_config, read_settings
 from fcl.runs.files import remove_halves
+from fcl.study.places import Places
 
 min_version("9.0")
 
 
-configfile: "config.yaml"
+configfile: Places(ROOT).own("config.yaml")
 
 
+# A module with settings of its own: the others are those of config.yaml.
+if workflow.modifier.skip_configfile:
+    config = deep_merge(read_settings(ROOT / "config.yaml"), config)
 try:  # first, so that configuration errors stop the run within a second
     CONFIG = load_config(config)
 except ConfigError as error:

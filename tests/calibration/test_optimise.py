@@ -209,6 +209,10 @@ def test_misuse(model, small_settings, graphs):
     lacking.energy_mask, lacking.without_energy = torch.arange(len(graphs)) != 1, 1
     with pytest.raises(ValueError, match=f"calibration: 1 of {len(graphs)} structures have no energy"):
         calibrate(model, lacking, settings(), LOSS, 1e-3, seed=0)
+    total = copy.copy(graphs)
+    total.energy = graphs.energy - 45_000.0 * graphs.atom_counts
+    with pytest.raises(ValueError, match=r"calibration: energies of (45000|4500\d|4499\d).* eV.* of its card"):
+        calibrate(model, total, settings(), LOSS, 1e-3, seed=0)
 
 
 def test_a_model_that_has_diverged_is_named_as_the_fault(model, graphs):

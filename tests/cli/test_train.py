@@ -21,6 +21,7 @@ pytestmark = pytest.mark.heavy
 SETTINGS = {"model": {**SMALL_MODEL, "radial_mlp": [16, 16]}, "compute": {"checkpoint_seconds": 0}}
 SHORT = ("--config", "small.yaml", "--batch-size", "4", "--epochs", "3", "--device", "cpu")
 FILES = ("--train", "a.xyz", "--train", "b.xyz", "--val", "val.xyz", "--energy-key", "REF_energy")
+AS_THEY_ARE = (*SHORT, "--reference-energies", "none")  # about -100 eV/atom
 #: Kills the process (no farewell) after its fifth step.
 KILLED = """
 import os, signal, sys
@@ -199,6 +200,8 @@ def test_a_batch_larger_than_the_data_is_a_warning(folder):
         ((*FILES, "--from-pretrained", "embedded"), "is a flexible model; FCL starts from a static one"),
         ((*FILES, "--from-pretrained", "embedded", "--cutoff", "5"), "nothing is trained at one cutoff"),
         ((*FILES, "--kind", "pretrain", "--pretrain-epochs", "5"), "is for the pre-training of --kind fcl"),
+        ((*FILES, *AS_THEY_ARE), "pretrain: training data: energies of 10"),
+        ((*FILES, "--kind", "static", "--cutoff", "6", *AS_THEY_ARE), "--reference-energies of fcl train"),
         ((*FILES, "--reference-energies", "fitted"), "neither fit, none nor energies by symbol"),
         ((*FILES, "--reference-energies", "H=x"), "is not of the form"),
         ((*FILES, "--reference-energies", "H=1"), "reference_energies: no value for C"),

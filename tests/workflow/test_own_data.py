@@ -75,3 +75,21 @@ def test_the_structures_are_what_the_script_makes():
     assert [atoms.get_chemical_formula() for atoms in made] == [atoms.get_chemical_formula() for atoms in shipped]
     for ours, theirs in zip(made, shipped, strict=True):
         assert ours.info["REF_energy"] == pytest.approx(theirs.info["REF_energy"], abs=1e-6)
+
+
+def test_a_subset_that_the_frames_do_not_have_stops_when_the_store_is_built(folder):
+    """The manifest does not say which subsets there are: the store does, and from then on the plan."""
+    wanted = 'studies={"own": {"calibration": {"subsets": ["crystal", "surface"]}}}'
+    target = "results/own/models/pretrain.safetensors"
+    shutil.rmtree(folder / "results", ignore_errors=True)
+    done = snakemake(folder, target, *CONFIG, "--config", wanted)
+    assert done.returncode != 0 and not (folder / "results/own/models").is_dir()
+    message = "studies.own.calibration.subsets: there is no subset 'surface' in the train split of results/own/stores"
+    assert message in (folder / "results/own/logs/build_store/train.log").read_text()
+    done = snakemake(folder, "results/own/stores/train.h5", *CONFIG)
+    assert done.returncode == 0, done.stdout
+    done = snakemake(folder, "--dry-run", target, *CONFIG, "--config", wanted)
+    assert done.returncode != 0 and message.replace("results/own/stores", "copper-gold") in done.stdout
+    source = folder / "examples/own-data/structures.xyz"
+    source.write_text(source.read_text() + source.read_text())  # other data: the store says nothing any more
+    assert snakemake(folder, "--dry-run", target, *CONFIG, "--config", wanted).returncode == 0

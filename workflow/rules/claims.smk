@@ -11,7 +11,7 @@ rule claims_table:
         neighbors=f"{NUMBERS}/{{study}}/data/neighbors.csv",
         elements=f"{NUMBERS}/{{study}}/data/elements.csv",
         hyperparameters="results/{study}/tables/table02.csv",
-        source="resources/claims.csv",
+        source=PLACES.own("resources/claims.csv"),
         sample=claims_of_sample,
         structures=lambda w: available(numbers(study_of(w), "data/structures.csv.gz")),
     output:

@@ -3,6 +3,7 @@
 # `results(...)` are files written by a run; `numbers(...)` are the inputs of figures, tables, claims and the report,
 # which are read from record/ with --config from_record=true.
 import functools
+from shlex import quote
 from types import SimpleNamespace
 
 from fcl.config.sharing import owner_of_fcl, owner_of_pretrained, owner_of_static, owner_of_store
@@ -10,13 +11,14 @@ from fcl.config.types import cutoff_label, lambda_label
 from fcl.data.manifest import load_data_manifest
 from fcl.runs.code_digest import adapter_digest
 from fcl.study.adapter import export_source_path
-from fcl.study.records.record import check_record, numbers_root
+from fcl.study.records.record import check_record
 
-export_source_path(workflow.basedir)  # jobs import the library of this checkout, also in a conda environment
+export_source_path(ROOT)  # jobs import the library of this checkout, also in a conda environment
 
 STUDY = CONFIG.resolve(CONFIG.study)  # the study of the targets
 
-NUMBERS = numbers_root(CONFIG.from_record)
+PLACES = Places(ROOT, workflow.configfiles)
+NUMBERS = PLACES.numbers(CONFIG.from_record)
 if CONFIG.from_record:
     try:
         check_record(Path(NUMBERS), STUDY.name)
@@ -40,7 +42,7 @@ wildcard_constraints:
 @functools.cache
 def source_digest(function):
     """Digest of the code that determines a result: a library function, its dependencies, and the script that calls it."""
-    return adapter_digest(function, Path(workflow.basedir) / "workflow/scripts")
+    return adapter_digest(function, ROOT / "workflow/scripts")
 
 
 @functools.cache
@@ -89,7 +91,7 @@ def minutes(rule_name):
 @functools.cache
 def read_data_manifest(path):
     try:
-        return load_data_manifest(path)
+        return load_data_manifest(PLACES.manifest(path))
     except (FileNotFoundError, ValueError) as error:
         raise WorkflowError(f"data.manifest: {error}")
 

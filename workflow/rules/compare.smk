@@ -11,6 +11,7 @@ rule compare:
         "../../envs/plot.yaml"
     threads: 1
     message:
-        "Comparing results/{STUDY.name} with record/{STUDY.name}; kept in {log}"
+        f"Comparing results/{STUDY.name} with {PLACES.record()}/{STUDY.name}; kept in {{log}}"
     shell:
-        f"python -m fcl.study.records.comparison results/{STUDY.name} record/{STUDY.name} 2>&1 | tee {{log}}"
+        f"python -m fcl.study.records.comparison results/{STUDY.name} {quote(PLACES.record())}/{STUDY.name} 2>&1"
+        " | tee {log}"

@@ -19,7 +19,7 @@ rule download_data:
         mem_mb=memory("download_data"),
         runtime=minutes("download_data"),
     params:
-        manifest=lambda w: source_of_dataset(w)[0],
+        manifest=lambda w: PLACES.manifest(source_of_dataset(w)[0]),
         split=split_of_file,
         local_dir=lambda w: source_of_dataset(w)[1],
     message:

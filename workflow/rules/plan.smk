@@ -10,8 +10,8 @@ rule plan:
         "../../envs/fcl.yaml"
     threads: 1
     params:
-        config=lambda w: json.dumps(config),
-        program=str(Path(workflow.basedir) / "tools/plan.py"),
+        config=lambda w: json.dumps(PLACES.resolved(config)),
+        program=PLACES.own("tools/plan.py"),
     message:
         "Measuring this machine for some seconds a study; the plan is kept in {log}"
     shell:

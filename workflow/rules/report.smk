@@ -17,7 +17,7 @@ rule report_page:
         claims="results/{study}/claims.csv",
         figures=lambda w: results(study_of(w), "{figure}.png", figure=FIGURES),
         tables=lambda w: results(study_of(w), "tables/{table}.md", table=TABLES),
-        captions=[f"workflow/report/{Path(figure).name}.rst" for figure in FIGURES],
+        captions=[PLACES.own(f"workflow/report/{Path(figure).name}.rst") for figure in FIGURES],
     output:
         page="results/{study}/report.md",
         manifest="results/{study}/report.manifest.json",
@@ -53,7 +53,9 @@ rule summary:
         rules.report.input,
         evaluated=lambda w: metrics_files(study_of(w), models(study_of(w))),
         calibrations=lambda w: calibrated(study_of(w), "_metrics.csv"),
-        record=lambda w: [path for path in [f"record/{w.study}/manifest.json"] if Path(path).is_file()],
+        record=lambda w: [
+            path for path in [f"{PLACES.record()}/{w.study}/manifest.json"] if Path(path).is_file()
+        ],
     output:
         "results/{study}/summary.txt",
     log:
@@ -68,4 +70,5 @@ rule summary:
     message:
         "The main numbers of {wildcards.study}; kept in {output}"
     shell:
-        "python -m fcl.study.pages.closing results/{wildcards.study} record/{wildcards.study} 2> {log} | tee {output}"
+        "python -m fcl.study.pages.closing results/{wildcards.study} "
+        f"{quote(PLACES.record())}/{{wildcards.study}} 2> {{log}} | tee {{output}}"

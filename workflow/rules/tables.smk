@@ -6,7 +6,7 @@ include: "helpers/tables.smk"
 
 rule table_01:
     input:
-        source="resources/published_models.csv",
+        source=PLACES.own("resources/published_models.csv"),
     output:
         **table_files("01", "1: published models"),
     log:
@@ -27,7 +27,7 @@ rule table_01:
 
 rule table_02:
     input:
-        source="resources/paper_hyperparameters.csv",
+        source=PLACES.own("resources/paper_hyperparameters.csv"),
     output:
         **table_files("02", "2: hyperparameters of the built models"),
     log:
@@ -50,7 +50,7 @@ rule table_02:
 rule table_03:
     input:
         neighbors=f"{NUMBERS}/{{study}}/data/neighbors.csv",
-        claims="resources/claims.csv",
+        claims=PLACES.own("resources/claims.csv"),
     output:
         **table_files("03", "3: average neighbours"),
     log:
@@ -73,7 +73,7 @@ rule table_03:
 rule table_04:
     input:
         elements=f"{NUMBERS}/{{study}}/data/elements.csv",
-        claims="resources/claims.csv",
+        claims=PLACES.own("resources/claims.csv"),
     output:
         **table_files("04", "4: elements of the molecular crystals"),
     log:
@@ -195,7 +195,7 @@ rule table_convergence:
 rule table_forces:
     input:
         structures=f"{NUMBERS}/{{study}}/data/structures.csv.gz",
-        claims="resources/claims.csv",
+        claims=PLACES.own("resources/claims.csv"),
     output:
         **named_table_files("forces", "forces of the data", "../report/forces.rst"),
     log:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from fcl.study.adapter import library_function, settings_of
+from fcl.study.subsets import check_built
 
 build_store = library_function(snakemake, "fcl.study.stages.data:build_store")
 build_store(
@@ -15,4 +16,10 @@ build_store(
     store=Path(snakemake.output.store),
     rejected=Path(snakemake.output.rejected),
     manifest=Path(snakemake.output.manifest),
+)
+check_built(
+    snakemake.config,
+    snakemake.wildcards.study,
+    snakemake.params.frames["split"],
+    Path(snakemake.output.manifest),
 )

@@ -78,8 +78,8 @@ def calibrate(
     ``start`` holds initial cutoffs (A) by symbol; other elements start at ``settings.initial_cutoff``. Without it,
     L-BFGS has several starts. ``validation`` (data, structures) is used for reported objectives only. ``lam`` > 0 is in
     units of the loss per A^3; ``seed`` orders Adam's mini-batches. Raises `ValueError` for a lam that is not positive
-    and finite, no structures, structures without an energy, a model with a single cutoff, or an upper bound beyond the
-    range of the model; `FloatingPointError` if the objective is not finite.
+    and finite, no structures, structures without an energy or none with a pair, a model with a single cutoff, or an
+    upper bound beyond the range of the model; `FloatingPointError` if the objective is not finite.
     """
     from ase.data import chemical_symbols
 
@@ -95,6 +95,7 @@ def calibrate(
     if not len(indices):
         raise ValueError("calibration without structures")
     data.require_energies("calibration", indices)
+    data.require_pairs("calibration", settings.upper_bound, indices)
     began = time.process_time()
     frozen = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     for parameter, _ in frozen:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import isfinite
 
 import torch
 
@@ -11,9 +12,11 @@ from fcl.calibration.folds import errors_at
 from fcl.calibration.optimise import calibrate
 from fcl.calibration.path import CalibrationPlan
 from fcl.calibration.tolerance import FOLDS, Trial, cheapest_within, labelled_by, symbols_of
+from fcl.config.types import SYMBOLS
+from fcl.cutoffs.assign import uniform_cutoffs
 from fcl.data.batch import GraphData
 from fcl.data.groups import split_groups
-from fcl.evaluation.errors import Errors, force_rmse, relative_increase
+from fcl.evaluation.errors import EVALUATION_BATCH_SIZE, Errors, force_rmse, relative_increase
 from fcl.training.loss import LOSS
 
 
@@ -72,7 +75,7 @@ class OwnCutoffs:
         return 1.0 - float(self.chosen.pairs.mean() / self.reference.pairs.mean())
 
     def increase(self) -> tuple[float, float] | None:
-        """Relative increase of the force RMSE and its standard error; None without labels."""
+        """Relative increase of the force RMSE and its standard error (NaN if undefined); None without labels."""
         return None if self.self_labelled else relative_increase(self.reference, self.chosen)
 
     def facts(self) -> dict:
@@ -91,7 +94,7 @@ class OwnCutoffs:
         if self.self_labelled:
             labels = "the model's own at the reference cutoff: errors are what smaller cutoffs add"
             return facts | {"labels": labels, "added_force_rmse_ev_per_angstrom": force_rmse(self.chosen)}
-        rise, uncertainty = self.increase()
+        rise, uncertainty = (value if isfinite(value) else None for value in self.increase())
         return facts | {
             "labels": "of the data",
             "force_rmse_ev_per_angstrom": force_rmse(self.chosen),
@@ -121,8 +124,8 @@ def calibrate_own(
     is enforced by cross-validation on the other structures (`cheapest_within`). Without ``labels``, pseudo-labels from
     the model at ``reference_cutoff`` are used (`labelled_by`). Cutoffs start at ``reference_cutoff`` (with a lambda and
     L-BFGS, the default ``optimiser``, at others too) and stay between ``lower_bound`` (None: that of the model's
-    training) and the model's r_max. Raises `ValueError` for a goal that does not fit the data, too few groups of
-    structures, or inconsistent bounds.
+    training) and the model's r_max; elements without a pair keep it. Raises `ValueError` for a goal that does not fit
+    the data, too few groups of structures, none with a pair, or inconsistent bounds.
     """
     if model.single_cutoff:
         kind = "an FCL model without sampling" if model.flexible else "a static model"
@@ -145,6 +148,8 @@ def calibrate_own(
     parts = [torch.as_tensor(part).to(data.device) for part in split]
     fit = parts[0]
     check, members = (held_out, None) if held_out is not None else (data, parts[1])
+    data.require_pairs("calibration", model.cutoff_limit, fit)
+    check.require_pairs("held-out structures", reference_cutoff, members)
     on_path = goal.lam is None
     plan = CalibrationPlan.for_structures(
         len(fit) - len(fit) // FOLDS if on_path else len(fit), on_path=on_path,
@@ -165,13 +170,14 @@ def calibrate_own(
         )
         lam = expected.lam
     everywhere = dict.fromkeys([*symbols_of(data), *symbols_of(check, members)], reference_cutoff)
-    cutoffs = everywhere | cutoffs
+    coupled = _coupled(model, data, fit)
+    cutoffs = everywhere | {symbol: cutoff for symbol, cutoff in cutoffs.items() if symbol in coupled}
     return OwnCutoffs(
         cutoffs=cutoffs,
         lam=lam,
         expected=expected,
         trials=trials,
-        not_calibrated=sorted(set(everywhere) - set(symbols_of(data, fit))),
+        not_calibrated=sorted(set(everywhere) - coupled),
         sizes={"calibration": len(fit), "held_out": len(check) if members is None else len(members)},
         reference_cutoff=reference_cutoff,
         self_labelled=not labels,
@@ -179,3 +185,14 @@ def calibrate_own(
         chosen=errors_at(model, check, cutoffs, members),
         convergence=convergence,
     )
+
+
+def _coupled(model, data: GraphData, indices: torch.Tensor) -> set[str]:
+    """Symbols of the elements with a pair in the structures ``indices``; the cost alone would decide about others."""
+    found: set[int] = set()
+    for chunk in torch.split(indices, EVALUATION_BATCH_SIZE):
+        batch = data.batch(chunk)
+        cutoffs = uniform_cutoffs(batch.numbers, model.cutoff_limit, data.dtype)
+        pairs = data.select_pairs(batch, cutoffs, model.selector).pair_index
+        found.update(batch.numbers[pairs.flatten()].tolist())
+    return {SYMBOLS[number - 1] for number in found}

@@ -103,6 +103,8 @@ def cheapest_within(
     first = folded.errors(0.0)
     reference = first if relative else None
     allowed = (1.0 + limit) * force_rmse(first) if relative else limit
+    if not allowed:
+        raise ValueError(f"the force RMSE at {plan.initial_cutoff:g} A is zero, and a percentage of it has no meaning")
 
     def attempt(position: float, lam: float | None, tables: Sequence[dict[str, float]] | None = None) -> Trial:
         errors = folded.errors(position) if tables is None else folded.errors_of(tables)

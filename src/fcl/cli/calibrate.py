@@ -173,6 +173,10 @@ def print_answer(found, output: Path) -> None:
         facts.append(("added force error", f"{rmse[1]} meV/A RMS: a bound of what these cutoffs add, not the error"))
     else:
         rise, uncertainty = found.increase()
-        facts.append(("force RMSE", f"{rmse[0]} -> {rmse[1]} meV/A ({rise:+.1%} +- {uncertainty:.1%})"))
+        change = f" ({rise:+.1%}" if math.isfinite(rise) else ""
+        if change:
+            one = "no error bar: a single structure"
+            change += f" +- {uncertainty:.1%})" if math.isfinite(uncertainty) else f", {one})"
+        facts.append(("force RMSE", f"{rmse[0]} -> {rmse[1]} meV/A{change}"))
     n, reference = found.sizes["held_out"], found.reference_cutoff
     print_facts(facts, f"{output}: against {reference:g} A everywhere, on {n} structures held out")

@@ -19,6 +19,7 @@ from fcl.cli.common import (
     print_json,
     print_table,
 )
+from fcl.cli.structures import check_cutoffs
 
 TIMED_ROUNDS = 5  # over all cutoff choices, on the first batch; the fastest counts
 
@@ -99,6 +100,8 @@ def evaluate(
         data, subset=subset, num_elements=potential.settings.num_elements,
         keys={"energy": energy_key, "forces": forces_key}, references=potential.card.get("reference_energies_ev"),
     )  # fmt: skip
+    for choice in choices:
+        check_cutoffs(choice, data, ((frame.index, frame.numbers) for frame in frames))
     graphs = GraphData(arrays_from_frames(frames, potential.cutoff_limit), torch_dtype(dtype), torch_device(device))
     named = cutoffs or [f"{choices[0].per_atom:g}"]
     rules = []

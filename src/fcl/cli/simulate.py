@@ -15,44 +15,29 @@ from fcl.cli.common import (
     Overwrite,
     Precision,
     Skin,
-    check_output,
     finite,
     parse_cutoffs,
     print_facts,
     print_json,
     print_table,
 )
+from fcl.cli.structures import about, check_cutoffs, check_structures, largest_force, structure_writer
 
 Structures = Annotated[Path, typer.Argument(help="Structures in any format that ASE reads.")]
 Structure = Annotated[Path, typer.Argument(help="A structure in any format that ASE reads; of several, the last.")]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Extended XYZ to write.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="File to write: .xyz, .xyz.gz or .traj.")]
 
 
-def _prepare(model: Path, structures: Path, cutoffs: str | None, device: str, dtype: str, skin: float):
-    """Validated calculator and structures."""
+def _prepare(model: Path, structures: Path, cutoffs: str | None, device: str, dtype: str, skin: float, last=False):
+    """Validated calculator, and structures with their numbers in the file; with ``last`` the last one only."""
     from fcl.data.read import read_structures
     from fcl.simulation.calculator import FCLCalculator
 
     given = parse_cutoffs(cutoffs)
     calculator = FCLCalculator(model, given, device=device, dtype=dtype, skin=skin)
-    return calculator, read_structures(structures, calculator.model.settings.num_elements)
-
-
-def _labelled(atoms):
-    """Copy with the results attached, for writing extended XYZ. They replace labels of the same names.
-
-    Text of several lines and empty text in ``info`` cannot be written: the former is joined, the latter left out.
-    """
-    from ase.calculators.singlepoint import SinglePointCalculator
-
-    copy = atoms.copy()
-    results = {key: value for key, value in atoms.calc.results.items() if key not in ("energies", "free_energy")}
-    for key in results.keys() & copy.arrays.keys():
-        del copy.arrays[key]
-    info = {key: " ".join(value.split()) if isinstance(value, str) else value for key, value in copy.info.items()}
-    copy.info = {key: value for key, value in info.items() if key not in results and str(value)}
-    copy.calc = SinglePointCalculator(copy, **results)
-    return copy
+    frames = list(enumerate(read_structures(structures, calculator.model.settings.num_elements)))[-1 if last else 0 :]
+    check_cutoffs(calculator.cutoffs, structures, ((index, atoms.numbers) for index, atoms in frames))
+    return calculator, frames
 
 
 def predict(
@@ -65,34 +50,29 @@ def predict(
     dtype: Precision = "float64",
     as_json: AsJSON = False,
 ) -> None:
-    """Energy, forces and (where there is a cell) stress of structures, written as extended XYZ."""
-    from ase.io import write
-
+    """Energy, forces and (where there is a cell) stress of structures; constraints change no force."""
     from fcl.runs.files import atomic_path
     from fcl.runs.log import progress
 
-    check_output(output, overwrite)
+    check_structures(output, overwrite)
     calculator, frames = _prepare(model, structures, cutoffs, device, dtype, skin=0.0)
-    labelled, rows = [], []
-    for index, atoms in enumerate(progress(frames, "predicting", len(frames))):
-        atoms.calc = calculator
-        try:
-            energy, forces = atoms.get_potential_energy(), atoms.get_forces()
-        except FloatingPointError as error:
-            raise FloatingPointError(f"{structures}: frame {index}: {error}") from None
-        labelled.append(_labelled(atoms))
-        rows.append(
-            {
-                "frame": index,
-                "formula": atoms.get_chemical_formula(),
-                "atoms": len(atoms),
-                "energy_ev_per_atom": energy / len(atoms),
-                "max_force_ev_per_angstrom": float((forces**2).sum(1).max() ** 0.5),
-                "pairs_per_atom": calculator.pairs_per_atom,
-            }
-        )
-    with atomic_path(output) as temporary:
-        write(temporary, labelled, format="extxyz")
+    rows = []
+    with atomic_path(output) as temporary, structure_writer(temporary, output) as append:
+        for index, atoms in progress(frames, "predicting", len(frames)):
+            atoms.calc = calculator
+            with about(structures, index):
+                atoms.get_forces()
+            append(atoms)
+            rows.append(
+                {
+                    "frame": index,
+                    "formula": atoms.get_chemical_formula(),
+                    "atoms": len(atoms),
+                    "energy_ev_per_atom": calculator.results["energy"] / len(atoms),
+                    "max_force_ev_per_angstrom": largest_force(atoms),
+                    "pairs_per_atom": calculator.pairs_per_atom,
+                }
+            )
     if as_json:
         print_json({"output": str(output), "frames": rows})
         return
@@ -123,19 +103,18 @@ def relax(
     as_json: AsJSON = False,
 ) -> None:
     """Relax a structure (LBFGS), and with `--cell` its lattice. Exit code 1 when the forces stay above `--fmax`."""
-    from ase.io import write
-
     from fcl.runs.files import atomic_path
     from fcl.simulation.dynamics import relax as run
 
-    check_output(output, overwrite)
-    calculator, frames = _prepare(model, structure, cutoffs, device, dtype, skin)
-    atoms = frames[-1]
+    check_structures(output, overwrite)
+    calculator, ((index, atoms),) = _prepare(model, structure, cutoffs, device, dtype, skin, last=True)
     atoms.calc = calculator
-    result = run(atoms, fmax=fmax, steps=steps, cell=cell)
-    atoms.get_forces()
-    with atomic_path(output) as temporary:
-        write(temporary, _labelled(atoms), format="extxyz")
+    with about(structure, index):
+        result = run(atoms, fmax=fmax, steps=steps, cell=cell)
+        atoms.get_forces()
+    with atomic_path(output) as temporary, structure_writer(temporary, output) as append:
+        append(atoms)
+    held = {"max_force_without_constraints_ev_per_angstrom": largest_force(atoms)} if atoms.constraints else {}
     facts = {
         "output": str(output),
         "converged": result.converged,
@@ -143,6 +122,7 @@ def relax(
         "energy_before_ev": result.energy_before,
         "energy_after_ev": result.energy_after,
         "max_force_ev_per_angstrom": result.max_force,
+        **held,
         "pairs_per_atom": calculator.pairs_per_atom,
     }
     if as_json:
@@ -154,6 +134,7 @@ def relax(
                 ("steps", str(result.steps)),
                 ("energy", f"{result.energy_after:.5f} eV ({change:+.2f} meV/atom)"),
                 ("largest force", f"{result.max_force:.4f} eV/A"),
+                *(("without constraints", f"{value:.4f} eV/A, as in the file") for value in held.values()),
                 ("pairs per atom", f"{calculator.pairs_per_atom:.1f}"),
             ],
             f"{output}: {atoms.get_chemical_formula()}",
@@ -178,38 +159,46 @@ def md(
         tuple[int, int, int], typer.Option(help="Supercell: repeats along the three lattice vectors.", min=1)
     ] = (1, 1, 1),
     seed: Annotated[int, typer.Option(help="Of velocities and thermostat.", min=0)] = 0,
-    interval: Annotated[int, typer.Option(help="A frame every so many steps.", min=1)] = 10,
+    interval: Annotated[int, typer.Option(help="A frame every so many steps, and the last one.", min=1)] = 10,
     overwrite: Overwrite = False,
     device: Device = "auto",
     dtype: Precision = "float64",
     skin: Skin = 0.5,
     as_json: AsJSON = False,
 ) -> None:
-    """Molecular dynamics: NVE by velocity Verlet, or NVT (`--nvt`); writes the trajectory frame by frame."""
-    from ase.io.extxyz import write_extxyz
+    """Molecular dynamics: NVE by velocity Verlet, or NVT (`--nvt`); writes the trajectory frame by frame.
 
-    from fcl.simulation.dynamics import molecular_dynamics
+    The first and the last state are always written. A run that leaves the range of physics ends with exit code 1 and
+    keeps the frames written so far.
+    """
+    from fcl.simulation.dynamics import check_motion, molecular_dynamics
 
-    check_output(output, overwrite)
-    calculator, frames = _prepare(model, structure, cutoffs, device, dtype, skin)
-    if any(n > 1 and not periodic for n, periodic in zip(repeat, frames[-1].pbc, strict=True)):
+    check_structures(output, overwrite)
+    calculator, ((index, start),) = _prepare(model, structure, cutoffs, device, dtype, skin, last=True)
+    if any(n > 1 and not periodic for n, periodic in zip(repeat, start.pbc, strict=True)):
         raise ValueError(f"{structure}: cannot be repeated along a direction without periodicity")
-    atoms = frames[-1].repeat(repeat)
+    atoms = start.repeat(repeat)
     atoms.calc = calculator
-    atoms.get_forces()  # a structure that cannot be evaluated must not leave a file
     pairs = []
-    # Not an atomic write, unlike other results: an interrupted run keeps the frames written so far.
-    with output.open("w", encoding="utf-8") as stream:
+    with about(structure, index):
+        atoms.get_forces()  # a structure that cannot be evaluated or cannot move must not leave a file
+        check_motion(atoms, temperature)
+        # Not an atomic write, unlike other results: an interrupted run keeps the frames written so far.
+        with structure_writer(output) as append:
 
-        def on_frame(now) -> None:
-            pairs.append(calculator.pairs_per_atom)
-            write_extxyz(stream, [_labelled(now)])
-            stream.flush()
+            def on_frame(now) -> None:
+                pairs.append(calculator.pairs_per_atom)
+                append(now)
 
-        run = molecular_dynamics(
-            atoms, temperature=temperature, timestep=timestep, steps=steps, thermostat=thermostat, friction=friction,
-            seed=seed, interval=interval, on_frame=on_frame,
-        )  # fmt: skip
+            try:
+                run = molecular_dynamics(
+                    atoms, temperature=temperature, timestep=timestep, steps=steps, thermostat=thermostat,
+                    friction=friction, seed=seed, interval=interval, on_frame=on_frame,
+                )  # fmt: skip
+            except (ValueError, FloatingPointError) as error:
+                raise FloatingPointError(f"{error} ({output} keeps the {len(pairs)} frames before)") from None
+            if steps % interval:
+                on_frame(atoms)
     facts = {
         "output": str(output),
         "frames": len(pairs),

@@ -11,6 +11,11 @@ from fcl.cutoffs.edges import Candidates, EdgeSelector
 from fcl.cutoffs.plain import within
 from fcl.data.store import StoreArrays
 
+#: Larger energies (eV/atom, RMS over structures) are not relative to isolated atoms: cohesive energies end at 9 eV/atom
+#: (tungsten), and even data sets of strongly compressed structures stay within tens. A model starts near zero and would
+#: spend its training on the offset.
+LARGEST_ENERGY = 100.0
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -110,15 +115,30 @@ class GraphData:
         return len(self.energy)
 
     def require_energies(self, purpose: str, indices: torch.Tensor | None = None) -> None:
-        """`ValueError` when one of the structures (all, or ``indices``) lacks the energy that ``purpose`` needs."""
-        if not self.without_energy:
-            return
-        mask = self.energy_mask if indices is None else self.energy_mask[indices.to(self.device)]
+        """`ValueError` when one of the structures (all, or ``indices``) lacks the energy that ``purpose`` needs, or the
+        energies are total energies (`LARGEST_ENERGY`)."""
+        chosen = slice(None) if indices is None else indices.to(self.device)
+        mask, energies = self.energy_mask[chosen], self.energy[chosen]
         if lacking := int((~mask).sum()):
             raise ValueError(
                 f"{purpose}: {lacking} of {len(mask)} structures have no energy, and the loss needs one of each: "
                 "leave them out of the data"
             )
+        per_atom = energies.double() / self.atom_counts.to(self.device)[chosen]
+        size = float(per_atom.square().mean().sqrt())
+        if size > LARGEST_ENERGY:
+            raise ValueError(
+                f"{purpose}: energies of {size:.6g} eV/atom (RMS) are not relative to isolated atoms. Subtract "
+                "reference energies: reference_energies: fit (or values) in the data manifest, --reference-energies of "
+                "fcl train; for a trained model, those of its card"
+            )
+
+    def require_pairs(self, purpose: str, cutoff: float, indices: torch.Tensor | None = None) -> None:
+        """`ValueError` when no structure (of all, or of ``indices``) has a pair of atoms within ``cutoff`` (A)."""
+        chosen = torch.arange(len(self)) if indices is None else indices
+        distances = self.candidates(chosen)[0]
+        if not bool((distances <= cutoff).any()):
+            raise ValueError(f"{purpose}: in none of {len(chosen)} structures two atoms are within {cutoff:g} A")
 
     def groups(self) -> torch.Tensor:
         """`StoreArrays.groups`, as a tensor in host memory."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -13,7 +12,6 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, field_validator, model_validator
 
 from fcl.config.data import DataSettings
-from fcl.config.errors import nearest
 from fcl.config.types import SYMBOLS
 
 CHECKSUM = re.compile(r"(md5|sha1|sha256|sha512):([0-9a-f]{32,128})")
@@ -249,14 +247,6 @@ class DataManifest(BaseModel):
     def fits_references(self) -> bool:
         """Whether reference energies are fitted to the training split."""
         return self.reference_energies == "fit"
-
-    def fault_of_subsets(self, split: str, subsets: Iterable[str]) -> str | None:
-        """Error message if ``split`` does not contain all ``subsets``; None if it does, or its subsets are unknown."""
-        entry = self.splits.get(split)
-        for name in subsets if entry is not None and entry.subsets is not None else ():
-            if not entry.subsets.get(name):
-                return f"there is no subset {name!r} in the {split} split of {self.name}{nearest(name, entry.subsets)}"
-        return None
 
 
 def load_data_manifest(path: str | os.PathLike[str]) -> DataManifest:

@@ -133,20 +133,28 @@ def joined(parts: Sequence[Errors]) -> Errors:
 def relative_increase(reference: Errors, errors: Errors, seed: int = 0) -> tuple[float, float]:
     """Relative increase of the force RMSE over ``reference``, and its standard error (bootstrap over groups).
 
-    Both must hold the same structures in the same order.
+    Both must hold the same structures in the same order. The increase is NaN where the reference has no error, the
+    standard error where it has none or there is one structure only; samples without an error are left out.
     """
     before, after = reference.force_square, errors.force_square
-    drawn_before, drawn_after = resampled(errors.groups, before, after, seed=seed)
-    ratios = np.sqrt(drawn_after / drawn_before)
-    return float(np.sqrt(after.sum() / before.sum())) - 1.0, float(ratios.std())
+    if not before.any():
+        return float("nan"), float("nan")
+    rise = float(np.sqrt(after.sum() / before.sum())) - 1.0
+    if len(np.unique(errors.groups)) < 2:
+        return rise, float("nan")
+    below, above = resampled(errors.groups, before, after, seed=seed)
+    ratios = np.sqrt(above[below > 0] / below[below > 0])
+    return rise, float(ratios.std())
 
 
 def error_bound(errors: Errors, reference: Errors | None = None, margin: float = 1.0) -> float:
     """Force RMSE (eV/A) plus ``margin`` standard errors; with a ``reference``, those of the increase relative to it.
 
     The increase on the same structures has a much smaller uncertainty than the RMSE itself. With few structures the
-    margin is wide; without it, the cheapest of many trials would be selected by chance.
+    margin is wide, with one it is infinite; without it, the cheapest of many trials would be selected by chance.
     """
+    if margin and len(errors.atoms) < 2:
+        return float("inf")  # one structure says nothing of the scatter
     if reference is not None:
         rise, uncertainty = relative_increase(reference, errors)
         return force_rmse(reference) * (1.0 + rise + margin * uncertainty)

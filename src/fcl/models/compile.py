@@ -17,6 +17,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
 
 from fcl.models.compile_cpu import ROWS, multiply_by_onednn, onednn_multiplies, sum_in_order
+from fcl.runs.device import forked
 
 #: Minimum of variable sizes: torch specialises on sizes 0 and 1.
 SMALLEST_SIZE = 2
@@ -37,7 +38,8 @@ class CompiledEnergies:
     """Compiled ``(site energies, d sum(site energies) / d vectors)`` of a model on its fast path.
 
     Called like `Potential.site_energies`. Parameters and buffers are inputs of the program, not constants: they may
-    change between calls and, like the cutoffs, have gradients. ``backend``: see `torch.compile`.
+    change between calls and, like the cutoffs, have gradients. ``backend``: see `torch.compile`. `ValueError` in a fork
+    (`fcl.runs.device.forked`): the threads are part of the program.
     """
 
     def __init__(self, model, backend: str = "inductor"):
@@ -58,6 +60,9 @@ class CompiledEnergies:
         cutoffs: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Site energies [n_atoms] (eV) and gradient [n_pairs, 3] (eV/A); shapes of the inputs as in `fcl.data`."""
+        if forked():
+            message = "a compiled model cannot be used in a fork of a process with several threads"
+            raise ValueError(f"{message}: set one thread before, or use the backend fast")
         inputs = (numbers, pair_index, vectors) if cutoffs is None else (numbers, pair_index, vectors, cutoffs)
         threads = torch.get_num_threads()
         key = (vectors.dtype, vectors.device, threads if vectors.device.type == "cpu" else None)

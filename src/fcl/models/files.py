@@ -19,7 +19,7 @@ from fcl.config.sections import AnyModelSettings, ModelSettings
 from fcl.models.interface import Potential
 from fcl.models.pretrained import model_file
 from fcl.models.registry import DEFAULT_ARCHITECTURE, builder
-from fcl.runs.device import torch_device
+from fcl.runs.device import survive_forks, torch_device
 from fcl.runs.files import atomic_path, sha256_file, write_json
 
 CARD_FORMAT = "fcl-model-2"
@@ -70,6 +70,7 @@ def build_model(
     `fcl.models.mace.model.build`. Raises `ValueError` for an unknown kind, architecture or backend.
     """
     build = builder(architecture or settings.architecture)
+    survive_forks()
     with default_dtype(dtype):
         return build(kind, settings, r_max, avg_num_neighbors, backend).to(device)
 
@@ -163,10 +164,14 @@ def load(
         raise ValueError(f"{path}: not a safetensors file ({error})") from error
     settings = card_settings(card)
     architecture = card.get("architecture", DEFAULT_ARCHITECTURE)
-    model = build_model(
-        card["kind"], settings, card["r_max_angstrom"], card["avg_num_neighbors"], dtype=dtype, device=device,
-        backend=backend, architecture=architecture,
-    )  # fmt: skip
+    try:
+        model = build_model(
+            card["kind"], settings, card["r_max_angstrom"], card["avg_num_neighbors"], dtype=dtype, device=device,
+            backend=backend, architecture=architecture,
+        )  # fmt: skip
+    except (RuntimeError, MemoryError, OverflowError) as error:  # sizes beyond the memory, or beyond int64
+        reason = str(error).strip().partition("\n")[0][:200]
+        raise ValueError(f"{card_path(path)}: a model of these settings cannot be built ({reason})") from error
     own = model.state_dict()
     wrong = [name for name, value in own.items() if value.numel() and name not in state]
     wrong += [name for name, value in state.items() if name not in own or own[name].shape != value.shape]

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import logging
+import os
+
 import torch
 
+logger = logging.getLogger(__name__)
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -31,6 +36,33 @@ def set_up(compute) -> tuple[torch.dtype, torch.device]:
 
     Also sets the number of threads and the precision of float32 matrix products.
     """
-    torch.set_num_threads(compute.threads)
+    if forked() and compute.threads > 1:
+        logger.warning(f"compute.threads: 1 instead of {compute.threads}, as this process is a fork of a threaded one")
+    torch.set_num_threads(1 if forked() else compute.threads)
     torch.set_float32_matmul_precision("high" if compute.tf32 else "highest")
     return torch_dtype(compute.dtype), torch_device(compute.device)
+
+
+_forked = False
+
+
+def forked() -> bool:
+    """Whether this process is a fork of one that loaded a model and computed with several threads."""
+    return _forked
+
+
+def _one_thread() -> None:
+    global _forked
+    if torch.get_num_threads() > 1:
+        torch.set_num_threads(1)
+        _forked = True
+
+
+@functools.cache
+def survive_forks() -> None:
+    """From now on, forks of this process compute with one thread.
+
+    OpenMP's other threads do not exist in a fork, which would wait for them forever: use one process per core.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_one_thread)

@@ -12,6 +12,11 @@ from ase import units
 
 from fcl.data.frames import has_volume
 
+#: A run beyond these is no physics and ends: temperature (K; a kinetic energy of 13 eV per atom, where the strongest
+#: cohesive energy is 9), and change of the total energy in NVE (eV/atom), which ought to be conserved.
+LARGEST_TEMPERATURE = 1e5
+LARGEST_DRIFT = 1.0
+
 
 @dataclass(frozen=True)
 class Relaxation:
@@ -91,6 +96,14 @@ def relax(
     return Relaxation(converged, taken, before, atoms.get_potential_energy(), largest)
 
 
+def check_motion(atoms, temperature: float) -> None:
+    """`ValueError` if the constraints of ``atoms`` let nothing move, or for a ``temperature`` (K) beyond physics."""
+    if atoms.get_number_of_degrees_of_freedom() <= 0:
+        raise ValueError("all atoms are fixed: there is nothing to simulate")
+    if not 0.0 <= temperature <= LARGEST_TEMPERATURE:
+        raise ValueError(f"a temperature of {temperature:g} K is not between 0 and {LARGEST_TEMPERATURE:g} K")
+
+
 def molecular_dynamics(
     atoms,
     *,
@@ -108,12 +121,14 @@ def molecular_dynamics(
 
     Without ``draw_velocities`` the current velocities are kept. Velocity Verlet (NVE), or with ``thermostat`` Langevin
     dynamics with ``friction`` (1/fs). ``on_frame`` is called with the atoms at the start and every ``interval``
-    steps. Raises `FloatingPointError` when the energy is not finite.
+    steps. Raises `ValueError` if nothing can move, and `FloatingPointError` when energy or temperature leave the range
+    of physics (`LARGEST_TEMPERATURE`, `LARGEST_DRIFT`), before ``on_frame`` is called.
     """
     from ase.md.langevin import Langevin
     from ase.md.velocitydistribution import Stationary, thermalize_momenta
     from ase.md.verlet import VelocityVerlet
 
+    check_motion(atoms, temperature)
     random = np.random.RandomState(seed)  # required by ASE
     if draw_velocities:
         thermalize_momenta(atoms, temperature, rng=random)
@@ -133,10 +148,18 @@ def molecular_dynamics(
     rows = []
 
     def observe() -> None:
-        potential, kinetic = atoms.get_potential_energy(), atoms.get_kinetic_energy()
-        if not np.isfinite(potential + kinetic):
-            raise FloatingPointError(f"the energy is not finite after {len(rows)} steps; is the time step too long?")
-        rows.append((len(rows) * timestep / 1000.0, potential + kinetic, atoms.get_temperature()))
+        total, now = atoms.get_potential_energy() + atoms.get_kinetic_energy(), atoms.get_temperature()
+        change = 0.0 if thermostat or not rows else (total - rows[0][1]) / len(atoms)
+        fault = None
+        if not np.isfinite(total):
+            fault = "the energy is not finite"
+        elif now > LARGEST_TEMPERATURE:
+            fault = f"the temperature is {now:.3g} K"
+        elif abs(change) > LARGEST_DRIFT:
+            fault = f"the total energy has changed by {change:+.3g} eV/atom"
+        if fault:
+            raise FloatingPointError(f"{fault} after {len(rows)} steps; is the time step too long?")
+        rows.append((len(rows) * timestep / 1000.0, total, now))
         if (len(rows) - 1) % interval == 0:
             on_frame(atoms)
 

@@ -79,8 +79,10 @@ def train_fcl(
         start = load(pretrained, dtype=dtype, device=device)
         model.load_backbone(start.state_dict())
         generator = torch.Generator(device=device).manual_seed(cutoff_seed)
+        data = [GraphData(read_store(path), dtype, device) for path in (train, val)]
+        data[0].require_pairs("training data", r_max)
         history = fit(
-            model, *(GraphData(read_store(path), dtype, device) for path in (train, val)), settings.fcl, settings.loss,
+            model, *data, settings.fcl, settings.loss,
             fcl_recipe("train_fcl", settings.fcl, settings.cutoffs, generator, dtype),
             order_seed=order_seed, batch_by=settings.fcl.batch_by, checkpoints=kept,
         )  # fmt: skip
@@ -100,12 +102,14 @@ def _train_static(
     with _checkpoints(settings, stage, sections, inputs, device, outputs, checkpoints) as kept:
         weights_seed, order_seed = seed_streams(seed, 2)
         arrays = read_store(train)
+        data = [GraphData(part, dtype, device) for part in (arrays, read_store(val))]
+        data[0].require_pairs("training data", cutoff)
         neighbors = average_neighbors(arrays, cutoff)["per_connected_atom"]
         torch.manual_seed(weights_seed)
         backend = settings.compute.backend_of_training
         model = build_model("static", settings.model, cutoff, neighbors, dtype=dtype, device=device, backend=backend)
         history = fit(
-            model, *(GraphData(data, dtype, device) for data in (arrays, read_store(val))), optimiser, settings.loss,
+            model, *data, optimiser, settings.loss,
             static_recipe(stage, cutoff, dtype), order_seed=order_seed, batch_by=optimiser.batch_by, checkpoints=kept,
         )  # fmt: skip
         facts = {"stage": stage, "seed": seed, "training_cutoff_angstrom": cutoff}

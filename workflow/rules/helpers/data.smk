@@ -1,4 +1,7 @@
 # Helpers of ../data.smk: the data of a study.
+from fcl.study.subsets import fault_of_subsets, stored_subsets
+
+
 def store_settings(wildcards):
     """Settings of a graph store: the data and the range of its pairs, but neither the origin of the files nor the
     sampling of cutoffs."""
@@ -12,7 +15,11 @@ def source_of_dataset(wildcards):
     take precedence."""
     for study in (STUDY, *map(resolve, CONFIG.studies)):
         for path in (study.data.manifest, *study.external.manifests):
-            if Path(path).is_file() and read_data_manifest(path).name == wildcards.dataset:
+            try:
+                PLACES.manifest(path)
+            except FileNotFoundError:
+                continue
+            if read_data_manifest(path).name == wildcards.dataset:
                 return path, study.data.local_dir
     raise WorkflowError(f"no study of config.yaml has a manifest of the data set {wildcards.dataset!r}")
 
@@ -24,28 +31,28 @@ def split_entry(wildcards):
     return entry
 
 
-def source_entries(wildcards):
+def source_entries(study, split):
     """The entries of the manifest with the frames of a split, one per file: of all files if folds are dealt."""
-    split_entry(wildcards)  # a specific error if the manifest lacks the split
-    manifest = data_manifest(wildcards)
+    manifest = read_data_manifest(study.data.manifest)
     entries = {entry.file: entry for entry in manifest.splits.values()}
-    return [entries[file] for file in manifest.files_of(wildcards.split, study_of(wildcards).data)]
+    return [entries[file] for file in manifest.files_of(split, study.data)]
 
 
 def source_files(wildcards):
     """The files with the frames of a split: downloaded if the manifest gives a URL, otherwise next to the manifest."""
-    manifest = study_of(wildcards).data.manifest
-    return [source_file(manifest, entry) for entry in source_entries(wildcards)]
+    split_entry(wildcards)  # a specific error if the manifest lacks the split
+    study = study_of(wildcards)
+    return [source_file(study.data.manifest, entry) for entry in source_entries(study, wildcards.split)]
 
 
 def source_file(manifest, entry):
     """The file of an entry of the data manifest at the path ``manifest``."""
     name = read_data_manifest(manifest).name
-    return str(Path(manifest).parent / entry.file) if entry.url is None else f"data/{name}/{entry.file}"
+    return str(Path(PLACES.manifest(manifest)).parent / entry.file) if entry.url is None else f"data/{name}/{entry.file}"
 
 
 def source_checksums(wildcards):
-    return [entry.checksum for entry in source_entries(wildcards)]
+    return [entry.checksum for entry in source_entries(study_of(wildcards), wildcards.split)]
 
 
 def split_of_file(wildcards):
@@ -80,14 +87,25 @@ def described_store(study, split):
     return f"{folder}/manifest.json" if CONFIG.from_record else f"{folder}/stores/{split}.manifest.json"
 
 
+def known_subsets(study, split):
+    """The subsets in ``split``, from the data manifest or else from a graph store that is there; None if unknown."""
+    entry = read_data_manifest(study.data.manifest).splits.get(split)
+    if entry is None or entry.subsets is not None:
+        return entry and [name for name, count in entry.subsets.items() if count]
+    job = SimpleNamespace(study=study.name, split=split)
+    built = Path(store_file(study.name, split)).with_suffix(".manifest.json")
+    sources = [Path(file) for file in source_files(job)]
+    return stored_subsets(built, sources, store_settings(job)["data"], frame_settings(job))
+
+
 def check_subsets(study):
     """Raise an error for subsets missing in the data before anything runs, if the subsets are known."""
-    for section in ("calibration", "observables"):
-        for split in (study.calibration.split, "test"):
-            subsets = getattr(study, section).subsets
-            fault = read_data_manifest(study.data.manifest).fault_of_subsets(split, subsets)
-            if fault:
-                raise WorkflowError(f"studies.{study.name}.{section}.subsets: {fault}")
+    for split in dict.fromkeys((study.calibration.split, "test")):
+        known, name = known_subsets(study, split), read_data_manifest(study.data.manifest).name
+        fault = None if known is None else fault_of_subsets(study, split, known, name)
+        if fault:
+            raise WorkflowError(fault)
 
 
-check_subsets(STUDY)
+if not CONFIG.from_record:
+    check_subsets(STUDY)

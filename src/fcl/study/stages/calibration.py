@@ -37,9 +37,10 @@ def calibrate_cutoffs(
     settings.check_reach(len(indices), subset)
     checked = graph_data(study, val)
     validation = (checked, checked.members(subset)) if subset in checked.subset_names else None
-    result = calibrate(potential, data, settings, study.loss, lam, seed=seed, indices=indices, validation=validation)
     held_out = graph_data(study, test)
     members = held_out.members(subset)
+    held_out.require_pairs(f"{subset}, test", settings.initial_cutoff, members)
+    result = calibrate(potential, data, settings, study.loss, lam, seed=seed, indices=indices, validation=validation)
     # Elements missing in the calibration structures keep the initial cutoff.
     table = dict.fromkeys(symbols_of(held_out, members), settings.initial_cutoff) | result.cutoffs
     rows: dict[str, dict] = {}

@@ -42,6 +42,7 @@ def calibrate_unlabelled(
     potential = load(model, dtype=dtype, device=device, backend=study.compute.backend)
     indices, members = data.members(subset), held_out.members(subset)
     settings.check_reach(len(indices), subset)
+    held_out.require_pairs(f"{subset}, test", settings.initial_cutoff, members)
     own = labelled_by(potential, data, settings.initial_cutoff, indices)
     result = calibrate(potential, own, settings, study.loss, lam, seed=seed, indices=indices)
     # Elements missing in the calibration structures keep the initial cutoff.
