@@ -86,19 +86,18 @@ def _interval(name: str, one: Judgement) -> dict[str, float]:
     return {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
 
 
-def with_verdicts(rows: Sequence[dict], found: Sequence[Mapping[str, Judgement]]) -> pd.DataFrame:
-    """The rows with verdicts on "better than uniform" and "better than static", adjusted for their number (Holm).
+def where_skilled(judged: Sequence[str], found: Sequence[Mapping[str, Judgement]], control: str) -> np.ndarray:
+    """Verdicts on optimised cutoffs against ``control``, but none where neither is better than trivial predictions."""
+    skills = [verdicts([one[f"{name}_to_trivial"] for one in found]) for name in ("optimised", control)]
+    return np.where((np.array(skills) == HOLDS).any(0), judged, NO_SKILL)
 
-    There is none where neither of the two is better than trivial predictions.
-    """
-    table = pd.DataFrame(rows)
-    names = ("optimised", "uniform", "static")
-    skill = {name: np.array(verdicts([one[f"{name}_to_trivial"] for one in found])) for name in names}
-    table["skill"] = skill["optimised"]
-    for name in names[1:]:
-        skilled = (skill["optimised"] == HOLDS) | (skill[name] == HOLDS)
+
+def with_verdicts(rows: Sequence[dict], found: Sequence[Mapping[str, Judgement]]) -> pd.DataFrame:
+    """The rows with verdicts on skill, "better than uniform" and "better than static", adjusted for their number."""
+    table = pd.DataFrame(rows).assign(skill=verdicts([one["optimised_to_trivial"] for one in found]))
+    for name in ("uniform", "static"):
         judged = verdicts([one[f"optimised_to_{name}"] for one in found])
-        table[f"below_{name}"] = np.where(skilled, judged, NO_SKILL)
+        table[f"below_{name}"] = where_skilled(judged, found, name)
     return table
 
 
