@@ -99,7 +99,8 @@ def done(study, store, trained_model, tmp_path_factory):
 
 
 def test_without_labels_errors_are_still_judged_by_labels(done, data, trained_model):
-    from fcl.calibration.tolerance import errors_at, labelled_by
+    from fcl.calibration.folds import errors_at
+    from fcl.calibration.tolerance import labelled_by
     from fcl.evaluation.errors import force_rmse
 
     model = load(trained_model)

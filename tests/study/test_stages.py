@@ -188,8 +188,8 @@ def test_a_lambda_is_chosen_without_test_structures(done, study):
     trials = choice["trials"]
     assert [trial["lambda"] for trial in trials] == [None, 1e-4, 1e-2] and choice["lambda"] in (None, 1e-4, 1e-2)
     assert sum(trial["share_of_resamples"] for trial in trials) == pytest.approx(1.0)
-    structures = sum(choice["structures"].values())
-    assert structures == len(pd.read_csv(done / "cal_errors.csv.gz")) / 3 * 2 and choice["structures"]["val"] > 0
+    counts = {split: (read_store(done / f"{split}.h5").subset == 1).sum() for split in ("train", "val")}  # MC3D
+    assert choice["structures"] == counts and min(counts.values()) > 1
     assert {"increase_train", "increase_val"} <= set(trials[1]) and trials[0]["increase_val"] == 0.0
     assert set(json.loads((done / "choice.manifest.json").read_text())["inputs"]) == {"train", "val", "model"}
 

@@ -44,13 +44,16 @@ def test_a_real_effect_is_found_and_a_null_effect_is_not(tmp_path):
 
 def test_without_skill_there_is_no_verdict(tmp_path):
     """Forces of subset B are worse than zero forces, by a tenth: whatever the calibration does, nothing is said."""
-    _, calibrated, errors = tables(tmp_path, skilled="A")
+    files, calibrated, errors = tables(tmp_path, skilled="A")
     table = controls_table(calibrated, errors)
     rows = table.set_index(["quantity", "subset", "lambda"])
     none, some = (rows.loc[("force RMSE", subset, 1e-2)] for subset in "BA")
     assert none["optimised_to_uniform"] == pytest.approx(-0.1, abs=0.01) and none["optimised_to_trivial"] > 0.1
     assert none["below_uniform"] == none["below_static"] == NO_SKILL
     assert some["below_uniform"] == HOLDS
+    chosen = chosen_table(calibrated, errors, read_choices(files.choices(dict.fromkeys((1, 2, 3, 4), 1e-4))))
+    chosen = chosen.set_index(["quantity", "subset"])
+    assert [chosen.loc[("force RMSE", subset), "within"] for subset in "BA"] == [NO_SKILL, HOLDS]
 
 
 def test_the_calibration_on_the_other_split_is_beside_its_own_control(tmp_path):

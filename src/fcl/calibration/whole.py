@@ -117,5 +117,6 @@ def uniform_of_equal_pairs(
     if position == len(order):
         raise ValueError(f"{pairs:g} pairs per atom are more than the store holds up to {data.r_max} A")
     first, limit = float(distances[order[position]]), data.r_max if high is None else high
-    following = float(distances[order[position + 1]]) if position + 1 < len(order) else limit
+    farther = distances[distances > first]
+    following = float(farther.min()) if len(farther) else limit
     return 0.5 * (max(first, low) + max(first, min(following, limit)))

@@ -12,7 +12,7 @@ import pandas as pd
 from fcl.evaluation.statistics import NotEvaluated, relative, verdicts
 from fcl.study.errors import CalibratedErrors, UniformErrors, family
 from fcl.study.tables.common import Column, PathLike, TableFiles, write_table
-from fcl.study.tables.controls import how, judged, texts, with_verdicts
+from fcl.study.tables.controls import how, judged, texts, where_skilled, with_verdicts
 
 #: Errors shown.
 SHOWN_ERRORS = ("force RMSE", "force MAE")
@@ -87,7 +87,7 @@ def chosen_table(calibrated: CalibratedErrors, errors: UniformErrors, choices: p
             rises.append(relative(*pair, bound=tolerance, paired=True))
             rows.append(row | {"votes_within": rises[-1].share})
             found.append(judgements)
-    return with_verdicts(rows, found).assign(within=verdicts(rises))
+    return with_verdicts(rows, found).assign(within=where_skilled(verdicts(rises), found, "initial"))
 
 
 def table_chosen(

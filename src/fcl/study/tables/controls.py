@@ -86,20 +86,21 @@ def _interval(name: str, one: Judgement) -> dict[str, float]:
     return {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
 
 
-def with_verdicts(rows: Sequence[dict], found: Sequence[Mapping[str, Judgement]]) -> pd.DataFrame:
-    """The rows with verdicts on "better than uniform" and "better than static", adjusted for their number (Holm).
+def where_skilled(judged: Sequence[str], found: Sequence[Mapping[str, Judgement]], control: str) -> np.ndarray:
+    """Verdicts on optimised cutoffs against ``control``, but none where neither is better than trivial predictions.
 
-    There is none where neither of the two is better than trivial predictions.
+    That is a condition for the verdicts, not a finding of the table: each row is judged by itself.
     """
-    table = pd.DataFrame(rows)
-    names = ("optimised", "uniform", "static")
-    # a condition for the other verdicts, not a finding of the table: each by itself
-    skill = {name: np.array([one[f"{name}_to_trivial"].verdict for one in found]) for name in names}
-    table["skill"] = skill["optimised"]
-    for name in names[1:]:
-        skilled = (skill["optimised"] == HOLDS) | (skill[name] == HOLDS)
+    skills = [[one[f"{name}_to_trivial"].verdict for one in found] for name in ("optimised", control)]
+    return np.where((np.array(skills) == HOLDS).any(0), judged, NO_SKILL)
+
+
+def with_verdicts(rows: Sequence[dict], found: Sequence[Mapping[str, Judgement]]) -> pd.DataFrame:
+    """The rows with verdicts on skill, "better than uniform" and "better than static", the latter two by Holm."""
+    table = pd.DataFrame(rows).assign(skill=[one["optimised_to_trivial"].verdict for one in found])
+    for name in ("uniform", "static"):
         judged = verdicts([one[f"optimised_to_{name}"] for one in found])
-        table[f"below_{name}"] = np.where(skilled, judged, NO_SKILL)
+        table[f"below_{name}"] = where_skilled(judged, found, name)
     return table
 
 
