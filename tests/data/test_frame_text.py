@@ -102,6 +102,7 @@ def test_a_lattice_under_another_name_is_no_molecule(name, text, line):
         (f'note="x {LATTICE}', "frame", "a quote, brace or bracket is not closed"),
         ('note="x Lattice=5 0 0 0 6 0 0 0 7"', "Lattice", "missing, but part of the value of note: is a quote missing"),
         (f"{LATTICE} PBC=FFF", "pbc", "missing, but there is PBC='FFF': write pbc=..., with three of T, F"),
+        (f"{LATTICE} bc=FFT", "pbc", "missing, but there is bc='FFT'"),
         (f"{LATTICE} periodic=F", "pbc", "missing, but there is periodic='F'"),
         ("properties=species:S:1:pos:R:3", "Properties", "missing, but there is properties='species"),
         (f'{LATTICE} Lattice="9 0 0 0 9 0 0 0 9"', "Lattice", "is given twice"),

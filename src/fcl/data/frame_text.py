@@ -120,6 +120,13 @@ def periodicity(text: str) -> tuple[bool, ...]:
     return flags if len(flags) == 3 else flags * 3
 
 
+def _are_flags(text: str) -> bool:
+    try:
+        return bool(periodicity(text))
+    except TextFault:
+        return False
+
+
 def numbers_of(text: str) -> np.ndarray | None:
     """Numbers separated by blanks or commas; None for anything else."""
     try:
@@ -157,9 +164,7 @@ def _stands_for(right: str, name: str, text: str) -> bool:
     if right == "Properties":
         return name == "properties" or (text.count(":") > 4 and bool(get_close_matches(name, ("properties",))))
     if right == "pbc":
-        words = text.translate(_PUNCTUATION).casefold().split() if len(text) < 30 else []
-        flags = len(words) in (1, 3) and all(word in _FLAGS for word in words)
-        return name == "pbc" or (flags and bool(get_close_matches(name, _PBC_NAMES, cutoff=0.8)))
+        return name == "pbc" or (_are_flags(text) and bool(get_close_matches(name, _PBC_NAMES, cutoff=0.8)))
     several = text.count(" ") + text.count(",") > 1 and not text[0].isalpha()  # few values are, and the search is slow
     if not _LATTICE_NAMES.match(name) and not (several and get_close_matches(name, ("lattice",))):
         return False
