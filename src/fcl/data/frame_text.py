@@ -155,8 +155,9 @@ def check_names(texts: Mapping[str, str]) -> None:
         for key, text in texts.items() if right not in texts else ():
             if _stands_for(right, key.replace("_", "").replace("-", "").casefold(), text):
                 raise TextFault(right, f"missing, but there is {key}={text[:40]!r}: write {right}=..., with {contents}")
-            if "=" in text and re.search(rf"{right}\s*=", text, re.IGNORECASE):
-                raise TextFault(right, f"missing, but part of the value of {key}: is a quote missing, or too many?")
+            if "=" in key + text and re.search(rf"{right}\s*=", f"{key} {text}", re.IGNORECASE):
+                reason = "missing, but it stands within quotes, braces or brackets: is one missing, or too many?"
+                raise TextFault(right, f"{reason} ({key[:40]}...)")
 
 
 def _stands_for(right: str, name: str, text: str) -> bool:
