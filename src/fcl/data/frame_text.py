@@ -165,7 +165,8 @@ def _stands_for(right: str, name: str, text: str) -> bool:
     if right == "Properties":
         return name == "properties" or (text.count(":") > 4 and bool(get_close_matches(name, ("properties",))))
     if right == "pbc":
-        return name == "pbc" or (_are_flags(text) and bool(get_close_matches(name, _PBC_NAMES, cutoff=0.8)))
+        likeness = 0.8 if text.casefold() in _FLAGS else 0.6  # pbe=T may be anything, abc=TTF not
+        return name == "pbc" or (_are_flags(text) and bool(get_close_matches(name, _PBC_NAMES, cutoff=likeness)))
     several = text.count(" ") + text.count(",") > 1 and not text[0].isalpha()  # few values are, and the search is slow
     if not _LATTICE_NAMES.match(name) and not (several and get_close_matches(name, ("lattice",))):
         return False
