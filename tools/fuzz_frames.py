@@ -204,6 +204,9 @@ def mistyped(draw) -> tuple[Drawn, str]:
         assume(not any(match.start() <= place <= match.end() for match in keys))
         new = draw(st.sampled_from(["", *letters, " ", "=", '"', "'", "{", "]", "\\", ",", "\t", ":"]))
     after = place + draw(st.integers(0, 1))
+    one_flag = re.compile(r"pbc\W+(?:[TF01]|true|false)\W?$", re.IGNORECASE)
+    if any(match.start() <= place < match.end(1) and one_flag.match(match[0]) for match in keys):
+        assume(not new or after == place)  # another letter in pbc=F makes a flag that may be anything
     return frame, "\n".join([count, line[:place] + new + line[after:], *rows])
 
 

@@ -100,8 +100,11 @@ def test_a_lattice_under_another_name_is_no_molecule(name, text, line):
         (f"config_type = {LATTICE}", "config_type", "has no value, and would take"),
         ("note= pbc=F", "note", "has no value, and would take 'pbc=F'; give it one, or leave it out"),
         (f'note="x {LATTICE}', "frame", "a quote, brace or bracket is not closed"),
-        ('note="x Lattice=5 0 0 0 6 0 0 0 7"', "Lattice", "missing, but part of the value of note: is a quote missing"),
+        ('note="x Lattice=5 0 0 0 6 0 0 0 7"', "Lattice", "missing, but it stands within quotes"),
         (f"{LATTICE} PBC=FFF", "pbc", "missing, but there is PBC='FFF': write pbc=..., with three of T, F"),
+        ("{relaxed Lattice={5 0 0 0 6 0 0 0 7} x=1", "Lattice", "missing, but it stands within quotes, braces"),
+        (f'{LATTICE} abc="T T F"', "pbc", "missing, but there is abc='T T F'"),
+        (f"{LATTICE} bc=FFT", "pbc", "missing, but there is bc='FFT'"),
         (f"{LATTICE} periodic=F", "pbc", "missing, but there is periodic='F'"),
         ("properties=species:S:1:pos:R:3", "Properties", "missing, but there is properties='species"),
         (f'{LATTICE} Lattice="9 0 0 0 9 0 0 0 9"', "Lattice", "is given twice"),
@@ -134,6 +137,10 @@ def test_names_are_text(text, extra):
     rules = FrameRules(subset="kind", parent="mother", fidelity_key="theory")
     found = frame(f'energy=1 kind="{text}" mother="{text}" split="{text}" theory="{text}" {extra}', rules=rules)
     assert (found.subset, found.parent, found.split, found.fidelity) == (text,) * 4
+
+
+def test_a_flag_of_another_name_is_left_alone():
+    assert frame(f"{LATTICE} pbe=F").pbc.all()
 
 
 def test_an_empty_value_is_no_value():

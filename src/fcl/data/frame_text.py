@@ -120,6 +120,13 @@ def periodicity(text: str) -> tuple[bool, ...]:
     return flags if len(flags) == 3 else flags * 3
 
 
+def _are_flags(text: str) -> bool:
+    try:
+        return bool(periodicity(text))
+    except TextFault:
+        return False
+
+
 def numbers_of(text: str) -> np.ndarray | None:
     """Numbers separated by blanks or commas; None for anything else."""
     try:
@@ -148,8 +155,9 @@ def check_names(texts: Mapping[str, str]) -> None:
         for key, text in texts.items() if right not in texts else ():
             if _stands_for(right, key.replace("_", "").replace("-", "").casefold(), text):
                 raise TextFault(right, f"missing, but there is {key}={text[:40]!r}: write {right}=..., with {contents}")
-            if "=" in text and re.search(rf"{right}\s*=", text, re.IGNORECASE):
-                raise TextFault(right, f"missing, but part of the value of {key}: is a quote missing, or too many?")
+            if "=" in key + text and re.search(rf"{right}\s*=", f"{key} {text}", re.IGNORECASE):
+                reason = "missing, but it stands within quotes, braces or brackets: is one missing, or too many?"
+                raise TextFault(right, f"{reason} ({key[:40]}...)")
 
 
 def _stands_for(right: str, name: str, text: str) -> bool:
@@ -157,9 +165,8 @@ def _stands_for(right: str, name: str, text: str) -> bool:
     if right == "Properties":
         return name == "properties" or (text.count(":") > 4 and bool(get_close_matches(name, ("properties",))))
     if right == "pbc":
-        words = text.translate(_PUNCTUATION).casefold().split() if len(text) < 30 else []
-        flags = len(words) in (1, 3) and all(word in _FLAGS for word in words)
-        return name == "pbc" or (flags and bool(get_close_matches(name, _PBC_NAMES, cutoff=0.8)))
+        likeness = 0.8 if text.casefold() in _FLAGS else 0.6  # pbe=T may be anything, abc=TTF not
+        return name == "pbc" or (_are_flags(text) and bool(get_close_matches(name, _PBC_NAMES, cutoff=likeness)))
     several = text.count(" ") + text.count(",") > 1 and not text[0].isalpha()  # few values are, and the search is slow
     if not _LATTICE_NAMES.match(name) and not (several and get_close_matches(name, ("lattice",))):
         return False

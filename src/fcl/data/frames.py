@@ -199,7 +199,8 @@ def _subset(value: Any, rules: FrameRules, fault: Callable[[str, str], FrameErro
 def _name(value: Any, key: str | None, fault: Callable[[str, str], FrameError]) -> str:
     """A name as text; it has to be one line that can be printed, without blanks at its ends."""
     name = str(value)
-    if np.ndim(value) or name != name.strip() or not name or not name.isprintable():
+    scalar = isinstance(value, str) or np.ndim(value) == 0
+    if not scalar or name != name.strip() or not name or not name.isprintable():
         shown = "empty" if name in ("", "[]") else repr(value)
         raise fault(str(key), f"is {shown}, expected a name: text on one line, without blanks at its ends")
     return name
