@@ -16,7 +16,6 @@ PARTS = ("Snakefile", "config.yaml", "workflow", "profiles", "envs", "resources"
 # Stages that write their outputs at once: the rules are tested, not the physics. Each one reads the settings
 # that the real stage reads, so that a rule which does not declare them fails here too.
 STUB_STAGES = """
-import json
 from fcl.runs.files import write_text
 
 def _write(*paths):
@@ -27,11 +26,10 @@ def _train(study, section, model, history, manifest):
     getattr(study, section), study.model, study.loss, study.compute
     _write(model, model.with_suffix(".json"), history, manifest)
 
-def build_store(study, sources, frames, num_elements, workers, references, store, rejected, manifest):
+def build_store(study, sources, frames, num_elements, workers, references, store, rejected, manifest, check):
     study.data.frame_limit(frames["split"]), study.data.max_force, study.data.strict, study.cutoffs.stored
-    _write(store, rejected)
-    subsets = ("MC2D", "MC3D", "SHIFTML-molcrys", "SHIFTML-molfrags")
-    write_text(manifest, json.dumps({"extra": {"frames_per_subset": dict.fromkeys(subsets, 1)}}))
+    check(("MC2D", "MC3D", "SHIFTML-molcrys", "SHIFTML-molfrags"))
+    _write(store, rejected, manifest)
 
 def pretrain(study, train, val, seed, model, history, manifest, checkpoints):
     _train(study, "pretrain", model, history, manifest)

@@ -38,6 +38,19 @@ def test_weights_that_are_no_safetensors(path):
         load(path)
 
 
+@pytest.mark.parametrize(
+    "settings", [{"radial_mlp": [10**20, 16]}, {"mlp_irreps": "4x0e + 4x1o"}, {"max_ell": 64}], ids=str
+)
+def test_settings_of_which_no_model_can_be_built(path, settings):
+    """Found by tools/fuzz_inputs.py."""
+    card = json.loads(card_path(path).read_text())
+    card_path(path).write_text(json.dumps({**card, "model": {**card["model"], **settings}}))
+    with pytest.raises(
+        ValueError, match=r"model\.json: (a model of these settings cannot be built|not a card: model\.m)"
+    ):
+        load(path)
+
+
 @pytest.mark.parametrize("fault", ["missing", "unknown", "shape"])
 def test_parameters_that_are_not_the_models(path, fault):
     state = load_file(path)

@@ -84,12 +84,12 @@ def test_a_subset_that_the_frames_do_not_have_stops_when_the_store_is_built(fold
     shutil.rmtree(folder / "results", ignore_errors=True)
     done = snakemake(folder, target, *CONFIG, "--config", wanted)
     assert done.returncode != 0 and not (folder / "results/own/models").is_dir()
-    message = "studies.own.calibration.subsets: there is no subset 'surface' in the train split of results/own/stores"
+    message = "studies.own.calibration.subsets: there is no subset 'surface' in the train split of the data of own"
     assert message in (folder / "results/own/logs/build_store/train.log").read_text()
     done = snakemake(folder, "results/own/stores/train.h5", *CONFIG)
     assert done.returncode == 0, done.stdout
     done = snakemake(folder, "--dry-run", target, *CONFIG, "--config", wanted)
-    assert done.returncode != 0 and message.replace("results/own/stores", "copper-gold") in done.stdout
+    assert done.returncode != 0 and message.replace("the data of own", "copper-gold") in done.stdout
     source = folder / "examples/own-data/structures.xyz"
     source.write_text(source.read_text() + source.read_text())  # other data: the store says nothing any more
     assert snakemake(folder, "--dry-run", target, *CONFIG, "--config", wanted).returncode == 0

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fcl.study.adapter import library_function, settings_of
-from fcl.study.subsets import check_built
+from fcl.study.subsets import check_of_subsets
 
 build_store = library_function(snakemake, "fcl.study.stages.data:build_store")
 build_store(
@@ -16,10 +16,5 @@ build_store(
     store=Path(snakemake.output.store),
     rejected=Path(snakemake.output.rejected),
     manifest=Path(snakemake.output.manifest),
-)
-check_built(
-    snakemake.config,
-    snakemake.wildcards.study,
-    snakemake.params.frames["split"],
-    Path(snakemake.output.manifest),
+    check=check_of_subsets(snakemake.config, snakemake.wildcards.study, snakemake.wildcards.get("split")),
 )

@@ -29,10 +29,10 @@ class ModelSettings(Section):
         None, description="range of the Bessel functions (angstrom); null: the cutoff (static), cutoffs.reach (FCL)"
     )
     polynomial_order: Count = Field(description="order p of the polynomial cutoff")
-    correlation: Annotated[int, Field(ge=1, le=10)] = Field(
+    correlation: Annotated[int, Field(ge=1, le=4)] = Field(
         description="correlation order: body order of a layer minus one"
     )
-    max_ell: Annotated[int, Field(ge=1, le=11)] = Field(description="largest l of the spherical harmonics")
+    max_ell: Annotated[int, Field(ge=1, le=6)] = Field(description="largest l of the spherical harmonics")
     num_interactions: Annotated[int, Field(ge=1, le=20)] = Field(description="number of message-passing layers")
     radial_mlp: tuple[Count, ...] = Field(min_length=1, description="hidden widths of the radial MLP of MACE")
     fcl_avg_num_neighbors: Positive = Field(description="normalisation of messages in FCL models: average neighbours")

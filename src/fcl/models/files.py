@@ -67,12 +67,19 @@ def build_model(
     """A new model of ``kind`` "static" or "fcl", initialised from torch's global generator.
 
     ``architecture`` is a name in `fcl.models.registry`, None: that of the ``settings``; for the other arguments see
-    `fcl.models.mace.model.build`. Raises `ValueError` for an unknown kind, architecture or backend.
+    `fcl.models.mace.model.build`. Raises `ValueError` for an unknown kind, architecture or backend, and for settings of
+    which no model can be built.
     """
     build = builder(architecture or settings.architecture)
     survive_forks()
-    with default_dtype(dtype):
-        return build(kind, settings, r_max, avg_num_neighbors, backend).to(device)
+    try:
+        with default_dtype(dtype):
+            return build(kind, settings, r_max, avg_num_neighbors, backend).to(device)
+    except (ValueError, ImportError):
+        raise
+    except Exception as error:  # sizes beyond memory or int64, irreps that the blocks of a library do not take
+        reason = str(error).strip().partition("\n")[0][:200]
+        raise ValueError(f"a model of these settings cannot be built: {reason}") from error
 
 
 def card_path(path: str | Path) -> Path:
@@ -169,9 +176,8 @@ def load(
             card["kind"], settings, card["r_max_angstrom"], card["avg_num_neighbors"], dtype=dtype, device=device,
             backend=backend, architecture=architecture,
         )  # fmt: skip
-    except (RuntimeError, MemoryError, OverflowError) as error:  # sizes beyond the memory, or beyond int64
-        reason = str(error).strip().partition("\n")[0][:200]
-        raise ValueError(f"{card_path(path)}: a model of these settings cannot be built ({reason})") from error
+    except ValueError as error:
+        raise ValueError(f"{card_path(path)}: {error}") from error
     own = model.state_dict()
     wrong = [name for name, value in own.items() if value.numel() and name not in state]
     wrong += [name for name, value in state.items() if name not in own or own[name].shape != value.shape]

@@ -7,7 +7,7 @@ built. No parameter of a rule depends on it, so that no job runs again when othe
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from fcl.config.sharing import owner_of_store
 from fcl.config.study import Study
 
 SECTIONS = ("calibration", "observables")
-STORES = "stores"
 
 
 def fault_of_subsets(study: Study, split: str, known: Collection[str], data: str) -> str | None:
@@ -47,16 +46,17 @@ def stored_subsets(
         return None
 
 
-def check_built(config: Mapping[str, Any], owner: str, split: str, manifest: Path) -> None:
-    """`ValueError` if the store just built for the study ``owner`` lacks a subset that the selected study needs.
+def check_of_subsets(config: Mapping[str, Any], owner: str, split: str | None) -> Callable[[Collection[str]], None]:
+    """A function of the subsets in a store of the study ``owner``: `ValueError` if the selected study needs others.
 
-    Stores of further test sets have subsets of their own.
+    ``split``: None for a further test set, whose subsets are its own.
     """
-    if manifest.parent.name != STORES:
-        return
-    checked = load_config(config)
-    if owner_of_store(checked, checked.study) != owner:
-        return
-    known = json.loads(manifest.read_text(encoding="utf-8"))["extra"]["frames_per_subset"]
-    if fault := fault_of_subsets(checked.resolve(checked.study), split, known, str(manifest.parent)):
-        raise ValueError(fault)
+
+    def check(known: Collection[str]) -> None:
+        checked = load_config(config)
+        if split is not None and owner_of_store(checked, checked.study) == owner:
+            fault = fault_of_subsets(checked.resolve(checked.study), split, known, f"the data of {owner}")
+            if fault:
+                raise ValueError(fault)
+
+    return check

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from fcl.study.stages.job import record
@@ -14,13 +14,13 @@ logger = logging.getLogger(__name__)
 
 def build_store(
     study, sources: Sequence[Path], frames: dict, num_elements: int, workers: int, references: Path | None,
-    store: Path, rejected: Path, manifest: Path,
+    store: Path, rejected: Path, manifest: Path, check: Callable[[Collection[str]], None] = lambda subsets: None,
 ) -> None:  # fmt: skip
     """Frames of one split, in one or several files -> graph store with the neighbour list at ``study.cutoffs.stored``.
 
     ``frames`` are the settings of the split from the data manifest (`fcl.data.manifest.DataManifest.frame_settings`),
     ``num_elements`` is the number of elements of the model, and ``references`` a store whose fitted reference energies
-    are reused.
+    are reused. ``check`` is called with the names of the subsets.
     """
     from fcl.data.build import build_store as build
     from fcl.data.splits import frame_arguments
@@ -40,6 +40,7 @@ def build_store(
         workers=workers,
         **arguments,
     )
+    check(summary["frames_per_subset"])
     facts = {**summary, "r_max_angstrom": study.cutoffs.stored, "frames": frames, "num_elements": num_elements}
     inputs = {f"source {number}" if number else "source": file for number, file in enumerate(sources)}
     inputs |= {"references": references} if references else {}
