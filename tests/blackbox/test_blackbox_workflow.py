@@ -25,7 +25,8 @@ from frozen_runs import (
     weights_digest,
 )
 
-RECORD = ROOT / "record/embedded"
+STUDY = "mini"
+RECORD = ROOT / "record" / STUDY
 #: Figures of the record that have a target of their own.
 OF_OTHER_TARGETS = ("learning_curve.png",)
 
@@ -71,12 +72,12 @@ def test_a_killed_training_ends_as_the_straight_one(trained, tmp_path):
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """Results that were made from the record alone: figures, tables, claims and report of the study embedded."""
+    """Results that were made from the record alone: figures, tables, claims and report."""
     if not RECORD.is_dir():
-        pytest.skip("this checkout has no record/embedded")
+        pytest.skip(f"this checkout has no record/{STUDY}")
     folder = copy_workflow(tmp_path_factory.mktemp("blackbox") / "drawn")
-    snakemake(folder, "figures", "tables", "claims", "report", "--config", "study=embedded", "from_record=true")
-    return folder / "results/embedded"
+    snakemake(folder, "figures", "tables", "claims", "report", "--config", f"study={STUDY}", "from_record=true")
+    return folder / "results" / STUDY
 
 
 def test_figures_drawn_from_the_record_are_those_of_the_record(drawn):

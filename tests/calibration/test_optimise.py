@@ -107,7 +107,7 @@ def test_objective_of_structures_without_pairs(model, graphs):
 class Separable(torch.nn.Module):
     """A model of known error: the energy per atom is wrong by sum_Z w_Z (a_Z - t_Z)^2 over a structure's elements."""
 
-    flexible = True
+    flexible, single_cutoff = True, False
     selector = ARITHMETIC
 
     def __init__(self, targets, weights):

@@ -83,7 +83,7 @@ def test_structures_to_check_the_answer_have_pairs_too():
 def test_no_error_bar_of_one_structure():
     arguments = ("water.xyz", "--lambda", "1e-3", "--held-out", "one.xyz", "-o", "bar.json", "--overwrite")
     done = run("calibrate", "small.safetensors", *arguments)
-    assert done.exit_code == 0 and "+-" not in done.stdout and "no error bar: a single structure" in done.stdout
+    assert done.exit_code == 0 and "+-" not in done.stdout and "no error bar: a single group" in done.stdout
     provenance = json.loads(run("calibrate", "small.safetensors", *arguments, "--json").stdout)["provenance"]
     assert provenance["force_rmse_increase_standard_error"] is None and provenance["force_rmse_increase"] is not None
 

@@ -95,7 +95,7 @@ def calibrate(folder: Path, model: Path, backend: str = "auto") -> dict[str, dic
     results = {}
     study = golden_study(backend=backend)
     for subset, lam in CALIBRATIONS:
-        paths = [folder / f"{subset}{end}" for end in (".csv", "_metrics.csv", ".manifest.json")]
+        paths = [folder / f"{subset}{end}" for end in (".csv", "_metrics.csv", "_errors.csv.gz", ".manifest.json")]
         stores = (folder / f"{split}.h5" for split in ("train", "val", "test"))
         files = *stores, model, subset, lam, 1, folder / f"{subset}.json"
         calibrate_cutoffs(study, *files, *paths)

@@ -8,7 +8,7 @@ from examples import ARITHMETIC
 class Shrinking(torch.nn.Module):
     """A model whose error in every force component is slope (6 - mean cutoff of the structure)^power, 0 above 6 A."""
 
-    flexible, cutoff_limit, card = True, 7.0, {"r_min_angstrom": 3.5}
+    flexible, single_cutoff, cutoff_limit, card = True, False, 7.0, {"r_min_angstrom": 3.5}
 
     def __init__(self, slope, power=1.0):
         super().__init__()

@@ -175,7 +175,7 @@ def print_answer(found, output: Path) -> None:
         rise, uncertainty = found.increase()
         change = f" ({rise:+.1%}" if math.isfinite(rise) else ""
         if change:
-            one = "no error bar: a single structure"
+            one = "no error bar: a single group"
             change += f" +- {uncertainty:.1%})" if math.isfinite(uncertainty) else f", {one})"
         facts.append(("force RMSE", f"{rmse[0]} -> {rmse[1]} meV/A{change}"))
     n, reference = found.sizes["held_out"], found.reference_cutoff

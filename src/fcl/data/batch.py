@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -126,7 +127,7 @@ class GraphData:
             )
         per_atom = energies.double() / self.atom_counts.to(self.device)[chosen]
         size = float(per_atom.square().mean().sqrt())
-        if size > LARGEST_ENERGY:
+        if LARGEST_ENERGY < size < math.inf:  # infinite energies are named where they occur
             raise ValueError(
                 f"{purpose}: energies of {size:.6g} eV/atom (RMS) are not relative to isolated atoms. Subtract "
                 "reference energies: reference_energies: fit (or values) in the data manifest, --reference-energies of "
