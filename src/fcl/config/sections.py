@@ -12,7 +12,8 @@ from pydantic import Discriminator, Field, Tag, model_serializer, model_validato
 from fcl.config.data import DataSettings
 from fcl.config.types import Count, Fraction, NonNegative, Positive, Section, Seed, check_grid
 
-Irreps = Annotated[str, Field(pattern=r"^\d+x\d+[eo](\s*\+\s*\d+x\d+[eo])*$")]
+#: Of at most 999 channels: a typing error must not fill the memory.
+Irreps = Annotated[str, Field(pattern=r"^\d{1,3}x\d{1,2}[eo](\s*\+\s*\d{1,3}x\d{1,2}[eo])*$")]
 
 
 class ModelSettings(Section):
