@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from fcl.evaluation.statistics import HOLDS, Family, Judgement, level, relative, verdicts
+from fcl.evaluation.statistics import Family, Judgement, level, relative, verdicts
 from fcl.study.errors import QUANTITIES, CalibratedErrors, UniformErrors, family, mean_pairs, median_force_rmse
 from fcl.study.tables.common import Column, PathLike, TableFiles, write_table
 
@@ -89,10 +89,10 @@ def _interval(name: str, one: Judgement) -> dict[str, float]:
 def where_skilled(judged: Sequence[str], found: Sequence[Mapping[str, Judgement]], control: str) -> np.ndarray:
     """Verdicts on optimised cutoffs against ``control``, but none where neither is better than trivial predictions.
 
-    That is a condition for the verdicts, not a finding of the table: each row is judged by itself.
+    That is a condition for the verdicts, not a finding of the table: the interval of each row decides by itself.
     """
-    skills = [[one[f"{name}_to_trivial"].verdict for one in found] for name in ("optimised", control)]
-    return np.where((np.array(skills) == HOLDS).any(0), judged, NO_SKILL)
+    skills = [[one[f"{name}_to_trivial"].high < 0.0 for one in found] for name in ("optimised", control)]
+    return np.where(np.array(skills).any(0), judged, NO_SKILL)
 
 
 def with_verdicts(rows: Sequence[dict], found: Sequence[Mapping[str, Judgement]]) -> pd.DataFrame:
