@@ -1,6 +1,7 @@
 """Beyond the paper: measured time and memory, and calibration without labels; their stages, tables and figure."""
 
 import json
+import math
 
 import numpy as np
 import pandas
@@ -247,3 +248,13 @@ def test_settings_that_contradict_others_are_refused(crystals, section, change, 
     config["studies"]["smoke"][section] = change
     with pytest.raises(ConfigError, match=words):
         load_config(config)
+
+
+def test_no_regime_falls():
+    """Noise at few pairs is no regime in which pairs make an evaluation cheaper."""
+    pairs = np.array([6.0, 7.0, 8.0, 9.0, 20.0, 30.0, 40.0, 60.0])
+    values = np.array([50.0, 45.0, 38.0, 30.0, 74.0, 107.0, 140.0, 206.0])
+    fit = regimes(pairs, values)
+    assert math.isinf(fit.bend) and fit.slope > 0.0
+    rising = regimes(pairs, np.where(pairs < 10.0, 30.0 + pairs, values))
+    assert rising.slope >= 0.0

@@ -65,7 +65,7 @@ def regimes(pairs: np.ndarray, values: np.ndarray) -> Regimes:
 
     One line misses what happens where calls are dominated by another thing than the pairs, or pairs become more
     expensive. Two that meet at one of the measured points are taken if they lower the Bayesian information criterion
-    by more than `EVIDENCE`, and each has `FEWEST` points.
+    by more than `EVIDENCE`, each has `FEWEST` points, and neither falls: no pair makes an evaluation cheaper.
     """
     count, found = len(pairs), []
     for bend in [math.inf, *np.unique(pairs)]:
@@ -79,6 +79,8 @@ def regimes(pairs: np.ndarray, values: np.ndarray) -> Regimes:
         parameters = len(columns) + math.isfinite(bend)
         criterion = 2.0 * count * math.log(max(deviation, 1e-6)) + parameters * math.log(count)
         overhead, slope, *further = map(float, numbers)
+        if math.isfinite(bend) and min(slope, *further) < -1e-6:
+            continue
         found.append((criterion, Regimes(overhead, slope, deviation, float(bend), *further)))
     (single, line), (best, fit) = found[0], min(found, key=lambda one: one[0])
     return fit if best < single - EVIDENCE else line
