@@ -118,11 +118,11 @@ COMMANDS = {
     ),
     "calibrate within a tolerance": (
         "calibrate", "embedded", _FRAMES, "-o", "tolerance.json", "--max-error-increase", "40%", "--epochs", "1",
-        "--subset", "SHIFTML-molfrags", "--dtype", "float64", "--json",
+        "--subset", "SHIFTML-molfrags", "--parent-key", "none", "--dtype", "float64", "--json",
     ),
     "calibrate without labels": (
         "calibrate", "embedded", _FRAMES, "-o", "unlabelled.json", "--max-added-error", "400", "--no-labels",
-        "--epochs", "1", "--subset", "SHIFTML-molfrags", "--dtype", "float64",
+        "--epochs", "1", "--subset", "SHIFTML-molfrags", "--parent-key", "none", "--dtype", "float64",
     ),
     "evaluate": ("evaluate", "embedded", _FRAMES, "--dtype", "float64"),
     "evaluate at two choices": (
@@ -241,6 +241,7 @@ studies:
     fcl: {epochs: 1, batch_size: 2, seeds: [1]}
     static: {epochs: 1, batch_size: 4, milestones: [], cutoffs: [6.0], seeds: [1]}
     calibration: {epochs: 1, batch_size: 2, subsets: [MC3D, SHIFTML-molfrags], lambdas: [1.0e-2], seeds: [1]}
+    observables: {null_seed: null}
     compute: {dtype: float64, checkpoint_seconds: 0}
 """
 _TINY = ("--configfile", "tiny.yaml", "--config", "study=smoke")
