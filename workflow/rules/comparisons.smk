@@ -23,9 +23,7 @@ rule ablations_table:
         base=lambda w: f"{NUMBERS}/{w.study}",
         ablations=lambda w: {study.name: f"{NUMBERS}/{study.name}" for study in made_for(w, "ablation")},
         changes=lambda w: {study.name: changes(CONFIG, study.name) for study in made_for(w, "ablation")},
-        nests=lambda w: {
-            study.name: study.nests for study in [study_of(w), *made_for(w, "ablation")]
-        },
+        nests=lambda w: {study.name: study.nests for study in [study_of(w), *made_for(w, "ablation")]},
         title=lambda w: data_manifest(w).title,
         code=source_digest("fcl.study.comparisons.ablations:write_ablations"),
     message:

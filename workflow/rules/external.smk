@@ -66,9 +66,7 @@ use rule table_uniform as table_external with:
     input:
         errors=external_errors,
     output:
-        **named_table_files(
-            "external_{dataset}", "errors on {dataset}", "../report/external.rst"
-        ),
+        **named_table_files("external_{dataset}", "errors on {dataset}", "../report/external.rst"),
     log:
         "results/{study}/logs/tables/external_{dataset}.log",
     params:

@@ -16,7 +16,9 @@ def made_for(wildcards, purpose):
 def compared(wildcards):
     """Inputs of the ablation table: files of the FCL models of a study and its ablations."""
     studies = [study_of(wildcards), *made_for(wildcards, "ablation")]
-    curves = [file for study in studies for file in numbers(study, "diatomics/{model}.csv", model=fcl_models(study))]
+    curves = [
+        file for study in studies for file in numbers(study, "diatomics/{model}.csv", model=fcl_models(study))
+    ]
     errors = [file for study in studies for file in metrics_files(study, fcl_models(study), "errors")]
     return curves + available(errors)
 

@@ -48,7 +48,11 @@ def source_files(wildcards):
 def source_file(manifest, entry):
     """The file of an entry of the data manifest at the path ``manifest``."""
     name = read_data_manifest(manifest).name
-    return str(Path(PLACES.manifest(manifest)).parent / entry.file) if entry.url is None else f"data/{name}/{entry.file}"
+    return (
+        str(Path(PLACES.manifest(manifest)).parent / entry.file)
+        if entry.url is None
+        else f"data/{name}/{entry.file}"
+    )
 
 
 def source_checksums(wildcards):

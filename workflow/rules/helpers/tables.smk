@@ -50,7 +50,11 @@ def tables_of_structures():
     found = available(calibrated(STUDY, "_errors.csv.gz"))
     optimised = complete and len(found) == len(calibrated(STUDY, ".json"))
     described = available(numbers(STUDY, "data/structures.csv.gz"))
-    return [*(["forces"] if described else []), *(["uniform"] if complete else []), *(["controls", "chosen", "convergence"] if optimised else [])]
+    return [
+        *(["forces"] if described else []),
+        *(["uniform"] if complete else []),
+        *(["controls", "chosen", "convergence"] if optimised else []),
+    ]
 
 
 def claims_of_sample(wildcards):
