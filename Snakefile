@@ -2,7 +2,7 @@
 #   snakemake --cores all                           mini study: offline, CPU
 #   snakemake --cores all --config study=smoke      runs every rule in minutes
 #   snakemake --cores all --config study=embedded   the paper's schedule on the same data: hours
-#   snakemake --cores 1 figures --config study=embedded from_record=true      drawn from record/, no training
+#   snakemake --cores 1 figures --config study=mini from_record=true          drawn from record/, no training
 #   snakemake --cores all --use-conda --config study=paper
 import sys
 from pathlib import Path
