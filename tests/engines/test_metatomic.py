@@ -130,7 +130,7 @@ def test_the_file_says_what_it_is(small_settings, model, tmp_path):
     write_cutoffs(tmp_path / "water.json", {"O": 5.0, "H": 4.0}, {"weights_sha256": "a" * 64, "lambda": 1e-4})
     choice = CutoffChoice(model, tmp_path / "water.json")
     facts = save_metatomic(model, choice, tmp_path / "water.pt", torch.float32)
-    del model.card
+    model.card = {}
     extra = read_model_metadata(str(tmp_path / "water.pt")).extra
     assert {name: json.loads(value) for name, value in extra.items()} == facts
     assert facts["cutoffs_angstrom"] == {"H": 4.0, "O": 5.0} and facts["cutoffs_provenance"]["lambda"] == 1e-4

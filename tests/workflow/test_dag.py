@@ -351,7 +351,8 @@ def test_an_edit_of_the_library_runs_the_stages_that_use_it(finished):
 
 DRAWN = {
     *FIGURES, "figure_observables", "figure_wall_clock", "table_01", "table_02", "table_03", "table_04",
-    "table_observables", "table_wall_clock", "table_labels", "table_uniform", "claims_table", "report_page",
+    "table_observables", "table_wall_clock", "table_labels", "table_uniform", "table_forces", "table_controls",
+    "table_chosen", "table_convergence", "claims_table", "report_page",
 }  # fmt: skip
 
 
