@@ -2,8 +2,9 @@
 
 python tools/fuzz.py [SECONDS]          one minute unless told otherwise, shared by all checks; not part of the tests
 
-The checks are those of the modules `fuzz_*.py` beside this file (`fuzz_inputs.py` has a program of its own): pairs of a strategy for the arguments and a function
-that raises when something is wrong. Hypothesis shows the smallest input that fails.
+The checks are those of the modules `fuzz_*.py` beside this file (`fuzz_inputs.py` is a program of its own): pairs of a
+strategy for the arguments and a function that raises when something is wrong. Hypothesis shows the smallest input that
+fails.
 """
 
 from __future__ import annotations
