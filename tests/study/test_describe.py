@@ -11,7 +11,14 @@ from ase.build import molecule
 
 from examples import labelled
 from fcl.data.store import arrays_from_frames, write_store
-from fcl.study.stages.describe import CUTOFFS, describe_data, element_rows, example_structure, neighbor_rows
+from fcl.study.stages.describe import (
+    CUTOFFS,
+    describe_data,
+    element_rows,
+    example_structure,
+    neighbor_rows,
+    structure_table,
+)
 
 MOLCRYS = "SHIFTML-molcrys"
 
@@ -56,6 +63,12 @@ def test_elements_are_counted_over_all_and_by_subset(split):
     for _, rows in table.groupby("subset"):
         assert rows["fraction"].sum() == pytest.approx(1.0)
     assert table.loc["all", "atoms"].sum() == 25
+
+
+def test_pairs_beyond_the_range_of_a_store_are_unknown(split):
+    short = arrays((Atoms("H2", positions=[[0, 0, 0], [0, 0, 3.9]]), "MC3D"), r_max=5.0)
+    assert structure_table(short, "train")["pairs_per_atom_6"].isna().all()
+    assert structure_table(split, "train")["pairs_per_atom_6"].notna().all()
 
 
 def test_the_example_has_most_elements_then_fewest_atoms_then_comes_first(split):

@@ -232,17 +232,30 @@ def average_neighbors(arrays: StoreArrays, cutoff: float) -> dict[str, float]:
     ``per_connected_atom``: over atoms that have at least one pair (MACE's avg_num_neighbors);
     ``per_atom``: over all atoms; ``per_structure``: mean over structures of directed pairs / atoms.
     """
-    if cutoff > arrays.r_max:
-        raise ValueError(f"cutoff {cutoff} A exceeds the store's r_max of {arrays.r_max} A")
-    keep = within(arrays.pair_distances, np.float32(cutoff))
-    structure = np.repeat(np.arange(len(arrays)), np.diff(arrays.pair_ptr))[keep]
+    keep, structure = _kept(arrays, cutoff)
     i = arrays.ptr[structure] + arrays.pair_i[keep]
     j = arrays.ptr[structure] + arrays.pair_j[keep]
     neighbors = np.bincount(np.concatenate([i, j]), minlength=int(arrays.ptr[-1]))
-    per_structure = 2.0 * np.bincount(structure, minlength=len(arrays)) / np.diff(arrays.ptr)
     connected = neighbors[neighbors > 0]
     return {
         "per_connected_atom": float(connected.mean()) if connected.size else 0.0,
         "per_atom": float(neighbors.mean()),
-        "per_structure": float(per_structure.mean()),
+        "per_structure": float(_pairs_per_atom(arrays, structure).mean()),
     }
+
+
+def pairs_of_structures(arrays: StoreArrays, cutoff: float) -> np.ndarray:
+    """[n_structures] directed pairs per atom within ``cutoff`` (A); `ValueError` beyond the range of the store."""
+    return _pairs_per_atom(arrays, _kept(arrays, cutoff)[1])
+
+
+def _kept(arrays: StoreArrays, cutoff: float) -> tuple[np.ndarray, np.ndarray]:
+    """Which pairs of the store are within ``cutoff`` (A), and the structures of these."""
+    if cutoff > arrays.r_max:
+        raise ValueError(f"cutoff {cutoff} A exceeds the store's r_max of {arrays.r_max} A")
+    keep = within(arrays.pair_distances, np.float32(cutoff))
+    return keep, np.repeat(np.arange(len(arrays)), np.diff(arrays.pair_ptr))[keep]
+
+
+def _pairs_per_atom(arrays: StoreArrays, structure: np.ndarray) -> np.ndarray:
+    return 2.0 * np.bincount(structure, minlength=len(arrays)) / np.diff(arrays.ptr)

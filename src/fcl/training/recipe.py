@@ -71,9 +71,8 @@ def train_fcl(
         torch.manual_seed(weights_seed)  # of the two new parts; the rest is loaded
         backend, r_max = settings.compute.backend_of_training, settings.cutoffs.r_max
         parts = settings.model
-        if (
-            parts.bessel_range is None and settings.cutoffs.reach is not None
-        ):  # of these models only, not of static ones
+        # the range of these models only: static ones keep their own
+        if parts.bessel_range is None and settings.cutoffs.reach is not None:
             parts = parts.model_copy(update={"bessel_range": settings.cutoffs.reach})
         model = build_model("fcl", parts, r_max, dtype=dtype, device=device, backend=backend)
         start = load(pretrained, dtype=dtype, device=device)

@@ -67,21 +67,20 @@ def element_rows(arrays, split: str) -> list[dict]:
 def structure_table(arrays, split: str) -> pd.DataFrame:
     """One row per structure with `STRUCTURE_COLUMNS`, from which sampling errors of the data follow.
 
-    ``group`` as `StoreArrays.groups`, with the split before it; directed pairs per atom within 6 A.
+    ``group`` as `StoreArrays.groups`, with the split before it; directed pairs per atom within 6 A, NaN if the range
+    of the store is shorter.
     """
-    from fcl.cutoffs.plain import within
+    from fcl.data.batch import pairs_of_structures
     from fcl.data.frames import formula
 
     atoms = np.diff(arrays.ptr).astype(np.int64)
     starts = arrays.ptr[:-1].astype(np.int64)
-    kept = within(arrays.pair_distances, np.float32(6.0))
-    structure = np.repeat(np.arange(len(arrays)), np.diff(arrays.pair_ptr))[kept]
     forces = arrays.forces.astype(np.float64)
     columns = (
         split, np.arange(len(arrays)), [f"{split}-{group}" for group in arrays.groups().tolist()],
         [arrays.subset_names[code] for code in arrays.subset],
         [formula(numbers) for numbers in np.split(arrays.numbers[:], starts[1:])], atoms,
-        2.0 * np.bincount(structure, minlength=len(arrays)) / atoms,
+        pairs_of_structures(arrays, 6.0) if arrays.r_max >= 6.0 else np.nan,
         np.add.reduceat((forces**2).sum(1), starts), np.maximum.reduceat(np.abs(forces).max(1), starts),
     )  # fmt: skip
     return pd.DataFrame(dict(zip(STRUCTURE_COLUMNS, columns, strict=True)))
