@@ -31,7 +31,8 @@ def rule_of(message):
     if message.startswith("The main numbers of "):
         return "summary"  # the one rule without a script
     for name, directives in RULES.items():
-        words = re.split(r"{[^}]*}", directives["message"].strip().strip('"'))
+        message_of_rule = directives["message"].strip().strip('"').replace("{rule}", name)
+        words = re.split(r"{[^}]*}", message_of_rule)
         if re.fullmatch(".*".join(map(re.escape, words)), message):
             return name
     raise AssertionError(f"no rule has the message {message!r}")
@@ -168,7 +169,7 @@ def test_two_gpus_run_two_jobs_at_a_time_each_on_its_own(tmp_path):
 
 
 FAIL_ONCE = """
-import os, random, signal, threading
+import functools, os, random, signal, threading
 from pathlib import Path
 from fcl.study import adapter
 
@@ -186,6 +187,7 @@ def library_function(snakemake, name):
     seconds = drawn.uniform(0.0, 6.0)  # of the real stages; a stub has ended by then
     mark.write_text(way)
 
+    @functools.wraps(function)
     def failing(*arguments, **keywords):
         if way == "raises":
             raise RuntimeError("a failure made for a test")
