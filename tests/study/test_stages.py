@@ -83,7 +83,10 @@ def done(study, tmp_path_factory):
     own = study.narrowed(calibration={"optimiser": "lbfgs", "epochs": 10, "min_structures": 4})
     ends = (".json", "_metrics.csv")
     for name, settings in (("cal", study), ("lbfgs", own)):
-        outputs, rest = [folder / f"{name}{end}" for end in ends], {"val": val, "history": folder / f"{name}_history.csv"}
+        outputs, rest = (
+            [folder / f"{name}{end}" for end in ends],
+            {"val": val, "history": folder / f"{name}_history.csv"},
+        )
         rest["errors"] = folder / f"{name}_errors.csv.gz"
         facts[name] = calibrate_cutoffs(settings, train, test, model, "MC3D", 1e-3, 1, *outputs, **rest)
     facts["choice"] = choose_cutoffs(own, train, val, model, "MC3D", 1, folder / "choice.json")

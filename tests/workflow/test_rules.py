@@ -16,6 +16,7 @@ GPU_RULES = {
     "train_fcl",
     "train_static",
     "evaluate_cutoffs",
+    "evaluate_external",
     "diatomic_curves",
     "calibrate_cutoffs",
     "choose_cutoffs",
@@ -123,7 +124,7 @@ def test_a_function_gets_what_it_takes_and_takes_what_its_rule_has(rule):
         names.remove("csv")
     module, _, function = function_of(rule).partition(":")
     taken = inspect.signature(getattr(importlib.import_module(module), function)).parameters
-    assert len(names) == len(set(names))
+    assert sorted(set(names) - BESIDE) == sorted(name for name in names if name not in BESIDE)
     assert set(names) - set(taken) <= BESIDE
     required = {name for name, parameter in taken.items() if parameter.default is parameter.empty}
     wildcards = set(re.findall(r"{+(\w+)}+", directives["output"])) | {"study"}
@@ -171,5 +172,9 @@ def test_rules_name_no_cluster_and_no_absolute_path():
 
 def test_every_report_has_its_caption():
     for path in (ROOT / "workflow/rules").glob("*.smk"):
-        for caption in re.findall(r'caption="([^"]+)"', path.read_text()):
+        text = path.read_text()
+        for caption in re.findall(r'caption="(\.[^"]+)"', text):
             assert (path.parent / caption).is_file()
+        for name, others in re.findall(r'_files\(\s*"([^"]+)",(.*?)\),?\n', text, flags=re.DOTALL):
+            (caption,) = re.findall(r'caption="(\w+)"', others) or [name]
+            assert (ROOT / f"workflow/report/{caption}.rst").is_file(), caption

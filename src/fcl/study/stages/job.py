@@ -1,8 +1,8 @@
 """Shared by stages: device and precision, data and model.
 
-A stage is a function of settings (``study``: a `fcl.config.study.Study` with the sections that its rule declares), files
-and values. It writes its outputs and returns facts for the run manifest, which `fcl.study.adapter.run_job` writes; the
-fact ``seed`` is that of the model.
+A stage is a function of settings (``study``: a `fcl.config.study.Study` with the sections that its rule declares),
+files and values. It writes its outputs and returns facts for the run manifest, which `fcl.study.adapter.run_job`
+writes; the fact ``seed`` is that of the model.
 """
 
 from __future__ import annotations

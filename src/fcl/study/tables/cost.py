@@ -161,9 +161,9 @@ def table_labels(
     """Write the comparison of calibrations; ``title`` names the data; ``initial_cutoff`` in A."""
     caption = (
         "Cutoffs optimised with labels, and with the model's own energies and forces at the start "
-        f"({initial_cutoff:g} Å everywhere) in their place; all else is the same. Pairs and force RMSE are those of the test "
-        "structures, against their labels. The added force error is the RMS change of the model's own forces, all that "
-        "is known where there are no labels: it bounds what shorter cutoffs add and says nothing of the error of the "
+        f"({initial_cutoff:g} Å everywhere) in their place; all else is the same. Pairs and force RMSE are those of "
+        "the test structures, against their labels. The added force error is the RMS change of the model's own forces, "
+        "all that is known where there are no labels: it bounds what shorter cutoffs add and says nothing of the error of the "
         f"model itself. Data of this study: {title}."
     )
     table = labels_table(labelled, unlabelled)
