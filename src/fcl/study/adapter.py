@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fcl.config.study import Study
 
 #: Wildcards that are numbers.
-NUMBERS = {"seed": int, "lam": float, "cutoff": float}
+NUMERIC = {"seed": int, "lam": float, "cutoff": float}
 
 
 def export_source_path(basedir: str | os.PathLike[str]) -> None:
@@ -75,12 +75,12 @@ def run_job(snakemake: Any) -> None:
 def job_values(snakemake: Any) -> dict[str, Any]:
     """What a job can give to a function, by name.
 
-    Wildcards (`NUMBERS` as such), parameters, inputs and outputs (paths; a list for an input of several files), and
+    Wildcards (`NUMERIC` as such), parameters, inputs and outputs (paths; a list for an input of several files), and
     ``threads``, ``config``, ``checkpoints`` (the folder of the study) and ``study``: its settings, of a job that
     declares none its name.
     """
     wildcards = dict(snakemake.wildcards.items())
-    values = {name: NUMBERS.get(name, str)(value) for name, value in wildcards.items()}
+    values = {name: NUMERIC.get(name, str)(value) for name, value in wildcards.items()}
     values |= {"threads": snakemake.threads, "config": snakemake.config, **dict(snakemake.params.items())}
     for name, files in (*snakemake.input.items(), *snakemake.output.items()):
         values[name] = [Path(file) for file in files] if isinstance(files, list) else Path(files)
