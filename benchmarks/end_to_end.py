@@ -139,7 +139,6 @@ def main() -> None:
             data.frame_settings(split),
             settings.model.num_elements,
             options.workers,
-            None,
         )
         ends = outputs(split, ".h5", ".rejected.csv", ".manifest.json")
         in_process(f"store {split}", build_store, settings, *arguments, *ends)
@@ -150,11 +149,11 @@ def main() -> None:
     in_process("train_fcl, 1 epoch", stages.train_fcl, settings, train, val, start, 1, *outputs("fcl", *ends))
     in_process("train_static, 1 epoch", stages.train_static, settings, train, val, 5.0, 1, *outputs("static", *ends))
     model = at / "fcl.safetensors"
-    names = outputs("metrics", ".csv", ".manifest.json")
+    names = outputs("metrics", ".csv", "_errors.csv.gz")
     in_process("evaluate, 1 cutoff", evaluate_uniform, settings, test, model, [5.0], *names)
-    in_process("diatomics", diatomic_curves, settings, model, *outputs("curves", ".csv", ".manifest.json"))
-    names = outputs("calibrated", ".json", "_history.csv", "_metrics.csv", ".manifest.json")
-    arguments = (settings, train, val, test, model, "SHIFTML-molfrags", 1e-4, 1)
+    in_process("diatomics", diatomic_curves, settings, model, *outputs("curves", ".csv"))
+    names = outputs("calibrated", ".json", "_metrics.csv")
+    arguments = (settings, train, test, model, "SHIFTML-molfrags", 1e-4, 1)
     in_process("calibrate, 1 epoch", calibrate_cutoffs, *arguments, *names)
 
 

@@ -72,7 +72,7 @@ def build_stores(folder: Path, splits=tuple(FRAMES)) -> None:
     for split in splits:
         outputs = (folder / f"{split}{ending}" for ending in (".h5", ".rejected.csv", ".manifest.json"))
         source, frames = embedded / manifest.splits[split].file, manifest.frame_settings(split)
-        build_store(study, [source], frames, study.model.num_elements, 1, None, *outputs)
+        build_store(study, [source], frames, study.model.num_elements, 1, *outputs)
 
 
 def train(folder: Path, backend: str = "auto") -> dict[str, list[dict]]:
@@ -95,13 +95,11 @@ def calibrate(folder: Path, model: Path, backend: str = "auto") -> dict[str, dic
     results = {}
     study = golden_study(backend=backend)
     for subset, lam in CALIBRATIONS:
-        paths = [folder / f"{subset}{end}" for end in (".csv", "_metrics.csv", "_errors.csv.gz", ".manifest.json")]
-        stores = (folder / f"{split}.h5" for split in ("train", "val", "test"))
-        files = *stores, model, subset, lam, 1, folder / f"{subset}.json"
-        calibrate_cutoffs(study, *files, *paths)
-        history = read_rows(paths[0])
-        cutoffs = json.loads(files[-1].read_text(encoding="utf-8"))["cutoffs"]
-        results[subset] = {"objective": [row["objective"] for row in history], "cutoffs_angstrom": cutoffs}
+        train, val, test = (folder / f"{split}.h5" for split in ("train", "val", "test"))
+        outputs = file, _, history = [folder / f"{subset}{end}" for end in (".json", "_metrics.csv", ".csv")]
+        calibrate_cutoffs(study, train, test, model, subset, lam, 1, *outputs[:2], val=val, history=history)
+        cutoffs = json.loads(file.read_text(encoding="utf-8"))["cutoffs"]
+        results[subset] = {"objective": [row["objective"] for row in read_rows(history)], "cutoffs_angstrom": cutoffs}
     return results
 
 

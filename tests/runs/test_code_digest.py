@@ -2,7 +2,7 @@
 
 import pytest
 
-from fcl.runs.code_digest import NEUTRAL, ROOT, adapter_digest, source_digest
+from fcl.runs.code_digest import NEUTRAL, ROOT, source_digest
 
 MODULES = {
     "__init__.py": "",
@@ -84,20 +84,3 @@ def test_the_library_itself():
     assert source_digest("fcl.study.stages.training:train_fcl") != source_digest("fcl.study.stages.data:build_store")
     for module in NEUTRAL:
         assert (ROOT / f"{module.removeprefix('fcl.').replace('.', '/')}.py").is_file(), module
-
-
-def test_the_script_that_calls_a_function_counts_with_it(package, tmp_path):
-    scripts = tmp_path / "scripts"
-    scripts.mkdir()
-    script = scripts / "train.py"
-    script.write_text('"""Train."""\ntrain = library_function(snakemake, "fcl.stages:train")\ntrain(1)\n')
-    before = adapter_digest("fcl.stages:train", scripts, root=package)
-    script.write_text(script.read_text().replace('"""Train."""', '"""Train it."""') + "# a remark\n")
-    assert adapter_digest("fcl.stages:train", scripts, root=package) == before
-    script.write_text(script.read_text().replace("train(1)", "train(2)"))
-    assert adapter_digest("fcl.stages:train", scripts, root=package) != before
-    with pytest.raises(ValueError, match="fcl.stages:calibrate: .* but none does"):
-        adapter_digest("fcl.stages:calibrate", scripts, root=package)
-    (scripts / "twice.py").write_text(script.read_text())
-    with pytest.raises(ValueError, match=r"but train\.py, twice\.py does"):
-        adapter_digest("fcl.stages:train", scripts, root=package)

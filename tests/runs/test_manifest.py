@@ -6,13 +6,11 @@ import socket
 import subprocess
 import sys
 import time
-from types import SimpleNamespace
 
 import pytest
 
 from fcl.runs.files import sha256_file
 from fcl.runs.manifest import git_commit, portable_path, write_manifest
-from fcl.study.adapter import recorded_function
 
 
 def test_manifest_records_inputs_versions_and_time(tmp_path, monkeypatch):
@@ -78,49 +76,6 @@ def test_manifest_names_a_missing_input(tmp_path):
             started=time.time(),
         )
     assert not (tmp_path / "a.json").exists()
-
-
-def job(folder, rule="figure_05", **params):
-    """A job as a script sees it: `fcl.runs.files:write_text` as the function that makes the product."""
-    (folder / "a.csv").write_text("x\n")
-    return SimpleNamespace(
-        rule=rule,
-        resources={},
-        log=[str(folder / "job.log")],
-        input=[str(folder / "a.csv")],
-        output=SimpleNamespace(manifest=str(folder / "fig05.manifest.json")),
-        params=params,
-        wildcards=SimpleNamespace(study="mini"),
-    )
-
-
-def test_a_product_is_recorded_with_its_inputs_and_parameters(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "stdout", sys.stdout)  # the log that a script writes to is given back afterwards
-    monkeypatch.setattr(sys, "stderr", sys.stderr)
-    draw = recorded_function(job(tmp_path, title="a toy set", code="c0de"), "fcl.runs.files:write_text")
-    assert not (tmp_path / "fig05.manifest.json").exists()
-    draw(tmp_path / "fig05.csv", "1\n")
-    assert (tmp_path / "fig05.csv").read_text() == "1\n"
-    record = json.loads((tmp_path / "fig05.manifest.json").read_text())
-    assert (record["stage"], record["study"], record["seed"]) == ("figure_05", "mini", None)
-    assert record["inputs"] == {
-        "a.csv": {"file": "a.csv", "bytes": 2, "sha256": sha256_file(tmp_path / "a.csv")},
-    }
-    assert record["settings"] == {"title": "a toy set"}
-    assert record["extra"] == {"code_sha256": "c0de"}
-    other = recorded_function(job(tmp_path, title="another title"), "fcl.runs.files:write_text")
-    other(tmp_path / "fig05.csv", "1\n")
-    assert json.loads((tmp_path / "fig05.manifest.json").read_text())["settings_digest"] != record["settings_digest"]
-
-
-def test_a_product_that_failed_has_no_manifest(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "stdout", sys.stdout)
-    monkeypatch.setattr(sys, "stderr", sys.stderr)
-    draw = recorded_function(job(tmp_path), "fcl.runs.files:write_text")
-    with pytest.raises(TypeError):
-        draw()
-    assert not (tmp_path / "fig05.manifest.json").exists()
 
 
 def test_commit_is_none_or_a_sha():

@@ -358,16 +358,13 @@ def done(study, store, tmp_path_factory):
     folder = tmp_path_factory.mktemp("stages")
     study = study.narrowed(observables={"structures": 2, "max_atoms": 4, "rdf": {"duration": 0.02}})
     potentials = {"uniform": Metal(), "calibrated": Metal(1.44), "other_seed": Metal(1.21)}
-    files = [store, MODEL]  # whatever is hashed for the manifest
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fcl.study.stages.observables.calculators", lambda *_: potentials)
         structures = folder / "relaxed.xyz"
-        outputs = {
-            name: (folder / f"{name}.json", folder / f"{name}.manifest.json") for name in ("statics", "nve", "rdf")
-        }
-        observe_statics(study, *files, MODEL, str(MODEL), SUBSET, structures, *outputs["statics"])
+        facts = observe_statics(study, store, MODEL, MODEL, SUBSET, structures, folder / "statics.json", MODEL)
         for stage, run in (("nve", observe_nve), ("rdf", observe_rdf)):
-            run(study, structures, MODEL, MODEL, str(MODEL), SUBSET, *outputs[stage])
+            assert run(study, structures, MODEL, MODEL, SUBSET, folder / f"{stage}.json", MODEL) == facts
+    assert facts == {"seed": study.observables.seed, "subset": SUBSET}
     return folder
 
 
@@ -405,18 +402,9 @@ def test_a_reference_that_becomes_hot_ends_the_comparison(study, tmp_path, monke
     moved = copper.copy()
     moved.rattle(0.14, seed=1)
     write_minima(tmp_path / "relaxed.xyz", [(1, "uniform", moved), (1, "calibrated", copper)])
-    observe_nve(
-        study, tmp_path / "relaxed.xyz", MODEL, MODEL, None, SUBSET, tmp_path / "nve.json", tmp_path / "manifest.json"
-    )
+    observe_nve(study, tmp_path / "relaxed.xyz", MODEL, MODEL, SUBSET, tmp_path / "nve.json")
     (record,) = content(tmp_path, "nve")
     assert record["no_reference"].startswith("mean temperature") and "calibrated" not in record
-
-
-def test_the_manifests_say_what_was_compared(done):
-    manifest = json.loads((done / "nve.manifest.json").read_text())
-    assert manifest["stage"] == "observe_nve" and manifest["extra"] == {"subset": SUBSET}
-    assert set(manifest["inputs"]) == {"structures", "model", "cutoffs", "other_model"}
-    assert manifest["settings"]["observables"]["nve"]["duration"] == 0.02
 
 
 def test_the_potentials_are_those_of_the_comparison(study, tmp_path):

@@ -17,7 +17,7 @@ from fcl.evaluation.timing import Case, measure, structures_for
 from fcl.models.files import load
 from fcl.study.figures.common import subset_style
 from fcl.study.figures.wall_clock import figure_wall_clock
-from fcl.study.stages.unlabelled import calibrate_unlabelled
+from fcl.study.stages.calibration import UNLABELLED_COLUMNS, calibrate_cutoffs
 from fcl.study.stages.wall_clock import COLUMNS, measure_wall_clock
 from fcl.study.tables.cost import labels_table, regimes, table_labels, table_wall_clock, wall_clock_table
 from figure_examples import outputs, wall_clock_rows
@@ -90,12 +90,12 @@ def test_a_measured_row_is_of_its_batch(trained_model, data):
 
 @pytest.fixture(scope="module")
 def done(study, store, trained_model, tmp_path_factory):
-    """Both stages in one folder."""
+    """Both stages in one folder, and the facts that they return."""
     folder = tmp_path_factory.mktemp("cost")
-    files = [folder / name for name in ("x.json", "x_metrics.csv", "x.manifest.json")]
-    calibrate_unlabelled(study, store, store, trained_model, SUBSET, 1e-2, 1, *files)
-    measured = folder / "wall_clock.csv", folder / "wall_clock.manifest.json"
-    measure_wall_clock(study, store, trained_model, [files[0]], *measured)
+    files = [folder / name for name in ("x.json", "x_metrics.csv")]
+    calibrate_cutoffs(study, store, store, trained_model, SUBSET, 1e-2, 1, *files, labels="model")
+    facts = measure_wall_clock(study, store, trained_model, [files[0]], folder / "wall_clock.csv")
+    (folder / "facts.json").write_text(json.dumps(facts))
     return folder
 
 
@@ -106,7 +106,9 @@ def test_without_labels_errors_are_still_judged_by_labels(done, data, trained_mo
 
     model = load(trained_model)
     file = json.loads((done / "x.json").read_text())
-    initial, optimised = pandas.read_csv(done / "x_metrics.csv").to_dict("records")
+    metrics = pandas.read_csv(done / "x_metrics.csv")
+    assert list(metrics.columns) == list(UNLABELLED_COLUMNS)
+    initial, optimised = metrics.to_dict("records")
     assert file["provenance"]["labels"] == "the model's own at 6 A" and file["provenance"]["lambda"] == 1e-2
     assert set(file["cutoffs"]) == {"H", "C", "N", "O", "S"}
     assert optimised["pairs_per_atom"] < initial["pairs_per_atom"]
@@ -117,8 +119,6 @@ def test_without_labels_errors_are_still_judged_by_labels(done, data, trained_mo
     assert initial["added_force_rmse_ev_per_angstrom"] < 1e-4 < added
     before, after = initial["force_rmse_ev_per_angstrom"], optimised["force_rmse_ev_per_angstrom"]
     assert after - before <= added + 1e-6  # the bound that the table states
-    record = json.loads((done / "x.manifest.json").read_text())
-    assert record["stage"] == "calibrate_unlabelled" and record["seed"] == 1
 
 
 def test_labels_of_some_structures_only(data, trained_model):
@@ -142,9 +142,8 @@ def test_the_measured_table_names_its_machine(done, study):
     uniform = len(study.wall_clock.uniform_cutoffs)
     assert table["configuration"].tolist() == ["uniform"] * uniform + ["optimised"]
     assert table["device"].str.len().gt(0).all() and (table["threads"] == 1).all()
-    record = json.loads((done / "wall_clock.manifest.json").read_text())
-    assert record["extra"]["device"] == table["device"][0] and record["settings"]["wall_clock"]["atoms"] == 30
-    assert set(record["inputs"]) == {"test", "model", "x"}
+    facts = json.loads((done / "facts.json").read_text())
+    assert facts["device"] == table["device"][0] and facts["threads"] == 1 and "backend" in facts
 
 
 def test_ratios_are_to_the_start_of_the_same_subset(tmp_path):
@@ -156,7 +155,7 @@ def test_ratios_are_to_the_start_of_the_same_subset(tmp_path):
     assert list(table.index)[:4] == [("A", "4.0 Å"), ("A", "6.0 Å"), ("A", "λ = 1e-02"), ("A", "λ = 1e-03")]
     with pytest.raises(ValueError, match="A was not measured at 5 A"):
         wall_clock_table(tmp_path / "m.csv", 5.0)
-    table_wall_clock(tmp_path / "m.csv", **tables_in(tmp_path), title=TITLE, start=6.0)
+    table_wall_clock(tmp_path / "m.csv", **tables_in(tmp_path), title=TITLE, initial_cutoff=6.0)
     text = (tmp_path / "t.md").read_text(encoding="utf-8")
     for words in ("a processor, 1 CPU thread)", "time = 10 µs + 5 µs × pairs per atom (typical deviation 0.0%)", TITLE):
         assert words in text
@@ -225,7 +224,7 @@ def test_calibrations_with_and_without_labels_side_by_side(tmp_path):
     assert (row["pairs_start"], row["pairs_labelled"], row["pairs_unlabelled"]) == (40.0, 10.0, 20.0)
     changes = [row[name] for name in ("change_labelled", "change_unlabelled", "most_change_unlabelled")]
     assert changes == pytest.approx([0.1, 0.2, 0.4]) and row["added_mev_per_angstrom"] == pytest.approx(200.0)
-    table_labels([tmp_path / "l.csv"], [tmp_path / "u.csv"], **tables_in(tmp_path), title=TITLE, start=6.0)
+    table_labels([tmp_path / "l.csv"], [tmp_path / "u.csv"], **tables_in(tmp_path), title=TITLE, initial_cutoff=6.0)
     text = (tmp_path / "t.md").read_text(encoding="utf-8")
     assert "says nothing of the error of the model itself" in text
     cells = [cell.strip() for cell in text.splitlines()[-1].strip("|").split("|")]

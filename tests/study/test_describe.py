@@ -93,19 +93,16 @@ def test_the_stage_writes_whole_files(split, tmp_path):
     write_store(split, tmp_path / "train.h5", {})
     outputs = {name: tmp_path / file for name, file in (("neighbors", "n.csv"), ("elements", "e.csv"))}
     describe_data(
-        {"train": tmp_path / "train.h5", "test": tmp_path / "train.h5"}, ["MC3D"], **outputs,
+        *(3 * [tmp_path / "train.h5"]), ["MC3D"], **outputs,
         structures=tmp_path / "s.csv.gz", example=tmp_path / "x.json",
     )  # fmt: skip
     structures = pandas.read_csv(tmp_path / "s.csv.gz")
-    assert structures["group"].nunique() == len(structures) == 12  # nothing is known of parents
+    assert structures["group"].nunique() == len(structures) == 18  # nothing is known of parents
     assert structures["formula"].tolist()[:3] == ["H2", "H1", "H5C1O1"]
     assert structures["pairs_per_atom_6"].tolist()[:2] == [1.0, 0.0]
     squares = [float((split.forces[a:b].astype(float) ** 2).sum()) for a, b in itertools.pairwise(split.ptr)]
     np.testing.assert_allclose(structures["force_square_sum"][:6], squares, rtol=1e-5)
     neighbors = pandas.read_csv(outputs["neighbors"])
-    assert neighbors["split"].tolist() == ["train"] * len(CUTOFFS) + ["test"] * len(CUTOFFS)
+    assert neighbors["split"].tolist() == [name for name in ("train", "val", "test") for _ in CUTOFFS]
     assert set(pandas.read_csv(outputs["elements"])["subset"]) == {"all", "MC3D", MOLCRYS}
     assert json.loads((tmp_path / "x.json").read_text())["r_max_angstrom"] == 7.0
-    with pytest.raises(ValueError, match="training split"):
-        files = {"structures": tmp_path / "t.csv.gz", "example": tmp_path / "y.json"}
-        describe_data({"test": tmp_path / "train.h5"}, ["MC3D"], **outputs, **files)

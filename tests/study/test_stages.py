@@ -60,7 +60,7 @@ def done(study, tmp_path_factory):
             frames.append(labelled)
         write(folder / f"{split}.xyz", frames, format="extxyz")
         outputs = (folder / f"{split}{end}" for end in (".h5", ".rejected.csv", ".manifest.json"))
-        build_store(study, [folder / f"{split}.xyz"], frame_settings(split), 100, 1, None, *outputs)
+        build_store(study, [folder / f"{split}.xyz"], frame_settings(split), 100, 1, *outputs)
     train, val, test = (folder / f"{split}.h5" for split in ("train", "val", "test"))
 
     def training(name):
@@ -74,16 +74,23 @@ def done(study, tmp_path_factory):
     kept = folder / "checkpoints"
     stages.train_fcl(study, train, val, folder / "pretrain.safetensors", 1, *training("fcl"), kept)
     stages.train_static(study, train, val, 4.0, 2, *training("static"), kept)
+    facts = {}
     for name, cutoffs in (("fcl", [4.0, 5.5]), ("static", [4.0]), ("pretrain", [6.0])):
-        outputs = folder / f"{name}.csv", folder / f"{name}_errors.csv.gz", folder / f"{name}_metrics.manifest.json"
-        evaluate_uniform(study, test, folder / f"{name}.safetensors", cutoffs, *outputs)
+        outputs = folder / f"{name}.csv", folder / f"{name}_errors.csv.gz"
+        facts[name] = evaluate_uniform(study, test, folder / f"{name}.safetensors", cutoffs, *outputs)
     model = folder / "fcl.safetensors"
-    diatomic_curves(study, model, folder / "diatomics.csv", folder / "diatomics.manifest.json")
-    ends = (".json", "_history.csv", "_metrics.csv", "_errors.csv.gz", ".manifest.json")
-    calibrate_cutoffs(study, train, val, test, model, "MC3D", 1e-3, 1, *(folder / f"cal{end}" for end in ends))
+    facts["diatomics"] = diatomic_curves(study, model, folder / "diatomics.csv")
     own = study.narrowed(calibration={"optimiser": "lbfgs", "epochs": 10, "min_structures": 4})
-    calibrate_cutoffs(own, train, val, test, model, "MC3D", 1e-3, 1, *(folder / f"lbfgs{end}" for end in ends))
-    choose_cutoffs(own, train, val, model, "MC3D", 1, folder / "choice.json", folder / "choice.manifest.json")
+    ends = (".json", "_metrics.csv")
+    for name, settings in (("cal", study), ("lbfgs", own)):
+        outputs, rest = (
+            [folder / f"{name}{end}" for end in ends],
+            {"val": val, "history": folder / f"{name}_history.csv"},
+        )
+        rest["errors"] = folder / f"{name}_errors.csv.gz"
+        facts[name] = calibrate_cutoffs(settings, train, test, model, "MC3D", 1e-3, 1, *outputs, **rest)
+    facts["choice"] = choose_cutoffs(own, train, val, model, "MC3D", 1, folder / "choice.json")
+    (folder / "facts.json").write_text(json.dumps(facts))
     return folder
 
 
@@ -191,7 +198,6 @@ def test_a_lambda_is_chosen_without_test_structures(done, study):
     counts = {split: (read_store(done / f"{split}.h5").subset == 1).sum() for split in ("train", "val")}  # MC3D
     assert choice["structures"] == counts and min(counts.values()) > 1
     assert {"increase_train", "increase_val"} <= set(trials[1]) and trials[0]["increase_val"] == 0.0
-    assert set(json.loads((done / "choice.manifest.json").read_text())["inputs"]) == {"train", "val", "model"}
 
 
 def test_manifests_say_from_what(done):
@@ -199,8 +205,9 @@ def test_manifests_say_from_what(done):
     assert set(record["inputs"]) == {"train", "val", "pretrained"} and record["seed"] == 1
     assert record["extra"]["best_epoch"] in (1, 2) and record["extra"]["backend"] == "fast"
     assert set(record["settings"]) == {"model", "cutoffs", "loss", "fcl"}
-    for name in ("fcl_metrics", "diatomics", "cal"):  # what a model of one seed was used for has its seed
-        assert json.loads((done / f"{name}.manifest.json").read_text())["seed"] == 1
+    facts = json.loads((done / "facts.json").read_text())
+    for name in ("fcl", "diatomics", "cal", "choice"):  # what a model of one seed was used for has its seed
+        assert facts[name]["seed"] == 1
 
 
 def test_a_job_depends_on_its_own_seed_and_cutoff_only(done, study):
@@ -228,8 +235,8 @@ def read_identity(folder):
 
 
 def test_a_subset_that_is_not_there(done, study, tmp_path):
-    outputs = [tmp_path / name for name in ("a.json", "b.csv", "c.csv", "e.csv.gz", "d.json")]
-    files = *(done / f"{split}.h5" for split in ("train", "val", "test")), done / "fcl.safetensors"
+    outputs = [tmp_path / name for name in ("a.json", "b.csv")]
+    files = *(done / f"{split}.h5" for split in ("train", "test")), done / "fcl.safetensors"
     with pytest.raises(ValueError, match="'SHIFTML-molcrys' is not in the data; there are MC2D, MC3D"):
         calibrate_cutoffs(study, *files, "SHIFTML-molcrys", 1e-3, 1, *outputs)
     assert not list(tmp_path.iterdir())
@@ -237,7 +244,7 @@ def test_a_subset_that_is_not_there(done, study, tmp_path):
 
 @pytest.mark.parametrize(("name", "cutoff"), [("static", 4.5), ("fcl", 7.5), ("fcl", 0.0)])
 def test_a_cutoff_that_the_model_does_not_have(done, study, tmp_path, name, cutoff):
-    outputs = tmp_path / "a.csv", tmp_path / "a.csv.gz", tmp_path / "a.json"
+    outputs = tmp_path / "a.csv", tmp_path / "a.csv.gz"
     with pytest.raises(ValueError, match=f"{cutoff} A"):
         evaluate_uniform(study, done / "test.h5", done / f"{name}.safetensors", [cutoff], *outputs)
     assert not list(tmp_path.iterdir())

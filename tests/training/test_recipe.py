@@ -58,7 +58,7 @@ def folder(study, tmp_path_factory):
         references = folder / "train.h5" if split == "val" else None
         frames = frame_settings(split, keys={"stress": None}, reference_energies="fit")
         outputs = (folder / f"{split}{end}" for end in (".h5", ".rejected.csv", ".manifest.json"))
-        build_store(study, [folder / f"{split}.xyz"], frames, 100, 1, references, *outputs)
+        build_store(study, [folder / f"{split}.xyz"], frames, 100, 1, *outputs, references)
     data = folder / "train.h5", folder / "val.h5"
     stages.pretrain(study, *data, 0, *outputs_of(folder, "pretrain"))
     stages.train_fcl(study, *data, folder / "pretrain.safetensors", 1, *outputs_of(folder, "fcl"))

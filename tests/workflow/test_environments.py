@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_rules import CONDA_NAMES, ENVIRONMENTS, ROOT, RULES, _script_of, _statements
+from test_rules import CONDA_NAMES, ENVIRONMENTS, ROOT, RULES, function_of
 
 from dry_runs import snakemake
 from fcl.runs.code_digest import sources
@@ -38,10 +38,8 @@ def imports(source):
 
 
 def needs(rule):
-    """What a job of the rule imports: its script, the adapter, its function, and all that these reach."""
-    script = _script_of(rule)
-    function = next(node for node in _statements(script) if isinstance(node, ast.Assign)).value.args[1].value
-    code = [script.read_text(), *sources("fcl.study.adapter", function, without=frozenset()).values()]
+    """What a job of the rule imports: the adapter, its function, and all that these reach."""
+    code = sources("fcl.study.adapter", function_of(rule), without=frozenset()).values()
     return set().union(*map(imports, code))
 
 

@@ -1,4 +1,4 @@
-"""What every rule must have, how thin the scripts are, and whether the environments agree with the lock."""
+"""What every rule must have, whether it fits its function, and whether the environments agree with the lock."""
 
 import ast
 import importlib
@@ -10,13 +10,13 @@ import yaml
 
 from project import ROOT
 
-SCRIPTS = sorted((ROOT / "workflow/scripts").glob("*.py"))
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
 GPU_RULES = {
     "pretrain",
     "train_fcl",
     "train_static",
     "evaluate_cutoffs",
+    "evaluate_external",
     "diatomic_curves",
     "calibrate_cutoffs",
     "choose_cutoffs",
@@ -30,25 +30,41 @@ COMPUTE_RULES = GPU_RULES | {"build_store"}
 CONDA_NAMES = {"matplotlib-base": "matplotlib", "pytorch": "torch"}  # conda-forge -> PyPI
 
 
+#: What a job has, though its function does not take it: digests and values that only decide whether it runs again, and
+#: files beside those that are named.
+BESIDE = {"code", "checksum", "dtype", "settings", "card", "other_card", "manifest", "record", "calibrations"}
+
+
 def _rules():
-    """Rule name -> directive -> text, for every rule that runs a script."""
+    """Rule name -> directive -> text, for every rule that runs a script; of a derived one with what it inherits."""
     rules = {}
-    for path in sorted((ROOT / "workflow/rules").glob("*.smk")):
-        for name, body in re.findall(r"^rule (\w+):\n((?: .*\n|\n)+)", path.read_text(), flags=re.MULTILINE):
-            parts = re.split(r"^    (\w+):", body, flags=re.MULTILINE)
-            rules[name] = dict(zip(parts[1::2], parts[2::2], strict=True))
+    files = sorted((ROOT / "workflow/rules").glob("*.smk"))
+    found = [
+        match
+        for path in files
+        for match in re.findall(
+            r"^(?:use )?rule (\w+)(?: as (\w+) with)?:\n((?: .*\n|\n)+)", path.read_text(), flags=re.MULTILINE
+        )
+    ]
+    while found:
+        base, name, body = found.pop(0)
+        if name and base not in rules:
+            found.append((base, name, body))
+            continue
+        parts = re.split(r"^    (\w+):", body, flags=re.MULTILINE)
+        own = dict(zip(parts[1::2], parts[2::2], strict=True))
+        if name and "params" in own:
+            own["params"] = rules[base]["params"] + own["params"]  # those of the base stay
+        rules[name or base] = {**rules[base], **own} if name else own
     return {name: directives for name, directives in rules.items() if "script" in directives}
 
 
 RULES = _rules()
 
 
-def _script_of(rule):
-    return ROOT / "workflow/rules" / RULES[rule]["script"].strip().strip('"')
-
-
-def _statements(path):
-    return ast.parse(path.read_text(), filename=str(path)).body
+def function_of(rule):
+    """The library function of a rule, as ``module:function``."""
+    return re.findall(r'code=(?:code_of\()?"(fcl[\w.]*:\w+)"', RULES[rule]["params"])[-1]
 
 
 def test_all_rules_are_found():
@@ -60,8 +76,7 @@ def test_all_rules_are_found():
 def test_every_rule_has_a_log_an_environment_and_its_resources(rule):
     directives = RULES[rule]
     assert directives.keys() >= {"output", "log", "conda", "threads", "resources", "message"}
-    assert re.search(r"\bmem_mb=memory\(", directives["resources"])
-    assert re.search(r"\bruntime=minutes\(", directives["resources"])
+    assert re.search(r"\*\*requested\(", directives["resources"])
     environment = ROOT / "workflow/rules" / directives["conda"].strip().strip('"')
     assert environment.is_file()
 
@@ -76,11 +91,11 @@ def test_the_jobs_that_run_a_model_carry_the_gpu_tag_and_no_others():
     assert tagged == GPU_RULES
 
 
-@pytest.mark.parametrize("rule", sorted(set(RULES) - {"download_data"}))
-def test_the_code_that_a_rule_watches_is_the_function_that_its_script_calls(rule):
-    watched = re.search(r'code=source_digest\("([\w.:]+)"\)', RULES[rule]["params"])
-    assert watched, f"{rule}: params hold no digest of the code"
-    assert f'"{watched[1]}"' in _script_of(rule).read_text()
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_runs_the_script_and_names_a_function_with_its_digest(rule):
+    assert RULES[rule]["script"].strip() == '"../scripts/run.py"'
+    assert ("code_of(" in RULES[rule]["params"]) == (rule != "download_data")
+    assert function_of(rule)
 
 
 @pytest.mark.parametrize("rule", sorted(GPU_RULES))
@@ -89,29 +104,37 @@ def test_a_result_depends_on_its_settings_and_its_precision(rule):
     assert "dtype=dtype_of" in RULES[rule]["params"]
 
 
-def test_every_script_belongs_to_a_rule():
-    assert {_script_of(rule).resolve() for rule in RULES} == {path.resolve() for path in SCRIPTS}
+#: Names of files that helpers give to a rule.
+GIVEN = {
+    "**figure_files(": {"png", "pdf", "csv", "manifest"},
+    "**table_files(": {"csv", "markdown", "latex", "html", "manifest"},
+    "unpack(compared_models)": {"model", "card", "other_model", "other_card"},
+}
 
 
-@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
-def test_scripts_are_thin(path):
-    """A docstring, imports, the function and one call of it: nothing that would need a test of its own."""
-    assert len(path.read_text().splitlines()) <= 60
-    docstring, *imports, function, call = _statements(path)
-    assert isinstance(docstring, ast.Expr) and isinstance(docstring.value, ast.Constant)
-    assert all(isinstance(statement, ast.Import | ast.ImportFrom) for statement in imports)
-    assert isinstance(function, ast.Assign) and function.value.func.id in ("library_function", "recorded_function")
-    assert isinstance(call, ast.Expr) and call.value.func.id == function.targets[0].id
-    control = (ast.If, ast.IfExp, ast.For, ast.While, ast.Try, ast.FunctionDef, ast.Lambda, ast.BinOp)
-    assert not [node for node in ast.walk(ast.Module(imports + [function, call], [])) if isinstance(node, control)]
+@pytest.mark.parametrize("rule", RULES)
+def test_a_function_gets_what_it_takes_and_takes_what_its_rule_has(rule):
+    """By name: no argument is missing, none is given twice, and none that a rule declares is lost."""
+    directives = RULES[rule]
+    files = [directives.get("input", ""), directives["output"]]
+    names = [name for text in files for name in re.findall(r"^        (\w+)=", text, flags=re.MULTILINE)]
+    names += [name for text in files for helper, given in GIVEN.items() if helper in text for name in given]
+    names += set(re.findall(r"^        (\w+)=", directives["params"], flags=re.MULTILINE))
+    if "csv=False" in directives["output"]:
+        names.remove("csv")
+    module, _, function = function_of(rule).partition(":")
+    taken = inspect.signature(getattr(importlib.import_module(module), function)).parameters
+    assert sorted(set(names) - BESIDE) == sorted(name for name in names if name not in BESIDE)
+    assert set(names) - set(taken) <= BESIDE
+    required = {name for name, parameter in taken.items() if parameter.default is parameter.empty}
+    wildcards = set(re.findall(r"{+(\w+)}+", directives["output"])) | {"study"}
+    assert required <= {*names, *wildcards, "threads", "checkpoints"}
 
 
-@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
-def test_scripts_call_the_library_as_it_is(path):
-    *_, function, call = _statements(path)
-    module, _, name = function.value.args[1].value.partition(":")
-    signature = inspect.signature(getattr(importlib.import_module(module), name))
-    signature.bind(*call.value.args, **{keyword.arg: keyword.value for keyword in call.value.keywords})
+def test_the_script_holds_no_logic():
+    (script,) = (ROOT / "workflow/scripts").iterdir()
+    docstring, imported, call = ast.parse(script.read_text()).body
+    assert isinstance(imported, ast.ImportFrom) and ast.unparse(call) == "run_job(snakemake)"
 
 
 @pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda path: path.name)
@@ -141,7 +164,7 @@ def test_profiles_name_only_options_of_snakemake(profile):
 
 
 def test_rules_name_no_cluster_and_no_absolute_path():
-    for path in [ROOT / "Snakefile", *(ROOT / "workflow").rglob("*.smk"), *SCRIPTS]:
+    for path in [ROOT / "Snakefile", *(ROOT / "workflow").rglob("*.smk")]:
         text = path.read_text()
         assert not re.search(r"slurm|partition|sbatch", text), path
         assert not re.search(r"[\"'](/|~/)\w", text), path
@@ -149,5 +172,9 @@ def test_rules_name_no_cluster_and_no_absolute_path():
 
 def test_every_report_has_its_caption():
     for path in (ROOT / "workflow/rules").glob("*.smk"):
-        for caption in re.findall(r'caption="([^"]+)"', path.read_text()):
+        text = path.read_text()
+        for caption in re.findall(r'caption="(\.[^"]+)"', text):
             assert (path.parent / caption).is_file()
+        for name, others in re.findall(r'_files\(\s*"([^"]+)",(.*?)\),?\n', text, flags=re.DOTALL):
+            (caption,) = re.findall(r'caption="(\w+)"', others) or [name]
+            assert (ROOT / f"workflow/report/{caption}.rst").is_file(), caption

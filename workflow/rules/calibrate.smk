@@ -25,9 +25,8 @@ rule calibrate_cutoffs:
         "../../envs/fcl.yaml"
     threads: threads_of
     resources:
+        **requested("calibrate_cutoffs"),
         gpu=1,
-        mem_mb=memory("calibrate_cutoffs"),
-        runtime=minutes("calibrate_cutoffs"),
     params:
         settings=lambda w: settings(
             w,
@@ -39,14 +38,14 @@ rule calibrate_cutoffs:
             },
         ),
         dtype=dtype_of,
-        code=source_digest("fcl.study.stages.calibration:calibrate_cutoffs"),
+        code=code_of("fcl.study.stages.calibration:calibrate_cutoffs"),
     message:
         "Optimising the cutoffs for {wildcards.subset} at lambda {wildcards.lam}, seed {wildcards.seed} [gpu={resources.gpu}]"
     script:
-        "../scripts/calibrate_cutoffs.py"
+        "../scripts/run.py"
 
 
-rule choose_cutoffs:
+use rule calibrate_cutoffs as choose_cutoffs with:
     input:
         train=stored("train"),
         val=stored("val"),
@@ -59,13 +58,9 @@ rule choose_cutoffs:
         "results/{study}/logs/choose_cutoffs/{subset}_seed{seed}.log",
     benchmark:
         "results/{study}/benchmarks/choose_cutoffs/{subset}_seed{seed}.tsv"
-    conda:
-        "../../envs/fcl.yaml"
-    threads: threads_of
     resources:
+        **requested("choose_cutoffs"),
         gpu=1,
-        mem_mb=memory("choose_cutoffs"),
-        runtime=minutes("choose_cutoffs"),
     params:
         settings=lambda w: settings(
             w,
@@ -81,12 +76,9 @@ rule choose_cutoffs:
                 "learning_rate": 1.0,
             },
         ),
-        dtype=dtype_of,
-        code=source_digest("fcl.study.stages.calibration:choose_cutoffs"),
+        code=code_of("fcl.study.stages.calibration:choose_cutoffs"),
     message:
         "Choosing lambda for {wildcards.subset} by cross-validation, seed {wildcards.seed} [gpu={resources.gpu}]"
-    script:
-        "../scripts/choose_cutoffs.py"
 
 
 rule calibrate_all:

@@ -1,11 +1,11 @@
 # The paper's claims compared with the values of a study, from small result files only.
 
 
-rule claims_table:
+use rule table_03 as claims_table with:
     input:
         errors=lambda w: available(structure_errors(w)),
         histories=lambda w: numbers(study_of(w), "metrics/history/{model}.csv", model=fcl_models(study_of(w))),
-        diatomics=lambda w: numbers(study_of(w), "diatomics/{model}.csv", model=fcl_models(study_of(w))),
+        diatomics=diatomic_tables,
         cutoffs=lambda w: calibrated(study_of(w), ".json"),
         calibrations=calibration_errors,  # read beside the cutoffs
         neighbors=f"{NUMBERS}/{{study}}/data/neighbors.csv",
@@ -13,7 +13,7 @@ rule claims_table:
         hyperparameters="results/{study}/tables/table02.csv",
         source=PLACES.own("resources/claims.csv"),
         sample=claims_of_sample,
-        structures=lambda w: available(numbers(study_of(w), "data/structures.csv.gz")),
+        structures=lambda w: next(iter(available(numbers(study_of(w), "data/structures.csv.gz"))), []),
     output:
         csv="results/{study}/claims.csv",
         markdown="results/{study}/claims.md",
@@ -26,22 +26,11 @@ rule claims_table:
         manifest="results/{study}/claims.manifest.json",
     log:
         "results/{study}/logs/claims.log",
-    conda:
-        "../../envs/plot.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory("tables"),
-        runtime=minutes("tables"),
     params:
         dataset=lambda w: data_manifest(w).name,
-        title=lambda w: data_manifest(w).title,
         whole=whole_data,
         nests=nests,
-        code=source_digest("fcl.study.claims.table:write_claims"),
-    message:
-        "Setting the paper's claims beside {wildcards.study}"
-    script:
-        "../scripts/claims_table.py"
+        code=code_of("fcl.study.claims.table:write_claims"),
 
 
 rule claims:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from fcl.config.sharing import owner_of_fcl, owner_of_pretrained, owner_of_static, owner_of_store
 from fcl.config.types import cutoff_label, lambda_label
 from fcl.data.manifest import load_data_manifest
-from fcl.runs.code_digest import adapter_digest
+from fcl.runs.code_digest import source_digest
 from fcl.study.adapter import export_source_path
 from fcl.study.records.record import check_record
 
@@ -40,9 +40,10 @@ wildcard_constraints:
 
 
 @functools.cache
-def source_digest(function):
-    """Digest of the code that determines a result: a library function, its dependencies, and the script that calls it."""
-    return adapter_digest(function, ROOT / "workflow/scripts")
+def code_of(function):
+    """The library function that a job calls, as ``module:function@digest``; the digest is that of the function and all
+    that it uses. scripts/run.py gives it, by name, the files and parameters of the job."""
+    return f"{function}@{source_digest(function)}"
 
 
 @functools.cache
@@ -76,16 +77,13 @@ def all_cores(wildcards):
     return given or threads_of(wildcards)
 
 
-def memory(rule_name):
-    """Memory in MB, multiplied by the attempt."""
-    base = getattr(CONFIG.resources, rule_name).mem_mb
-    return lambda wildcards, attempt: attempt * base
-
-
-def minutes(rule_name):
-    """Wall time in minutes, multiplied by the attempt."""
-    base = getattr(CONFIG.resources, rule_name).runtime
-    return lambda wildcards, attempt: attempt * base
+def requested(rule_name):
+    """Memory (MB) and wall time (minutes) of a rule in ``resources`` of the configuration, multiplied by the attempt."""
+    entry = getattr(CONFIG.resources, rule_name)
+    return {
+        "mem_mb": lambda wildcards, attempt: attempt * entry.mem_mb,
+        "runtime": lambda wildcards, attempt: attempt * entry.runtime,
+    }
 
 
 @functools.cache
@@ -99,6 +97,10 @@ def read_data_manifest(path):
 def data_manifest(wildcards):
     """Data manifest of a job's study: name, title and splits."""
     return read_data_manifest(study_of(wildcards).data.manifest)
+
+
+def title(wildcards):
+    return data_manifest(wildcards).title
 
 
 def whole_data(wildcards):

@@ -4,7 +4,7 @@
 include: "helpers/comparisons.smk"
 
 
-rule ablations_table:
+use rule table_03 as ablations_table with:
     input:
         compared,
     output:
@@ -13,53 +13,31 @@ rule ablations_table:
         manifest="results/{study}/ablations.manifest.json",
     log:
         "results/{study}/logs/ablations.log",
-    conda:
-        "../../envs/plot.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory("tables"),
-        runtime=minutes("tables"),
     params:
         base=lambda w: f"{NUMBERS}/{w.study}",
         ablations=lambda w: {study.name: f"{NUMBERS}/{study.name}" for study in made_for(w, "ablation")},
         changes=lambda w: {study.name: changes(CONFIG, study.name) for study in made_for(w, "ablation")},
         nests=lambda w: {study.name: study.nests for study in [study_of(w), *made_for(w, "ablation")]},
-        title=lambda w: data_manifest(w).title,
-        code=source_digest("fcl.study.comparisons.ablations:write_ablations"),
-    message:
-        "Setting the ablations of {wildcards.study} beside it"
-    script:
-        "../scripts/ablations_table.py"
+        code=code_of("fcl.study.comparisons.ablations:write_ablations"),
 
 
-rule learning_curve_figure:
+use rule figure_03 as learning_curve_figure with:
     input:
         metrics=lambda w: [metrics_files(study, [model])[0] for study, model in learning_models(w)],
         stores=lambda w: [described_store(study.name, "train") for study, _ in learning_models(w)],
     output:
         png="results/{study}/figures/learning_curve.png",
         pdf="results/{study}/figures/learning_curve.pdf",
-        numbers="results/{study}/figures/learning_curve.csv",
+        csv="results/{study}/figures/learning_curve.csv",
         manifest="results/{study}/figures/learning_curve.manifest.json",
     log:
         "results/{study}/logs/figures/learning_curve.log",
-    conda:
-        "../../envs/plot.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory("figures"),
-        runtime=minutes("figures"),
     params:
-        title=lambda w: data_manifest(w).title,
         cutoff=learning_cutoff,
-        code=source_digest("fcl.study.comparisons.learning:learning_curve"),
-    message:
-        "Drawing the learning curve"
-    script:
-        "../scripts/learning_curve.py"
+        code=code_of("fcl.study.comparisons.learning:learning_curve"),
 
 
-rule folds_table:
+use rule table_03 as folds_table with:
     input:
         lambda w: [file for files in fold_errors(w).values() for file in files],
     output:
@@ -68,22 +46,11 @@ rule folds_table:
         manifest="results/{study}/folds.manifest.json",
     log:
         "results/{study}/logs/folds.log",
-    conda:
-        "../../envs/plot.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory("tables"),
-        runtime=minutes("tables"),
     params:
         folds=fold_errors,
         nests=lambda w: {study.name: study.nests for study in made_for(w, "folds")},
         cutoffs=lambda w: cutoffs_of(made_for(w, "folds")[0]),
-        title=lambda w: data_manifest(w).title,
-        code=source_digest("fcl.study.comparisons.folds:write_folds"),
-    message:
-        "Comparing FCL with static models in cross-validation"
-    script:
-        "../scripts/folds_table.py"
+        code=code_of("fcl.study.comparisons.folds:write_folds"),
 
 
 rule ablations:
@@ -93,7 +60,7 @@ rule ablations:
 
 rule learning_curve:
     input:
-        results(STUDY, "figures/learning_curve.{suffix}", suffix=["png", "pdf", "csv", "manifest.json"]),
+        results(STUDY, "figures/learning_curve.{suffix}", suffix=FIGURE_SUFFIXES),
 
 
 rule folds:

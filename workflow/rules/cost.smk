@@ -4,7 +4,7 @@
 include: "helpers/cost.smk"
 
 
-rule calibrate_unlabelled:
+use rule calibrate_cutoffs as calibrate_unlabelled with:
     input:
         train=calibrated_split,
         test=stored("test"),
@@ -18,29 +18,13 @@ rule calibrate_unlabelled:
         "results/{study}/logs/calibrate_unlabelled/{subset}_lambda{lam}_seed{seed}.log",
     benchmark:
         "results/{study}/benchmarks/calibrate_unlabelled/{subset}_lambda{lam}_seed{seed}.tsv"
-    conda:
-        "../../envs/fcl.yaml"
-    threads: threads_of
     resources:
+        **requested("calibrate_unlabelled"),
         gpu=1,
-        mem_mb=memory("calibrate_unlabelled"),
-        runtime=minutes("calibrate_unlabelled"),
     params:
-        settings=lambda w: settings(
-            w,
-            "loss",
-            calibration={
-                "subsets": [w.subset],
-                "lambdas": [float(w.lam)],
-                "seeds": [int(w.seed)],
-            },
-        ),
-        dtype=dtype_of,
-        code=source_digest("fcl.study.stages.unlabelled:calibrate_unlabelled"),
+        labels="model",
     message:
         "Optimising the cutoffs for {wildcards.subset} at lambda {wildcards.lam} without labels [gpu={resources.gpu}]"
-    script:
-        "../scripts/calibrate_unlabelled.py"
 
 
 # All cores of this machine, so that no other job runs at the same time and disturbs the timings.
@@ -61,94 +45,54 @@ rule measure_wall_clock:
         "../../envs/fcl.yaml"
     threads: all_cores
     resources:
+        **requested("measure_wall_clock"),
         gpu=1,
-        mem_mb=memory("measure_wall_clock"),
-        runtime=minutes("measure_wall_clock"),
     params:
         settings=lambda w: settings(w, "calibration", "wall_clock"),
         dtype=dtype_of,
-        code=source_digest("fcl.study.stages.wall_clock:measure_wall_clock"),
+        code=code_of("fcl.study.stages.wall_clock:measure_wall_clock"),
     message:
         "Measuring time and memory at each set of cutoffs [gpu={resources.gpu}]"
     script:
-        "../scripts/measure_wall_clock.py"
+        "../scripts/run.py"
 
 
-rule figure_wall_clock:
+use rule figure_03 as figure_wall_clock with:
     input:
         measured=f"{NUMBERS}/{{study}}/cost/wall_clock.csv",
     output:
-        **named_figure_files("wall_clock", "measured time and memory"),
+        **figure_files("wall_clock", "measured time and memory"),
     log:
         "results/{study}/logs/figures/wall_clock.log",
-    conda:
-        "../../envs/plot.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory("figures"),
-        runtime=minutes("figures"),
     params:
-        title=lambda w: data_manifest(w).title,
-        code=source_digest("fcl.study.figures.wall_clock:figure_wall_clock"),
-    message:
-        "Drawing measured time and memory"
-    script:
-        "../scripts/figure_wall_clock.py"
+        code=code_of("fcl.study.figures.wall_clock:figure_wall_clock"),
 
 
-rule table_wall_clock:
+use rule table_03 as table_wall_clock with:
     input:
         measured=f"{NUMBERS}/{{study}}/cost/wall_clock.csv",
     output:
-        **named_table_files("wall_clock", "measured time and memory", "../report/wall_clock.rst"),
+        **table_files("wall_clock", "measured time and memory"),
     log:
         "results/{study}/logs/tables/wall_clock.log",
-    conda:
-        "../../envs/plot.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory("tables"),
-        runtime=minutes("tables"),
     params:
-        title=lambda w: data_manifest(w).title,
         initial_cutoff=lambda w: study_of(w).calibration.initial_cutoff,
-        code=source_digest("fcl.study.tables.cost:table_wall_clock"),
-    message:
-        "Writing the table of measured time and memory"
-    script:
-        "../scripts/table_wall_clock.py"
+        code=code_of("fcl.study.tables.cost:table_wall_clock"),
 
 
-rule table_labels:
+use rule table_wall_clock as table_labels with:
     input:
         labelled=lambda w: calibrated(study_of(w), "_metrics.csv", lambdas=study_of(w).unlabelled.lambdas),
         unlabelled=lambda w: unlabelled(study_of(w), "_metrics.csv"),
     output:
-        **named_table_files("labels", "calibration without labels", "../report/labels.rst"),
+        **table_files("labels", "calibration without labels"),
     log:
         "results/{study}/logs/tables/labels.log",
-    conda:
-        "../../envs/plot.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory("tables"),
-        runtime=minutes("tables"),
     params:
-        title=lambda w: data_manifest(w).title,
-        initial_cutoff=lambda w: study_of(w).calibration.initial_cutoff,
-        code=source_digest("fcl.study.tables.cost:table_labels"),
-    message:
-        "Writing the table of calibrations with and without labels"
-    script:
-        "../scripts/table_labels.py"
+        code=code_of("fcl.study.tables.cost:table_labels"),
 
 
 rule cost_all:
     input:
-        results(STUDY, "figures/wall_clock.{suffix}", suffix=["png", "pdf", "csv", "manifest.json"]),
-        results(
-            STUDY,
-            "tables/{table}.{suffix}",
-            table=["wall_clock", "labels"],
-            suffix=["csv", "md", "tex", "html", "manifest.json"],
-        ),
+        results(STUDY, "figures/wall_clock.{suffix}", suffix=FIGURE_SUFFIXES),
+        results(STUDY, "tables/{table}.{suffix}", table=["wall_clock", "labels"], suffix=TABLE_SUFFIXES),

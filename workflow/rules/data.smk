@@ -6,7 +6,7 @@ include: "helpers/data.smk"
 
 rule download_data:
     output:
-        frames="data/{dataset}/{file}",
+        output="data/{dataset}/{file}",
         record="data/{dataset}/{file}.verified.json",
     log:
         "data/{dataset}/logs/{file}.log",
@@ -16,21 +16,21 @@ rule download_data:
         "../../envs/plot.yaml"
     threads: 1
     resources:
-        mem_mb=memory("download_data"),
-        runtime=minutes("download_data"),
+        **requested("download_data"),
     params:
-        manifest=lambda w: PLACES.manifest(source_of_dataset(w)[0]),
+        manifest_path=lambda w: PLACES.manifest(source_of_dataset(w)[0]),
         split=split_of_file,
         local_dir=lambda w: source_of_dataset(w)[1],
+        code="fcl.data.download:fetch_split",  # without a digest: a file is identified by its checksum
     message:
         "Downloading {wildcards.file} of {wildcards.dataset}"
     script:
-        "../scripts/download_data.py"
+        "../scripts/run.py"
 
 
 rule build_store:
     input:
-        frames=ancient(source_files),  # identified by checksum, not by modification time
+        sources=ancient(source_files),  # identified by checksum, not by modification time
         references=fitted_references,
     output:
         store="results/{study}/stores/{split}.h5",
@@ -44,18 +44,17 @@ rule build_store:
         "../../envs/fcl.yaml"
     threads: CONFIG.resources.build_store.threads or 1
     resources:
-        mem_mb=memory("build_store"),
-        runtime=minutes("build_store"),
+        **requested("build_store"),
     params:
         settings=store_settings,
         frames=frame_settings,
         num_elements=lambda w: study_of(w).model.num_elements,
         checksum=source_checksums,
-        code=source_digest("fcl.study.stages.data:build_store"),
+        code=code_of("fcl.study.stages.data:build_store"),
     message:
         "Building the graph store of the {wildcards.split} split"
     script:
-        "../scripts/build_store.py"
+        "../scripts/run.py"
 
 
 rule describe_data:
@@ -77,12 +76,11 @@ rule describe_data:
         "../../envs/fcl.yaml"
     threads: 1
     resources:
-        mem_mb=memory("describe_data"),
-        runtime=minutes("describe_data"),
+        **requested("describe_data"),
     params:
         subsets=lambda w: list(study_of(w).calibration.subsets),
-        code=source_digest("fcl.study.stages.describe:describe_data"),
+        code=code_of("fcl.study.stages.describe:describe_data"),
     message:
         "Describing the data of {wildcards.study}"
     script:
-        "../scripts/describe_data.py"
+        "../scripts/run.py"

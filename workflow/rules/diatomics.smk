@@ -16,17 +16,16 @@ rule diatomic_curves:
         "../../envs/fcl.yaml"
     threads: threads_of
     resources:
+        **requested("diatomic_curves"),
         gpu=1,
-        mem_mb=memory("diatomic_curves"),
-        runtime=minutes("diatomic_curves"),
     params:
         settings=lambda w: settings(w, "diatomics"),
         dtype=dtype_of,
-        code=source_digest("fcl.study.stages.evaluation:diatomic_curves"),
+        code=code_of("fcl.study.stages.evaluation:diatomic_curves"),
     message:
         "Diatomic curves of the FCL model of seed {wildcards.seed} [gpu={resources.gpu}]"
     script:
-        "../scripts/diatomic_curves.py"
+        "../scripts/run.py"
 
 
 rule diatomics_all:

@@ -21,18 +21,17 @@ rule evaluate_cutoffs:
         "../../envs/fcl.yaml"
     threads: threads_of
     resources:
+        **requested("evaluate_cutoffs"),
         gpu=1,
-        mem_mb=memory("evaluate_cutoffs"),
-        runtime=minutes("evaluate_cutoffs"),
     params:
         settings=lambda w: settings(w, evaluation=evaluated_grid(w)),
         cutoffs=evaluated_cutoffs,
         dtype=dtype_of,
-        code=source_digest("fcl.study.stages.evaluation:evaluate_uniform"),
+        code=code_of("fcl.study.stages.evaluation:evaluate_uniform"),
     message:
         "Evaluating {wildcards.model} on the test split [gpu={resources.gpu}]"
     script:
-        "../scripts/evaluate_cutoffs.py"
+        "../scripts/run.py"
 
 
 rule evaluate_trivial:
@@ -49,14 +48,13 @@ rule evaluate_trivial:
         "../../envs/fcl.yaml"
     threads: 1
     resources:
-        mem_mb=memory("evaluate_cutoffs"),
-        runtime=minutes("evaluate_cutoffs"),
+        **requested("evaluate_cutoffs"),
     params:
-        code=source_digest("fcl.study.stages.evaluation:evaluate_trivial"),
+        code=code_of("fcl.study.stages.evaluation:evaluate_trivial"),
     message:
         "Evaluating trivial predictions on the test split"
     script:
-        "../scripts/evaluate_trivial.py"
+        "../scripts/run.py"
 
 
 rule evaluate_all:

@@ -6,7 +6,7 @@ include: "helpers/external.smk"
 
 use rule build_store as build_external_store with:
     input:
-        frames=lambda w: ancient([source_file(external_manifest(w), external_entry(w))]),
+        sources=lambda w: ancient([source_file(external_manifest(w), external_entry(w))]),
         references=[],
     output:
         store="results/{study}/external/{dataset}/test.h5",
@@ -17,11 +17,8 @@ use rule build_store as build_external_store with:
     benchmark:
         "results/{study}/benchmarks/external/{dataset}/build_store.tsv"
     params:
-        settings=lambda w: store_settings(w),
         frames=lambda w: read_data_manifest(external_manifest(w)).frame_settings("test"),
-        num_elements=lambda w: study_of(w).model.num_elements,
         checksum=lambda w: [external_entry(w).checksum],
-        code=source_digest("fcl.study.stages.data:build_store"),
     message:
         "Building the graph store of {wildcards.dataset}"
 
@@ -42,8 +39,6 @@ use rule evaluate_cutoffs as evaluate_external with:
     params:
         settings=lambda w: settings(w, "evaluation"),
         cutoffs=external_cutoffs,
-        dtype=dtype_of,
-        code=source_digest("fcl.study.stages.evaluation:evaluate_uniform"),
     message:
         "Evaluating {wildcards.model} on {wildcards.dataset} [gpu={resources.gpu}]"
 
@@ -64,18 +59,13 @@ use rule evaluate_trivial as evaluate_trivial_external with:
 
 use rule table_uniform as table_external with:
     input:
-        errors=external_errors,
+        files=external_errors,
     output:
-        **named_table_files("external_{dataset}", "errors on {dataset}", "../report/external.rst"),
+        **table_files("external_{dataset}", "errors on {dataset}", caption="external"),
     log:
         "results/{study}/logs/tables/external_{dataset}.log",
     params:
         title=lambda w: f"trained on {data_manifest(w).title}; tested on {read_data_manifest(external_manifest(w)).title}",
-        nests=nests,
-        cutoffs=lambda w: cutoffs_of(study_of(w)),
-        code=source_digest("fcl.study.tables.uniform:table_uniform"),
-    message:
-        "Writing the table of errors on {wildcards.dataset}"
 
 
 rule external:
@@ -84,5 +74,5 @@ rule external:
             STUDY,
             "tables/external_{dataset}.{suffix}",
             dataset=external_sets(STUDY),
-            suffix=["csv", "md", "tex", "html", "manifest.json"],
+            suffix=TABLE_SUFFIXES,
         ),

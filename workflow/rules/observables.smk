@@ -22,20 +22,19 @@ rule observe_statics:
         "../../envs/fcl.yaml"
     threads: threads_of
     resources:
+        **requested("observe_statics"),
         gpu=1,
-        mem_mb=memory("observe_statics"),
-        runtime=minutes("observe_statics"),
     params:
         settings=lambda w: settings(w, observables=compared_only(w, "equation_of_state", "phonons")),
         dtype=dtype_of,
-        code=source_digest("fcl.study.stages.observables:observe_statics"),
+        code=code_of("fcl.study.stages.observables:observe_statics"),
     message:
         "Minima, equations of state and phonons of {wildcards.subset} [gpu={resources.gpu}]"
     script:
-        "../scripts/observe_statics.py"
+        "../scripts/run.py"
 
 
-rule observe_nve:
+use rule observe_statics as observe_nve with:
     input:
         unpack(compared_models),
         structures="results/{study}/observables/{subset}_relaxed.xyz",
@@ -47,28 +46,17 @@ rule observe_nve:
         "results/{study}/logs/observe_nve/{subset}.log",
     benchmark:
         "results/{study}/benchmarks/observe_nve/{subset}.tsv"
-    conda:
-        "../../envs/fcl.yaml"
-    threads: threads_of
     resources:
+        **requested("observe_nve"),
         gpu=1,
-        mem_mb=memory("observe_nve"),
-        runtime=minutes("observe_nve"),
     params:
         settings=lambda w: settings(w, observables=compared_only(w, "nve")),
-        dtype=dtype_of,
-        code=source_digest("fcl.study.stages.observables:observe_nve"),
+        code=code_of("fcl.study.stages.observables:observe_nve"),
     message:
         "Energy drift of {wildcards.subset} [gpu={resources.gpu}]"
-    script:
-        "../scripts/observe_nve.py"
 
 
-rule observe_rdf:
-    input:
-        unpack(compared_models),
-        structures="results/{study}/observables/{subset}_relaxed.xyz",
-        cutoffs=compared_cutoffs,
+use rule observe_nve as observe_rdf with:
     output:
         numbers="results/{study}/observables/{subset}_rdf.json",
         manifest="results/{study}/observables/{subset}_rdf.manifest.json",
@@ -76,91 +64,49 @@ rule observe_rdf:
         "results/{study}/logs/observe_rdf/{subset}.log",
     benchmark:
         "results/{study}/benchmarks/observe_rdf/{subset}.tsv"
-    conda:
-        "../../envs/fcl.yaml"
-    threads: threads_of
     resources:
+        **requested("observe_rdf"),
         gpu=1,
-        mem_mb=memory("observe_rdf"),
-        runtime=minutes("observe_rdf"),
     params:
         settings=lambda w: settings(w, observables=compared_only(w, "rdf")),
-        dtype=dtype_of,
-        code=source_digest("fcl.study.stages.observables:observe_rdf"),
+        code=code_of("fcl.study.stages.observables:observe_rdf"),
     message:
         "Radial distribution of {wildcards.subset} [gpu={resources.gpu}]"
-    script:
-        "../scripts/observe_rdf.py"
 
 
-rule table_observables:
+use rule table_03 as table_observables with:
     input:
         statics=lambda w: observables(study_of(w), "statics"),
         nve=lambda w: observables(study_of(w), "nve"),
         rdf=lambda w: observables(study_of(w), "rdf"),
     output:
-        **named_table_files(
-            "observables", "observables: physics with optimised cutoffs", "../report/observables.rst"
-        ),
+        **table_files("observables", "observables: physics with optimised cutoffs"),
     log:
         "results/{study}/logs/tables/observables.log",
-    conda:
-        "../../envs/plot.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory("tables"),
-        runtime=minutes("tables"),
     params:
-        title=lambda w: data_manifest(w).title,
         tolerances=lambda w: study_of(w).tolerances.model_dump(),
         at_lambda=lambda w: study_of(w).observables.at_lambda,
         uniform_cutoff=lambda w: study_of(w).observables.uniform_cutoff,
-        code=source_digest("fcl.study.tables.observables:table_observables"),
-    message:
-        "Writing the table of the observables"
-    script:
-        "../scripts/table_observables.py"
+        code=code_of("fcl.study.tables.observables:table_observables"),
 
 
-rule figure_observables:
-    input:
-        statics=lambda w: observables(study_of(w), "statics"),
-        nve=lambda w: observables(study_of(w), "nve"),
-        rdf=lambda w: observables(study_of(w), "rdf"),
+use rule table_observables as figure_observables with:
     output:
-        **named_figure_files("observables", "observables: physics with optimised cutoffs"),
+        **figure_files("observables", "observables: physics with optimised cutoffs"),
     log:
         "results/{study}/logs/figures/observables.log",
-    conda:
-        "../../envs/plot.yaml"
-    threads: 1
     resources:
-        mem_mb=memory("figures"),
-        runtime=minutes("figures"),
+        **requested("figures"),
     params:
-        title=lambda w: data_manifest(w).title,
-        tolerances=lambda w: study_of(w).tolerances.model_dump(),
-        at_lambda=lambda w: study_of(w).observables.at_lambda,
-        uniform_cutoff=lambda w: study_of(w).observables.uniform_cutoff,
-        code=source_digest("fcl.study.figures.observables:figure_observables"),
+        code=code_of("fcl.study.figures.observables:figure_observables"),
     message:
-        "Drawing the figure of the observables"
-    script:
-        "../scripts/figure_observables.py"
+        "Drawing {rule} of {wildcards.study}"
 
 
 rule observables_all:
     input:
-        results(
-            STUDY,
-            "tables/observables.{suffix}",
-            suffix=["csv", "md", "tex", "html", "manifest.json"],
-        ),
-        results(
-            STUDY,
-            "figures/observables.{suffix}",
-            suffix=["png", "pdf", "csv", "manifest.json"],
-        ),
+        results(STUDY, "tables/observables.{suffix}", suffix=TABLE_SUFFIXES),
+        results(STUDY, "figures/observables.{suffix}", suffix=FIGURE_SUFFIXES),
 
 
 rule validate_all:  # the former name

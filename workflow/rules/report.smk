@@ -12,7 +12,7 @@ FIGURES = [
 TABLES = [Path(file).stem for file in SHOWN if file.endswith(".md")]
 
 
-rule report_page:
+use rule table_03 as report_page with:
     input:
         claims="results/{study}/claims.csv",
         figures=lambda w: results(study_of(w), "{figure}.png", figure=FIGURES),
@@ -23,23 +23,12 @@ rule report_page:
         manifest="results/{study}/report.manifest.json",
     log:
         "results/{study}/logs/report.log",
-    conda:
-        "../../envs/plot.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory("tables"),
-        runtime=minutes("tables"),
     params:
         folder=lambda w: f"{NUMBERS}/{w.study}",
         dataset=lambda w: data_manifest(w).name,
-        title=lambda w: data_manifest(w).title,
         whole=whole_data,
-        sample=lambda w: next(iter(claims_of_sample(w)), None),
-        code=source_digest("fcl.study.pages.report:write_report"),
-    message:
-        "Writing the report of {wildcards.study}"
-    script:
-        "../scripts/report_page.py"
+        sample=lambda w: claims_of_sample(w) or None,
+        code=code_of("fcl.study.pages.report:write_report"),
 
 
 rule report:
@@ -65,8 +54,7 @@ rule summary:
         "../../envs/plot.yaml"
     threads: 1
     resources:
-        mem_mb=memory("tables"),
-        runtime=minutes("tables"),
+        **requested("tables"),
     message:
         "The main numbers of {wildcards.study}; kept in {output}"
     shell:

@@ -1,4 +1,5 @@
 # Tables as CSV, Markdown, LaTeX and (for the report) HTML, from small files; Table 2 from the models as built.
+# Environment, resources, script and what else is not stated are those of the rule that a table derives from.
 
 
 include: "helpers/tables.smk"
@@ -8,212 +9,125 @@ rule table_01:
     input:
         source=PLACES.own("resources/published_models.csv"),
     output:
-        **table_files("01", "1: published models"),
+        **table_files("table01", "1: published models", caption="table"),
     log:
         "results/{study}/logs/tables/table01.log",
     conda:
         "../../envs/plot.yaml"
     threads: 1
     resources:
-        mem_mb=memory("tables"),
-        runtime=minutes("tables"),
+        **requested("tables"),
     params:
-        code=source_digest("fcl.study.tables.published:table_01"),
+        code=code_of("fcl.study.tables.published:table_01"),
     message:
-        "Writing table 1"
+        "Writing {rule} of {wildcards.study}"
     script:
-        "../scripts/table_01.py"
+        "../scripts/run.py"
 
 
-rule table_02:
+use rule table_01 as table_02 with:
     input:
         source=PLACES.own("resources/paper_hyperparameters.csv"),
     output:
-        **table_files("02", "2: hyperparameters of the built models"),
+        **table_files("table02", "2: hyperparameters of the built models", caption="table"),
     log:
         "results/{study}/logs/tables/table02.log",
     conda:
         "../../envs/fcl.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory("tables"),
-        runtime=minutes("tables"),
     params:
         settings=lambda w: settings(w, "model", "cutoffs", "static"),
-        code=source_digest("fcl.study.tables.hyperparameters:table_02"),
-    message:
-        "Writing table 2"
-    script:
-        "../scripts/table_02.py"
+        code=code_of("fcl.study.tables.hyperparameters:table_02"),
 
 
-rule table_03:
+use rule table_01 as table_03 with:
     input:
         neighbors=f"{NUMBERS}/{{study}}/data/neighbors.csv",
         claims=PLACES.own("resources/claims.csv"),
     output:
-        **table_files("03", "3: average neighbours"),
+        **table_files("table03", "3: average neighbours", caption="table"),
     log:
         "results/{study}/logs/tables/table03.log",
-    conda:
-        "../../envs/plot.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory("tables"),
-        runtime=minutes("tables"),
     params:
-        title=lambda w: data_manifest(w).title,
-        code=source_digest("fcl.study.tables.data:table_03"),
-    message:
-        "Writing table 3"
-    script:
-        "../scripts/table_03.py"
+        title=title,
+        code=code_of("fcl.study.tables.data:table_03"),
 
 
-rule table_04:
+use rule table_03 as table_04 with:
     input:
         elements=f"{NUMBERS}/{{study}}/data/elements.csv",
         claims=PLACES.own("resources/claims.csv"),
     output:
-        **table_files("04", "4: elements of the molecular crystals"),
+        **table_files("table04", "4: elements of the molecular crystals", caption="table"),
     log:
         "results/{study}/logs/tables/table04.log",
-    conda:
-        "../../envs/plot.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory("tables"),
-        runtime=minutes("tables"),
     params:
-        title=lambda w: data_manifest(w).title,
-        code=source_digest("fcl.study.tables.data:table_04"),
-    message:
-        "Writing table 4"
-    script:
-        "../scripts/table_04.py"
+        code=code_of("fcl.study.tables.data:table_04"),
 
 
-rule table_uniform:
+use rule table_03 as table_uniform with:
     input:
-        errors=structure_errors,
+        files=structure_errors,
     output:
-        **named_table_files("uniform", "errors at uniform cutoffs", "../report/uniform.rst"),
+        **table_files("uniform", "errors at uniform cutoffs"),
     log:
         "results/{study}/logs/tables/uniform.log",
-    conda:
-        "../../envs/plot.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory("tables"),
-        runtime=minutes("tables"),
     params:
-        title=lambda w: data_manifest(w).title,
         nests=nests,
         cutoffs=lambda w: cutoffs_of(study_of(w)),
-        code=source_digest("fcl.study.tables.uniform:table_uniform"),
-    message:
-        "Writing the table of errors at uniform cutoffs"
-    script:
-        "../scripts/table_uniform.py"
+        code=code_of("fcl.study.tables.uniform:table_uniform"),
 
 
-rule table_controls:
+use rule table_03 as table_controls with:
     input:
-        calibrated=calibration_errors,
-        errors=structure_errors,
+        files=calibration_errors,
+        uniform=structure_errors,
         others=control_errors,
     output:
-        **named_table_files(
-            "controls", "optimised and uniform cutoffs of equal pairs", "../report/controls.rst"
-        ),
+        **table_files("controls", "optimised and uniform cutoffs of equal pairs"),
     log:
         "results/{study}/logs/tables/controls.log",
-    conda:
-        "../../envs/plot.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory("tables"),
-        runtime=minutes("tables"),
     params:
-        title=lambda w: data_manifest(w).title,
         nests=nests,
         split=lambda w: study_of(w).calibration.split,
-        code=source_digest("fcl.study.tables.controls:table_controls"),
-    message:
-        "Writing the table of optimised and uniform cutoffs"
-    script:
-        "../scripts/table_controls.py"
+        code=code_of("fcl.study.tables.controls:table_controls"),
 
 
-rule table_chosen:
+use rule table_03 as table_chosen with:
     input:
-        calibrated=calibration_errors,
-        errors=structure_errors,
+        files=calibration_errors,
+        uniform=structure_errors,
         choices=lambda w: chosen(study_of(w)),
     output:
-        **named_table_files("chosen", "cutoffs at the chosen lambda", "../report/chosen.rst"),
+        **table_files("chosen", "cutoffs at the chosen lambda"),
     log:
         "results/{study}/logs/tables/chosen.log",
-    conda:
-        "../../envs/plot.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory("tables"),
-        runtime=minutes("tables"),
     params:
-        title=lambda w: data_manifest(w).title,
         nests=nests,
-        code=source_digest("fcl.study.tables.chosen:table_chosen"),
-    message:
-        "Writing the table of the chosen cutoffs"
-    script:
-        "../scripts/table_chosen.py"
+        code=code_of("fcl.study.tables.chosen:table_chosen"),
 
 
-rule table_convergence:
+use rule table_03 as table_convergence with:
     input:
-        cutoffs=lambda w: calibrated(study_of(w), ".json"),
+        files=lambda w: calibrated(study_of(w), ".json"),
     output:
-        **named_table_files("convergence", "convergence of the calibrations", "../report/convergence.rst"),
+        **table_files("convergence", "convergence of the calibrations"),
     log:
         "results/{study}/logs/tables/convergence.log",
-    conda:
-        "../../envs/plot.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory("tables"),
-        runtime=minutes("tables"),
     params:
-        title=lambda w: data_manifest(w).title,
-        code=source_digest("fcl.study.tables.convergence:table_convergence"),
-    message:
-        "Writing the table of the convergence of calibrations"
-    script:
-        "../scripts/table_convergence.py"
+        code=code_of("fcl.study.tables.convergence:table_convergence"),
 
 
-rule table_forces:
+use rule table_03 as table_forces with:
     input:
         structures=f"{NUMBERS}/{{study}}/data/structures.csv.gz",
         claims=PLACES.own("resources/claims.csv"),
     output:
-        **named_table_files("forces", "forces of the data", "../report/forces.rst"),
+        **table_files("forces", "forces of the data"),
     log:
         "results/{study}/logs/tables/forces.log",
-    conda:
-        "../../envs/plot.yaml"
-    threads: 1
-    resources:
-        mem_mb=memory("tables"),
-        runtime=minutes("tables"),
     params:
-        title=lambda w: data_manifest(w).title,
         of_paper=lambda w: data_manifest(w).name == PAPER_DATA or bool(claims_of_sample(w)),
-        code=source_digest("fcl.study.tables.forces:table_forces"),
-    message:
-        "Writing the table of forces"
-    script:
-        "../scripts/table_forces.py"
+        code=code_of("fcl.study.tables.forces:table_forces"),
 
 
 rule tables:
@@ -221,12 +135,6 @@ rule tables:
         results(
             STUDY,
             "tables/{table}.{suffix}",
-            table=[
-                "table01",
-                "table02",
-                "table03",
-                "table04",
-                *tables_of_structures(),
-            ],
-            suffix=["csv", "md", "tex", "html", "manifest.json"],
+            table=["table01", "table02", "table03", "table04", *tables_of_structures()],
+            suffix=TABLE_SUFFIXES,
         ),

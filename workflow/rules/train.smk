@@ -4,71 +4,6 @@
 include: "helpers/train.smk"
 
 
-rule pretrain:
-    input:
-        train=stored("train"),
-        val=stored("val"),
-    output:
-        model="results/{study}/models/{pretrained}.safetensors",
-        card="results/{study}/models/{pretrained}.json",
-        manifest="results/{study}/models/{pretrained}.manifest.json",
-        history="results/{study}/metrics/history/{pretrained}.csv",
-    log:
-        "results/{study}/logs/{pretrained}.log",
-    benchmark:
-        "results/{study}/benchmarks/{pretrained}.tsv"
-    priority: 2  # all FCL trainings depend on it
-    conda:
-        "../../envs/fcl.yaml"
-    threads: threads_of
-    resources:
-        gpu=1,
-        mem_mb=memory("pretrain"),
-        runtime=minutes("pretrain"),
-    params:
-        settings=lambda w: settings(w, "model", "loss", pretrain={"seeds": [seed_of_pretrained(w)]}),
-        seed=seed_of_pretrained,
-        dtype=dtype_of,
-        code=source_digest("fcl.study.stages.training:pretrain"),
-    message:
-        "Pre-training a static model, seed {params.seed} [gpu={resources.gpu}]"
-    script:
-        "../scripts/pretrain.py"
-
-
-rule train_fcl:
-    input:
-        train=stored("train"),
-        val=stored("val"),
-        pretrained=pretrained_file("safetensors"),
-        card=pretrained_file("json"),
-    output:
-        model="results/{study}/models/fcl_seed{seed}.safetensors",
-        card="results/{study}/models/fcl_seed{seed}.json",
-        manifest="results/{study}/models/fcl_seed{seed}.manifest.json",
-        history="results/{study}/metrics/history/fcl_seed{seed}.csv",
-    log:
-        "results/{study}/logs/train_fcl/seed{seed}.log",
-    benchmark:
-        "results/{study}/benchmarks/train_fcl/seed{seed}.tsv"
-    priority: 1  # diatomics and calibrations depend on these, not on the static models
-    conda:
-        "../../envs/fcl.yaml"
-    threads: threads_of
-    resources:
-        gpu=1,
-        mem_mb=memory("train_fcl"),
-        runtime=minutes("train_fcl"),
-    params:
-        settings=lambda w: settings(w, "model", "cutoffs", "loss", fcl={"seeds": [int(w.seed)]}),
-        dtype=dtype_of,
-        code=source_digest("fcl.study.stages.training:train_fcl"),
-    message:
-        "Flexible cutoff learning, seed {wildcards.seed} [gpu={resources.gpu}]"
-    script:
-        "../scripts/train_fcl.py"
-
-
 rule train_static:
     input:
         train=stored("train"),
@@ -86,9 +21,8 @@ rule train_static:
         "../../envs/fcl.yaml"
     threads: threads_of
     resources:
+        **requested("train_static"),
         gpu=1,
-        mem_mb=memory("train_static"),
-        runtime=minutes("train_static"),
     params:
         settings=lambda w: settings(
             w,
@@ -97,11 +31,59 @@ rule train_static:
             static={"cutoffs": [float(w.cutoff)], "seeds": [int(w.seed)]},
         ),
         dtype=dtype_of,
-        code=source_digest("fcl.study.stages.training:train_static"),
+        code=code_of("fcl.study.stages.training:train_static"),
     message:
         "Training a static model at {wildcards.cutoff} A, seed {wildcards.seed} [gpu={resources.gpu}]"
     script:
-        "../scripts/train_static.py"
+        "../scripts/run.py"
+
+
+use rule train_static as pretrain with:
+    output:
+        model="results/{study}/models/{pretrained}.safetensors",
+        card="results/{study}/models/{pretrained}.json",
+        manifest="results/{study}/models/{pretrained}.manifest.json",
+        history="results/{study}/metrics/history/{pretrained}.csv",
+    log:
+        "results/{study}/logs/{pretrained}.log",
+    benchmark:
+        "results/{study}/benchmarks/{pretrained}.tsv"
+    priority: 2  # all FCL trainings depend on it
+    resources:
+        **requested("pretrain"),
+        gpu=1,
+    params:
+        settings=lambda w: settings(w, "model", "loss", pretrain={"seeds": [seed_of_pretrained(w)]}),
+        seed=seed_of_pretrained,
+        code=code_of("fcl.study.stages.training:pretrain"),
+    message:
+        "Pre-training a static model, seed {params.seed} [gpu={resources.gpu}]"
+
+
+use rule train_static as train_fcl with:
+    input:
+        train=stored("train"),
+        val=stored("val"),
+        pretrained=pretrained_file("safetensors"),
+        card=pretrained_file("json"),
+    output:
+        model="results/{study}/models/fcl_seed{seed}.safetensors",
+        card="results/{study}/models/fcl_seed{seed}.json",
+        manifest="results/{study}/models/fcl_seed{seed}.manifest.json",
+        history="results/{study}/metrics/history/fcl_seed{seed}.csv",
+    log:
+        "results/{study}/logs/train_fcl/seed{seed}.log",
+    benchmark:
+        "results/{study}/benchmarks/train_fcl/seed{seed}.tsv"
+    priority: 1  # diatomics and calibrations depend on these, not on the static models
+    resources:
+        **requested("train_fcl"),
+        gpu=1,
+    params:
+        settings=lambda w: settings(w, "model", "cutoffs", "loss", fcl={"seeds": [int(w.seed)]}),
+        code=code_of("fcl.study.stages.training:train_fcl"),
+    message:
+        "Flexible cutoff learning, seed {wildcards.seed} [gpu={resources.gpu}]"
 
 
 rule train_all:

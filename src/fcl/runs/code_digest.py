@@ -36,6 +36,7 @@ NEUTRAL = frozenset(
         "runs.log",
         "runs.manifest",
         "study.adapter",
+        "study.subsets",
         "training.checkpoints",
         "training.monitor",
     )
@@ -77,21 +78,6 @@ def sources(*entry_points: str, root: Path = ROOT, without: frozenset[str] = NEU
             parts[module], imported = _module(module, root)
             pending += imported
     return parts
-
-
-def adapter_digest(entry_point: str, scripts: Path, root: Path = ROOT) -> str:
-    """SHA-256 (hex) of the code of ``entry_point`` and of the one script in the folder ``scripts`` that names it.
-
-    Raises:
-        ValueError: no script names it, or several do.
-    """
-    callers = [path for path in sorted(scripts.glob("*.py")) if f'"{entry_point}"' in path.read_text(encoding="utf-8")]
-    if len(callers) != 1:
-        found = ", ".join(path.name for path in callers) or "none"
-        raise ValueError(f"{entry_point}: one script in {scripts.name}/ has to name it, but {found} does")
-    digest = hashlib.sha256(source_digest(entry_point, root=root).encode())
-    digest.update(ast.unparse(_parse(callers[0])).encode())
-    return digest.hexdigest()
 
 
 def _path(module: str, root: Path) -> Path | None:

@@ -16,7 +16,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -115,38 +115,6 @@ def write_run_manifest(
         seed=seed,
         started=started,
         extra=extra,
-    )
-
-
-def write_product_manifest(
-    path: str | os.PathLike[str],
-    *,
-    stage: str,
-    study: str,
-    inputs: Iterable[str | os.PathLike[str]],
-    settings: Mapping[str, Any],
-    started: float,
-    code: str | None = None,
-) -> dict[str, Any]:
-    """Write the run manifest of a figure or table, which is made from result files and a few settings.
-
-    Args:
-        path, stage, study, settings, started: as for :func:`write_manifest`; the digest is that of ``settings``.
-        inputs: the result files; each is listed under its (relative) path.
-        code: digest of the code that made the product.
-
-    Raises:
-        FileNotFoundError: an input does not exist; the message names it.
-    """
-    return write_manifest(
-        path,
-        stage=stage,
-        study=study,
-        digest=settings_digest(settings),
-        inputs={portable_path(file): file for file in inputs},
-        settings=settings,
-        started=started,
-        extra={"code_sha256": code},
     )
 
 

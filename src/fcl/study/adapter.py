@@ -1,9 +1,9 @@
-"""Setup shared by all scripts of the workflow: logging, library function, settings."""
+"""The script of all rules: from a job of Snakemake to a call of a library function, and its run manifest."""
 
 from __future__ import annotations
 
-import functools
 import importlib
+import inspect
 import os
 import sys
 import time
@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fcl.runs.log import log_to_standard_error
-from fcl.runs.manifest import write_product_manifest
+from fcl.runs.manifest import portable_path, settings_digest, write_manifest
 
 if TYPE_CHECKING:
     from fcl.config.sections import ComputeSettings
     from fcl.config.study import Study
+
+#: Wildcards that are numbers.
+NUMERIC = {"seed": int, "lam": float, "cutoff": float}
 
 
 def export_source_path(basedir: str | os.PathLike[str]) -> None:
@@ -35,6 +38,59 @@ def redirect_to_log(log: str | os.PathLike[str]) -> None:
     log_to_standard_error()
 
 
+def run_job(snakemake: Any) -> None:
+    """Run the library function that a job names in ``params.code``: the script of every rule.
+
+    Its arguments are found by name: `job_values`. What it does not take (a model's card, digests that only decide
+    whether a job runs again) is left out, and an input without files is left to its default. Where it takes no
+    ``manifest``, the run manifest of the job is written here: of a stage, which returns facts (``dict``; ``seed`` is
+    one), with the sections that its rule declares; of a figure or table with its parameters and the digest of the code.
+    """
+    started = time.time()
+    name, _, digest = snakemake.params.code.partition("@")
+    function = library_function(snakemake, name)
+    taken = inspect.signature(function).parameters
+    found = function(
+        **{
+            name: value
+            for name, value in job_values(snakemake).items()
+            if name in taken and (value != [] or taken[name].default is inspect.Parameter.empty)
+        }
+    )
+    manifest = snakemake.output.get("manifest")
+    if manifest is None or "manifest" in taken:
+        return
+    if isinstance(found, dict):
+        facts, settings = dict(found), {key: value for key, value in snakemake.params.settings.items() if key != "name"}
+    else:
+        facts, settings = {"code_sha256": digest}, dict(snakemake.params.items())
+        del settings["code"]
+    write_manifest(
+        manifest, stage=snakemake.rule, study=snakemake.wildcards.study, digest=settings_digest(settings),
+        inputs={portable_path(file): file for file in snakemake.input}, settings=settings, started=started,
+        seed=facts.pop("seed", None), extra=facts,
+    )  # fmt: skip
+
+
+def job_values(snakemake: Any) -> dict[str, Any]:
+    """What a job can give to a function, by name.
+
+    Wildcards (`NUMERIC` as such), parameters, inputs and outputs (paths; a list for an input of several files), and
+    ``threads``, ``config``, ``checkpoints`` (the folder of the study) and ``study``: its settings, of a job that
+    declares none its name.
+    """
+    wildcards = dict(snakemake.wildcards.items())
+    values = {name: NUMERIC.get(name, str)(value) for name, value in wildcards.items()}
+    values |= {"threads": snakemake.threads, "config": snakemake.config, **dict(snakemake.params.items())}
+    for name, files in (*snakemake.input.items(), *snakemake.output.items()):
+        values[name] = [Path(file) for file in files] if isinstance(files, list) else Path(files)
+    if "study" in wildcards:
+        values["checkpoints"] = Path("results", wildcards["study"], "checkpoints")
+    if "settings" in values:
+        values["study"] = settings_of(snakemake)
+    return values
+
+
 def library_function(snakemake: Any, name: str) -> Any:
     """The function ``module:function`` for the job that ``snakemake`` describes.
 
@@ -48,33 +104,6 @@ def library_function(snakemake: Any, name: str) -> Any:
         claim_device()
     module, _, function = name.partition(":")
     return getattr(importlib.import_module(module), function)
-
-
-def recorded_function(snakemake: Any, name: str) -> Any:
-    """As :func:`library_function`, for figures and tables: each call also writes the run manifest of the job.
-
-    The manifest (``output.manifest``) lists the job's input files and parameters, which are all that such a function
-    receives; the function itself is independent of manifests.
-    """
-    function = library_function(snakemake, name)
-
-    @functools.wraps(function)
-    def recorded(*arguments: Any, **options: Any) -> Any:
-        started = time.time()
-        result = function(*arguments, **options)
-        parameters = dict(snakemake.params.items())
-        write_product_manifest(
-            snakemake.output.manifest,
-            stage=snakemake.rule,
-            study=snakemake.wildcards.study,
-            inputs=snakemake.input,
-            code=parameters.pop("code", None),
-            settings=parameters,
-            started=started,
-        )
-        return result
-
-    return recorded
 
 
 def settings_of(snakemake: Any) -> Study:

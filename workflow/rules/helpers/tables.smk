@@ -60,4 +60,4 @@ def tables_of_structures():
 def claims_of_sample(wildcards):
     """The list beside the data manifest of how each claim can be judged on a sample of the paper's data, if there is one."""
     file = Path(PLACES.manifest(study_of(wildcards).data.manifest)).with_name("claims.csv")
-    return [str(file)] if file.is_file() else []
+    return str(file) if file.is_file() else []

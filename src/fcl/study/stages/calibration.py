@@ -9,77 +9,91 @@ from pathlib import Path
 
 from fcl.runs.files import write_csv, write_json
 from fcl.study.stages.evaluation import METRIC_COLUMNS, model_labels
-from fcl.study.stages.job import compute, graph_data, loaded_model, record
+from fcl.study.stages.job import compute, graph_data, loaded_model
 
 logger = logging.getLogger(__name__)
 
+ADDED = "added_force_rmse_ev_per_angstrom"
+#: Columns of the metrics of a calibration without labels.
+UNLABELLED_COLUMNS = ("lambda", "configuration", "seed", *METRIC_COLUMNS[3:], ADDED)
+
 
 def calibrate_cutoffs(
-    study, train: Path, val: Path, test: Path, model: Path, subset: str, lam: float, seed: int, cutoffs: Path,
-    history: Path, metrics: Path, errors: Path, manifest: Path,
-) -> None:  # fmt: skip
+    study, train: Path, test: Path, model: Path, subset: str, lam: float, seed: int, cutoffs: Path, metrics: Path,
+    val: Path | None = None, history: Path | None = None, errors: Path | None = None, labels: str = "data",
+) -> dict:  # fmt: skip
     """Optimise the cutoffs on a subset of the calibration split and evaluate them on the same subset of the test split.
 
-    The other configurations are the initial cutoff and the control: the uniform cutoff that keeps as many pairs per
-    atom of the test structures as the optimised cutoffs do. ``metrics`` has one row for each, ``errors`` one for each
-    and structure. The objective on the validation split is only reported.
-    """
-    from fcl.calibration.optimise import calibrate
-    from fcl.calibration.tolerance import symbols_of
-    from fcl.calibration.whole import uniform_of_equal_pairs
-    from fcl.cutoffs.rules import cutoff_rule
-    from fcl.evaluation.errors import EVALUATION_BATCH_SIZE, STRUCTURE_COLUMNS, evaluate, rows_by_structure
+    ``metrics`` has one row for each configuration, ``errors`` one for each and structure. Besides the optimised cutoffs
+    these are the initial one and, for ``labels`` "data", the control: the uniform cutoff that keeps as many pairs per
+    atom of the test structures as the optimised cutoffs do. The objective on the validation split is only reported.
 
-    started = time.time()
-    settings = study.calibration
-    data, potential = graph_data(study, train), loaded_model(study, model)
-    indices = data.members(subset)
+    ``labels`` "model": calibration without labels. Those of `calibrate` are pseudo-labels from the model at the initial
+    cutoff, the rows still errors against the labels of the test split; ``added_force_rmse_ev_per_angstrom`` is the
+    deviation from the model's own forces at the initial cutoff, the only error known without labels.
+    """
+    from fcl.calibration.folds import errors_at
+    from fcl.calibration.optimise import calibrate
+    from fcl.calibration.tolerance import labelled_by, symbols_of
+    from fcl.calibration.whole import uniform_of_equal_pairs
+    from fcl.evaluation.errors import STRUCTURE_COLUMNS, force_rmse, rows_by_structure
+
+    settings, labelled = study.calibration, labels == "data"
+    data, potential, held_out = graph_data(study, train), loaded_model(study, model), graph_data(study, test)
+    indices, members = data.members(subset), held_out.members(subset)
     settings.check_reach(len(indices), subset)
-    checked = graph_data(study, val)
-    validation = (checked, checked.members(subset)) if subset in checked.subset_names else None
-    held_out = graph_data(study, test)
-    members = held_out.members(subset)
     held_out.require_pairs(f"{subset}, test", settings.initial_cutoff, members)
+    validation = None
+    if val is not None:
+        checked = graph_data(study, val)
+        validation = (checked, checked.members(subset)) if subset in checked.subset_names else None
+    if not labelled:
+        data = labelled_by(potential, data, settings.initial_cutoff, indices)
+        own_test = labelled_by(potential, held_out, settings.initial_cutoff, members)
     result = calibrate(potential, data, settings, study.loss, lam, seed=seed, indices=indices, validation=validation)
     # Elements missing in the calibration structures keep the initial cutoff.
     table = dict.fromkeys(symbols_of(held_out, members), settings.initial_cutoff) | result.cutoffs
     rows: dict[str, dict] = {}
     by_structure: list[dict] = []
 
-    def evaluated(configuration: str, values) -> None:
-        rule = cutoff_rule(values, data.dtype, data.device)
-        found = evaluate(potential, held_out, rule, EVALUATION_BATCH_SIZE, members)
-        labels = {"lambda": lam, "configuration": configuration, **model_labels(potential)}
-        labels["cutoff_angstrom"] = "" if values is table else values
-        rows[configuration] = {**labels, "subset": subset, **found.metrics()}
-        by_structure.extend(rows_by_structure(found, held_out, **labels))
+    def evaluated(configuration: str, values, cutoff: float | str) -> None:
+        found = errors_at(potential, held_out, values, members)
+        names = {"lambda": lam, "configuration": configuration, "seed": seed, "cutoff_angstrom": cutoff}
+        rows[configuration] = {**model_labels(potential), **names, "subset": subset, **found.metrics()}
+        if not labelled:
+            rows[configuration][ADDED] = force_rmse(errors_at(potential, own_test, values, members))
+        by_structure.extend(rows_by_structure(found, held_out, **names))
 
-    evaluated("initial", settings.initial_cutoff)
-    evaluated("optimised", table)
-    pairs, bounds = rows["optimised"]["pairs_per_atom"], {"low": settings.lower_bound, "high": settings.upper_bound}
-    evaluated("uniform", uniform_of_equal_pairs(held_out, pairs, members, **bounds))
-    write_csv(metrics, list(rows.values()), ("lambda", "configuration", *METRIC_COLUMNS))
-    columns = ("lambda", "configuration", "seed", "cutoff_angstrom", *STRUCTURE_COLUMNS)
-    write_csv(errors, by_structure, columns, float_format="%.6g")
-    write_csv(history, result.history)
+    evaluated("initial", settings.initial_cutoff, settings.initial_cutoff)
+    evaluated("optimised", table, "")
     initial, optimised = rows["initial"], rows["optimised"]
+    if labelled:
+        bounds = {"low": settings.lower_bound, "high": settings.upper_bound}
+        control = uniform_of_equal_pairs(held_out, optimised["pairs_per_atom"], members, **bounds)
+        evaluated("uniform", control, control)
+    write_csv(
+        metrics, list(rows.values()), ("lambda", "configuration", *METRIC_COLUMNS) if labelled else UNLABELLED_COLUMNS
+    )
+    if errors is not None:
+        columns = ("lambda", "configuration", "seed", "cutoff_angstrom", *STRUCTURE_COLUMNS)
+        write_csv(errors, by_structure, columns, float_format="%.6g")
+    if history is not None:
+        write_csv(history, result.history)
     provenance = {
         "study": study.name, "subset": subset, "split": settings.split, "lambda": lam, "seed": seed,
+        **({} if labelled else {"labels": f"the model's own at {settings.initial_cutoff:g} A"}),
         "weights_sha256": potential.card["weights_sha256"], "not_calibrated": sorted(set(table) - set(result.cutoffs)),
         "force_rmse_ev_per_angstrom": optimised["force_rmse_ev_per_angstrom"],
         "pairs_per_atom": optimised["pairs_per_atom"], "convergence": result.convergence,
     }  # fmt: skip
     write_json(cutoffs, {"cutoffs": table, "provenance": provenance})
-    inputs, facts = {"train": train, "val": val, "test": test, "model": model}, {"subset": subset, "lambda": lam}
-    record(manifest, "calibrate_cutoffs", study, ("loss", "calibration"), inputs, started, seed=seed, extra=facts)
     gain = 1 - optimised["pairs_per_atom"] / initial["pairs_per_atom"]
     penalty = optimised["force_rmse_ev_per_angstrom"] / initial["force_rmse_ev_per_angstrom"] - 1
     logger.info(f"{cutoffs}: {subset}, lambda {lam:g}: {gain:.1%} fewer pairs for {penalty:+.2%} force RMSE (test)")
+    return {"seed": seed, "subset": subset, "lambda": lam}
 
 
-def choose_cutoffs(
-    study, train: Path, val: Path, model: Path, subset: str, seed: int, choice: Path, manifest: Path
-) -> None:
+def choose_cutoffs(study, train: Path, val: Path, model: Path, subset: str, seed: int, choice: Path) -> dict:
     """Choose the lambda of a subset by cross-validation over groups of its training and validation structures.
 
     L-BFGS from the initial cutoff upwards, whatever optimiser the calibrations use.
@@ -91,7 +105,7 @@ def choose_cutoffs(
     from fcl.data.batch import GraphData
     from fcl.data.store import joined_subset, read_store
 
-    started, began = time.time(), time.process_time()
+    began = time.process_time()
     settings, calibration = study.choice, study.calibration
     dtype, device = compute(study)
     stores = [read_store(path) for path in (train, val)]
@@ -123,8 +137,6 @@ def choose_cutoffs(
         "trials": trials, "core_seconds": time.process_time() - began,
     }  # fmt: skip
     write_json(choice, facts)
-    inputs = {"train": train, "val": val, "model": model}
-    sections = ("loss", "calibration", "choice")
-    record(manifest, "choose_cutoffs", study, sections, inputs, started, seed=seed, extra={"subset": subset})
     chosen = "none" if found.lam is None else f"{found.lam:g}"
     logger.info(f"{choice}: {subset}: lambda {chosen} within {settings.max_error_increase:.0%}")
+    return {"seed": seed, "subset": subset}

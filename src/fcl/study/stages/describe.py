@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -140,15 +140,16 @@ def example_structure(arrays, split: str, subsets: Sequence[str]) -> dict:
 
 
 def describe_data(
-    stores: Mapping[str, Path], subsets: Sequence[str], neighbors: Path, elements: Path, structures: Path, example: Path
-) -> None:
+    train: Path, val: Path, test: Path, subsets: Sequence[str], neighbors: Path, elements: Path, structures: Path,
+    example: Path,
+) -> None:  # fmt: skip
     """Average neighbours, elements and structures of each split (CSV), and the example of the training split (JSON).
 
-    ``stores`` maps splits to graph stores and must contain ``train``; ``subsets`` are the calibrated ones.
+    ``train``, ``val`` and ``test`` are graph stores; ``subsets`` are the calibrated ones.
     """
     from fcl.data.store import read_store
 
-    neighbor_table, element_table, tables, shown = [], [], [], None
+    neighbor_table, element_table, tables, stores = [], [], [], {"train": train, "val": val, "test": test}
     for split, path in stores.items():
         arrays = read_store(path)
         neighbor_table += neighbor_rows(arrays, split)
@@ -156,8 +157,6 @@ def describe_data(
         tables.append(structure_table(arrays, split))
         if split == "train":
             shown = example_structure(arrays, split, subsets)
-    if shown is None:
-        raise ValueError(f"the example is taken from the training split, but the stores are of {', '.join(stores)}")
     write_csv(neighbors, neighbor_table, NEIGHBOR_COLUMNS)
     write_csv(elements, element_table, ELEMENT_COLUMNS)
     write_csv(structures, pd.concat(tables), STRUCTURE_COLUMNS, float_format="%.6g")

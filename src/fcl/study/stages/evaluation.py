@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from fcl.runs.files import write_csv
-from fcl.study.stages.job import compute, graph_data, loaded_model, record
+from fcl.study.stages.job import compute, graph_data, loaded_model
 
 logger = logging.getLogger(__name__)
 
@@ -16,14 +16,7 @@ METRIC_COLUMNS = (
     "force_rmse_ev_per_angstrom", "force_mae_ev_per_angstrom", "energy_rmse_ev_per_atom", "energy_mae_ev_per_atom",
     "pairs_per_atom",
 )  # fmt: skip
-DIATOMIC_COLUMNS = (
-    "pair",
-    "cutoff_angstrom",
-    "seed",
-    "distance_angstrom",
-    "energy_ev",
-    "force_ev_per_angstrom",
-)
+DIATOMIC_COLUMNS = ("pair", "cutoff_angstrom", "seed", "distance_angstrom", "energy_ev", "force_ev_per_angstrom")
 
 
 def model_labels(model) -> dict:
@@ -36,9 +29,7 @@ def model_labels(model) -> dict:
     }
 
 
-def evaluate_uniform(
-    study, store: Path, model: Path, cutoffs: list[float], output: Path, errors: Path, manifest: Path
-) -> None:
+def evaluate_uniform(study, store: Path, model: Path, cutoffs: list[float], metrics: Path, errors: Path) -> dict:
     """Errors and pairs per atom at each uniform cutoff (A): over all structures and per subset, and per structure."""
     from fcl.cutoffs.rules import uniform_rule
     from fcl.evaluation.errors import STRUCTURE_COLUMNS, evaluate, rows_by_structure, rows_by_subset
@@ -53,22 +44,12 @@ def evaluate_uniform(
         rows += rows_by_subset(found, data, **model_labels(potential), cutoff_angstrom=cutoff)
         by_structure += rows_by_structure(found, data, cutoff_angstrom=cutoff)
     write_csv(errors, by_structure, ("cutoff_angstrom", *STRUCTURE_COLUMNS), float_format="%.6g")
-    write_csv(output, rows, METRIC_COLUMNS)
-    inputs = {"store": store, "model": model}
-    record(
-        manifest,
-        "evaluate_cutoffs",
-        study,
-        ("evaluation",),
-        inputs,
-        started,
-        seed=potential.card.get("seed"),
-        extra={"cutoffs_angstrom": list(cutoffs)},
-    )
-    logger.info(f"{output}: {len(cutoffs)} cutoffs on {len(data)} structures, {time.time() - started:.0f} s")
+    write_csv(metrics, rows, METRIC_COLUMNS)
+    logger.info(f"{metrics}: {len(cutoffs)} cutoffs on {len(data)} structures, {time.time() - started:.0f} s")
+    return {"seed": potential.card.get("seed"), "cutoffs_angstrom": list(cutoffs)}
 
 
-def evaluate_trivial(train: Path, store: Path, output: Path, errors: Path) -> None:
+def evaluate_trivial(train: Path, store: Path, metrics: Path, errors: Path) -> None:
     """Errors of trivial predictions: zero forces, and energies linear in the composition (fitted on ``train``)."""
     from fcl.data.store import read_store
     from fcl.evaluation.baselines import trivial_errors
@@ -78,11 +59,11 @@ def evaluate_trivial(train: Path, store: Path, output: Path, errors: Path) -> No
     found = trivial_errors(read_store(train), test)
     labels = {"model_kind": "trivial", "training_cutoff_angstrom": "", "seed": "", "cutoff_angstrom": ""}
     write_csv(errors, rows_by_structure(found, test), STRUCTURE_COLUMNS, float_format="%.6g")
-    write_csv(output, rows_by_subset(found, test, **labels), METRIC_COLUMNS)
-    logger.info(f"{output}: trivial predictions on {len(test)} structures")
+    write_csv(metrics, rows_by_subset(found, test, **labels), METRIC_COLUMNS)
+    logger.info(f"{metrics}: trivial predictions on {len(test)} structures")
 
 
-def diatomic_curves(study, model: Path, output: Path, manifest: Path) -> None:
+def diatomic_curves(study, model: Path, curves: Path) -> dict:
     """E(r) and F(r) of the configured pairs at the configured cutoffs, in float64, whatever the training precision."""
     import torch
     from ase.data import atomic_numbers
@@ -90,7 +71,6 @@ def diatomic_curves(study, model: Path, output: Path, manifest: Path) -> None:
     from fcl.evaluation.diatomics import diatomic_curve
     from fcl.models.files import load
 
-    started = time.time()
     _, device = compute(study)
     settings = study.diatomics
     potential = load(model, dtype=torch.float64, device=device, backend=study.compute.backend)
@@ -103,7 +83,6 @@ def diatomic_curves(study, model: Path, output: Path, manifest: Path) -> None:
             labels = {"pair": pair, "cutoff_angstrom": cutoff, "seed": potential.card.get("seed", "")}
             columns = zip(distances.tolist(), energy.tolist(), force.tolist(), strict=True)
             rows += [{**labels, **dict(zip(DIATOMIC_COLUMNS[3:], values, strict=True))} for values in columns]
-    write_csv(output, rows, DIATOMIC_COLUMNS)
-    seed = potential.card.get("seed")
-    record(manifest, "diatomic_curves", study, ("diatomics",), {"model": model}, started, seed=seed)
-    logger.info(f"{output}: {len(settings.pairs)} pairs at {len(settings.cutoffs)} cutoffs")
+    write_csv(curves, rows, DIATOMIC_COLUMNS)
+    logger.info(f"{curves}: {len(settings.pairs)} pairs at {len(settings.cutoffs)} cutoffs")
+    return {"seed": potential.card.get("seed")}

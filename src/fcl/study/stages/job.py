@@ -1,12 +1,13 @@
-"""Shared by stages: run manifest, device and precision, data and model."""
+"""Shared by stages: device and precision, data and model.
+
+A stage is a function of settings (``study``: a `fcl.config.study.Study` with the sections that its rule declares),
+files and values. It writes its outputs and returns facts for the run manifest, which `fcl.study.adapter.run_job`
+writes; the fact ``seed`` is that of the model.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-
-from fcl.runs.manifest import write_run_manifest as record
-
-__all__ = ["compute", "graph_data", "loaded_model", "record"]
 
 
 def compute(study):

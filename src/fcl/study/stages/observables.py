@@ -64,7 +64,7 @@ def chosen_structures(store: Path, subset: str, count: int, max_atoms: int | Non
     return structures
 
 
-def calculators(study, model: Path, cutoffs: Path, other_model: Path | str | None) -> dict[str, Any]:
+def calculators(study, model: Path, cutoffs: Path, other_model: Path | None) -> dict[str, Any]:
     """The calculator of each potential, the reference first; in float64, since differences are small."""
     from fcl.simulation.calculator import FCLCalculator
     from fcl.study.stages.job import compute
@@ -76,7 +76,7 @@ def calculators(study, model: Path, cutoffs: Path, other_model: Path | str | Non
         CALIBRATED: FCLCalculator(model, cutoffs, **options),
     }
     if other_model:
-        found[OTHER_SEED] = FCLCalculator(Path(other_model), uniform, **options)
+        found[OTHER_SEED] = FCLCalculator(other_model, uniform, **options)
     return found
 
 
@@ -117,16 +117,14 @@ def read_minima(path: Path) -> dict[int, dict[str, Any]]:
 
 
 def observe_statics(
-    study, store: Path, model: Path, cutoffs: Path, other_model: Path | str | None, subset: str, structures: Path,
-    output: Path, manifest: Path,
-) -> None:  # fmt: skip
+    study, store: Path, model: Path, cutoffs: Path, subset: str, structures: Path, numbers: Path,
+    other_model: Path | None = None,
+) -> dict:  # fmt: skip
     """Relax structures of a subset with every potential; equation of state and phonons at each minimum.
 
-    ``structures`` receives the minima (extended XYZ), ``output`` the results per structure (JSON). A structure that is
+    ``structures`` receives the minima (extended XYZ), ``numbers`` the results per structure (JSON). A structure that is
     not sane at the uniform cutoff (`reference_fault`) ends there, with the reason as ``no_reference``.
     """
-    from fcl.study.stages.job import record
-
     started, settings = time.time(), study.observables
     potentials = calculators(study, model, cutoffs, other_model)
     records, relaxed = [], []
@@ -147,27 +145,19 @@ def observe_statics(
         outcome = fault or f"minima {distances[CALIBRATED]:.3f} A apart"
         logger.info(f"{subset} {number}: {records[-1]['formula']}, {outcome}, {time.time() - started:.0f} s")
     write_minima(structures, relaxed)
-    write_json(output, {"subset": subset, "structures": records})
-    inputs = {"store": store, **_models(model, cutoffs, other_model)}
-    extra, seed = {"subset": subset}, settings.seed
-    record(manifest, "observe_statics", study, ("observables",), inputs, started, seed=seed, extra=extra)
-
-
-def _models(model: Path, cutoffs: Path, other_model: Path | str | None) -> dict[str, Path]:
-    return {"model": model, "cutoffs": cutoffs, **({"other_model": other_model} if other_model else {})}
+    write_json(numbers, {"subset": subset, "structures": records})
+    return {"seed": settings.seed, "subset": subset}
 
 
 def sample(
-    quantity: Callable[..., dict[str, Any]], stage: str, study, structures: Path, model: Path, cutoffs: Path,
-    other_model: Path | str | None, subset: str, output: Path, manifest: Path,
-) -> None:  # fmt: skip
+    quantity: Callable[..., dict[str, Any]], study, structures: Path, model: Path, cutoffs: Path, subset: str,
+    numbers: Path, other_model: Path | None,
+) -> dict:  # fmt: skip
     """Stage: ``quantity(atoms, study.observables, seed=...)`` from the minima of the first structures.
 
     The reference is run twice, with other random numbers (`REPEATED`). If it is unstable or does not stay what it was,
     the structure ends there, with the reason as ``no_reference``.
     """
-    from fcl.study.stages.job import record
-
     started, settings = time.time(), study.observables
     potentials = calculators(study, model, cutoffs, other_model)
     records = []
@@ -184,13 +174,8 @@ def sample(
                 logger.info(f"{subset} {number}: no reference: {fault}")
                 break
         records.append({**labels(number, minima[UNIFORM]), "no_reference": fault, **results})
-    write_json(output, {"subset": subset, "structures": records})
-    inputs = {"structures": structures, **_models(model, cutoffs, other_model)}
-    extra, seed = (
-        {"subset": subset},
-        settings.seed,
-    )  # of the model; the seeds of the dynamics are the structures' numbers
-    record(manifest, stage, study, ("observables",), inputs, started, seed=seed, extra=extra)
+    write_json(numbers, {"subset": subset, "structures": records})
+    return {"seed": settings.seed, "subset": subset}  # of the model; those of the dynamics are the structures' numbers
 
 
 def _run_fault(minimum, end, result: dict[str, Any], settings) -> str | None:
@@ -204,16 +189,14 @@ def _run_fault(minimum, end, result: dict[str, Any], settings) -> str | None:
 
 
 def observe_nve(
-    study, structures: Path, model: Path, cutoffs: Path, other_model: Path | str | None, subset: str, output: Path,
-    manifest: Path,
-) -> None:  # fmt: skip
+    study, structures: Path, model: Path, cutoffs: Path, subset: str, numbers: Path, other_model: Path | None = None
+) -> dict:
     """Equilibrate each minimum with every potential, then run NVE."""
-    sample(energy_conservation, "observe_nve", study, structures, model, cutoffs, other_model, subset, output, manifest)
+    return sample(energy_conservation, study, structures, model, cutoffs, subset, numbers, other_model)
 
 
 def observe_rdf(
-    study, structures: Path, model: Path, cutoffs: Path, other_model: Path | str | None, subset: str, output: Path,
-    manifest: Path,
-) -> None:  # fmt: skip
+    study, structures: Path, model: Path, cutoffs: Path, subset: str, numbers: Path, other_model: Path | None = None
+) -> dict:
     """Sample g(r) of each minimum with every potential after an equilibration."""
-    sample(sampled_rdf, "observe_rdf", study, structures, model, cutoffs, other_model, subset, output, manifest)
+    return sample(sampled_rdf, study, structures, model, cutoffs, subset, numbers, other_model)

@@ -10,11 +10,10 @@ from pathlib import Path
 import torch
 
 from fcl.cutoffs.file import read_cutoffs
-from fcl.data.batch import GraphData
 from fcl.evaluation.timing import Case, measure
 from fcl.runs.files import write_csv
 from fcl.runs.manifest import device_name, processor_name
-from fcl.study.stages.job import compute, record
+from fcl.study.stages.job import graph_data, loaded_model
 
 logger = logging.getLogger(__name__)
 
@@ -24,28 +23,18 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def measure_wall_clock(study, test: Path, model: Path, cutoffs: Sequence[Path], output: Path, manifest: Path) -> None:
+def measure_wall_clock(study, test: Path, model: Path, cutoffs: Sequence[Path], measured: Path) -> dict:
     """Stage: measure uniform and optimised cutoffs (cutoffs files) of the study, per subset."""
-    from fcl.data.store import read_store
-    from fcl.models.files import load
-
-    started = time.time()
-    dtype, device = compute(study)
-    data = GraphData(read_store(test), dtype, device)
-    potential = load(model, dtype=dtype, device=device, backend=study.compute.backend)
-    settings = study.wall_clock
+    started, settings = time.time(), study.wall_clock
+    data, potential = graph_data(study, test), loaded_model(study, model)
     cases = [Case(subset, cutoff) for subset in study.calibration.subsets for cutoff in settings.uniform_cutoffs]
     for file in map(read_cutoffs, cutoffs):
         facts = file.provenance.model_dump()
         cases.append(Case(facts["subset"], file.cutoffs, facts["lambda"]))
     rows = measure(potential, data, cases, settings.atoms, settings.repeats)
-    where = device_name() if device.type == "cuda" else processor_name()
+    where = device_name() if data.device.type == "cuda" else processor_name()
     seed = potential.card.get("seed")
     common = {"seed": seed, "repeats": settings.repeats, "threads": torch.get_num_threads(), "device": where}
-    write_csv(output, [row | common for row in rows], COLUMNS)
-    inputs = {"test": test, "model": model, **{path.stem: path for path in cutoffs}}
-    extra = {"threads": torch.get_num_threads(), "device": where, "backend": potential.backend}
-    record(
-        manifest, "measure_wall_clock", study, ("calibration", "wall_clock"), inputs, started, seed=seed, extra=extra
-    )
-    logger.info(f"{output}: {len(cases)} sets of cutoffs, {time.time() - started:.0f} s")
+    write_csv(measured, [row | common for row in rows], COLUMNS)
+    logger.info(f"{measured}: {len(cases)} sets of cutoffs, {time.time() - started:.0f} s")
+    return {"seed": seed, "threads": torch.get_num_threads(), "device": where, "backend": potential.backend}

@@ -109,15 +109,16 @@ def wall_clock_table(measured: PathLike, start: float) -> pd.DataFrame:
 
 
 def table_wall_clock(
-    measured: PathLike, csv: PathLike, markdown: PathLike, latex: PathLike, html: PathLike, *, title: str, start: float
-) -> None:
-    """Write the table of measured cost; ``title`` names the data, ratios refer to the cutoff ``start`` (A)."""
-    table = wall_clock_table(measured, start)
+    measured: PathLike, csv: PathLike, markdown: PathLike, latex: PathLike, html: PathLike, *, title: str,
+    initial_cutoff: float,
+) -> None:  # fmt: skip
+    """Write the table of measured cost; ``title`` names the data, ratios refer to ``initial_cutoff`` (A)."""
+    table = wall_clock_table(measured, initial_cutoff)
     fit = regimes(table[PAIRS].to_numpy(float), table[TIME].to_numpy(float))
     threads = int(table["threads"].iloc[0])
     caption = (
         f"Time of energies and forces per atom and step, and peak memory beyond model and batch: uniform cutoffs, and "
-        f"those optimised at each λ. The start is {start:g} Å everywhere. Measured on one machine "
+        f"those optimised at each λ. The start is {initial_cutoff:g} Å everywhere. Measured on one machine "
         f"({table['device'].iloc[0]}, {threads} CPU thread{'s' if threads > 1 else ''}), whose numbers they are. Pairs "
         f"were selected beforehand: neighbour lists are not included. Fitted to all rows: time = {fit.text(' µs')} "
         f"(typical deviation {fit.deviation:.1%}). Data of this study: {title}."
@@ -155,14 +156,14 @@ def labels_table(labelled: Sequence[PathLike], unlabelled: Sequence[PathLike]) -
 
 def table_labels(
     labelled: Sequence[PathLike], unlabelled: Sequence[PathLike], csv: PathLike, markdown: PathLike, latex: PathLike,
-    html: PathLike, *, title: str, start: float,
+    html: PathLike, *, title: str, initial_cutoff: float,
 ) -> None:  # fmt: skip
-    """Write the comparison of calibrations; ``title`` names the data, ``start`` is the initial cutoff (A)."""
+    """Write the comparison of calibrations; ``title`` names the data; ``initial_cutoff`` in A."""
     caption = (
         "Cutoffs optimised with labels, and with the model's own energies and forces at the start "
-        f"({start:g} Å everywhere) in their place; all else is the same. Pairs and force RMSE are those of the test "
-        "structures, against their labels. The added force error is the RMS change of the model's own forces, all that "
-        "is known where there are no labels: it bounds what shorter cutoffs add and says nothing of the error of the "
+        f"({initial_cutoff:g} Å everywhere) in their place; all else is the same. Pairs and force RMSE are those of "
+        "the test structures, against their labels. The added force error is the RMS change of the model's own forces, "
+        "all that is known where there are no labels: it bounds what shorter cutoffs add and says nothing of the error of the "
         f"model itself. Data of this study: {title}."
     )
     table = labels_table(labelled, unlabelled)
