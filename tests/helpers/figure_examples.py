@@ -12,9 +12,9 @@ LAMBDAS = {1e-2: (10.0, 0.25), 1e-4: (30.0, 0.20), 1e-6: (50.0, 0.19)}
 CALIBRATION = {"initial_cutoff": 6.0, "bounds": (3.5, 7.0)}
 
 
-def outputs(folder, name):
-    """PNG, PDF and CSV of a figure."""
-    return folder / f"{name}.png", folder / f"{name}.pdf", folder / f"{name}.csv"
+def outputs(folder, name, csv=True):
+    """Output files of a figure."""
+    return {kind: folder / f"{name}.{kind}" for kind in ("png", "pdf", *(["csv"] if csv else []))}
 
 
 def write_metrics(folder, seeds=(1, 2, 3)):

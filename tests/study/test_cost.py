@@ -20,7 +20,7 @@ from fcl.study.figures.wall_clock import figure_wall_clock
 from fcl.study.stages.unlabelled import calibrate_unlabelled
 from fcl.study.stages.wall_clock import COLUMNS, measure_wall_clock
 from fcl.study.tables.cost import labels_table, regimes, table_labels, table_wall_clock, wall_clock_table
-from figure_examples import outputs, wall_clock_rows
+from figure_examples import drawn_figures, outputs, wall_clock_rows
 
 pytestmark = pytest.mark.heavy
 
@@ -197,10 +197,9 @@ def test_the_fit_weighs_relative_deviations():
 
 @pytest.mark.parametrize("memory", [True, False])
 def test_the_figure_has_every_point(tmp_path, memory, monkeypatch):
-    drawn = []
-    monkeypatch.setattr("fcl.study.figures.wall_clock.save", lambda figure, png, pdf: drawn.append(figure))
+    drawn = drawn_figures(monkeypatch)
     wall_clock_rows(memory).to_csv(tmp_path / "m.csv", index=False)
-    table = figure_wall_clock(tmp_path / "m.csv", *outputs(tmp_path, "w"), title=TITLE)
+    table = figure_wall_clock(tmp_path / "m.csv", **outputs(tmp_path, "w"), title=TITLE)
     (figure,) = drawn
     assert len(figure.axes) == (2 if memory else 1)  # memory cannot be measured everywhere
     marked = [line for line in figure.axes[0].lines if line.get_marker() != "None"]

@@ -17,7 +17,7 @@ def draw(tmp_path, monkeypatch, names=HISTORIES):
     """Panels [row][column] and histories by model."""
     drawn = drawn_figures(monkeypatch)
     files = write_histories(tmp_path, names)
-    figure_training(files[::-1], *outputs(tmp_path, "training")[:2], title=TITLE)  # their order does not count
+    figure_training(files[::-1], **outputs(tmp_path, "training", csv=False), title=TITLE)  # their order does not count
     panels = np.array(drawn[0].axes).reshape(len(VALUES), -1)
     return panels, {file.stem: pd.read_csv(file) for file in files}
 
@@ -58,5 +58,5 @@ def test_files_that_cannot_be_drawn_are_named(tmp_path):
         read_runs([tmp_path / "metrics.csv"])
     (tmp_path / "pretrain.csv").write_text("epoch,train_loss\n1,1\n")
     with pytest.raises(ValueError, match=r"pretrain\.csv: column 'learning_rate' is missing"):
-        figure_training([tmp_path / "pretrain.csv"], *outputs(tmp_path, "training")[:2], title=TITLE)
+        figure_training([tmp_path / "pretrain.csv"], **outputs(tmp_path, "training", csv=False), title=TITLE)
     assert not list(tmp_path.glob("training*"))

@@ -8,7 +8,7 @@ import pytest
 from fcl.config.load import load_config
 from fcl.models.files import build_model
 from fcl.models.interface import count_parameters
-from fcl.study.tables.common import Column, TableFiles, latex, markdown, shown, write_table
+from fcl.study.tables.common import Column, Table, as_latex, as_markdown, shown, written
 from fcl.study.tables.data import average_neighbors_table, element_fractions_table, table_03, table_04
 from fcl.study.tables.hyperparameters import hyperparameters_table, read_hyperparameters, table_02
 from fcl.study.tables.published import table_01
@@ -45,7 +45,7 @@ def data(tmp_path):
 
 
 def test_markdown_keeps_its_cells():
-    lines = markdown(shown(AWKWARD, COLUMNS)).splitlines()
+    lines = as_markdown(shown(AWKWARD, COLUMNS)).splitlines()
     assert len(lines) == 4
     for line in lines:
         assert len(re.findall(r"(?<!\\)\|", line)) == 3
@@ -53,7 +53,7 @@ def test_markdown_keeps_its_cells():
 
 
 def test_latex_is_escaped_and_has_rules():
-    text = latex(shown(AWKWARD, COLUMNS), "100% of it", "tab:x")
+    text = as_latex(shown(AWKWARD, COLUMNS), "100% of it", "tab:x")
     assert r"50\% of a\_b \& \{c\}" in text
     assert r"na\_me" in text and r"\caption{100\% of it}" in text and r"\label{tab:x}" in text
     assert all(rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
@@ -62,14 +62,14 @@ def test_latex_is_escaped_and_has_rules():
 
 
 def test_html_loads_nothing_and_is_escaped(tmp_path):
-    write_table(AWKWARD, COLUMNS, TableFiles(**files(tmp_path)), caption="a < b", label="x")
+    written("x")(lambda: Table(AWKWARD, COLUMNS, "a < b"))(**files(tmp_path))
     text = (tmp_path / "t.html").read_text(encoding="utf-8")
     assert "&lt;b&gt;" in text and "a &lt; b" in text
     assert not re.search(r"(src|href)=|<script|@import|url\(", text)
 
 
 def test_csv_has_all_digits_and_plain_names(tmp_path):
-    write_table(AWKWARD, COLUMNS, TableFiles(**files(tmp_path)), caption="a", label="x")
+    written("x")(lambda: Table(AWKWARD, COLUMNS, "a"))(**files(tmp_path))
     table = pandas.read_csv(tmp_path / "t.csv")
     assert list(table.columns) == ["name", "value"]
     assert table["value"].iloc[0] == 0.12345 and table["value"].isna().iloc[1]

@@ -18,6 +18,7 @@ from fcl.study.tables.observables import (
     summary,
     table_observables,
 )
+from figure_examples import outputs
 from observable_examples import BINS, BLOCKS, TOLERANCES, failed, files_of, nve, rdf, statics
 
 OPTIONS = {"tolerances": TOLERANCES, "at_lambda": 1e-4, "uniform_cutoff": 6.0, "title": "a toy set, not MAD"}
@@ -163,12 +164,12 @@ def test_files_of_an_earlier_version_or_of_none_are_named(tmp_path):
 
 def written(folder, *files):
     """The table in Markdown, and the numbers of the figure."""
-    outputs = [folder / f"table.{suffix}" for suffix in ("csv", "md", "tex", "html")]
-    table_observables(*files, *outputs, **OPTIONS)
-    drawings = [folder / f"figure.{suffix}" for suffix in ("png", "pdf", "csv")]
-    figure_observables(*files, *drawings, **OPTIONS)
-    assert all(path.stat().st_size for path in (*outputs, *drawings))
-    return outputs[1].read_text(), pd.read_csv(drawings[2])
+    files_of_table = {name: folder / f"table.{name}" for name in ("csv", "markdown", "latex", "html")}
+    table_observables(*files, **files_of_table, **OPTIONS)
+    drawings = outputs(folder, "figure")
+    figure_observables(*files, **drawings, **OPTIONS)
+    assert all(path.stat().st_size for path in (*files_of_table.values(), *drawings.values()))
+    return files_of_table["markdown"].read_text(), pd.read_csv(drawings["csv"])
 
 
 def test_table_and_figure_show_the_same_differences(tmp_path):

@@ -22,7 +22,7 @@ from fcl.study.claims.verdicts import (
     parse_tolerance,
 )
 from fcl.study.results import Results
-from fcl.study.tables.common import Column, html, markdown, shown
+from fcl.study.tables.common import Column, as_html, as_markdown, shown
 
 PathLike = str | os.PathLike[str]
 CLAIM_COLUMNS = ("id", "where", "dataset", "quantity", "paper_value", "unit", "kind", "tolerance", "note")
@@ -204,7 +204,7 @@ def apart(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def claims_markdown(table: pd.DataFrame, columns: Mapping[str, Column] = SHOWN) -> str:
     """Counts and tables as Markdown, those of the model apart."""
-    parts = (f"**{title}.** {counts(part)}\n\n{markdown(shown(readable(part), columns))}\n"
+    parts = (f"**{title}.** {counts(part)}\n\n{as_markdown(shown(readable(part), columns))}\n"
              for title, part in apart(table).items())  # fmt: skip
     return "\n".join(parts)
 
@@ -215,7 +215,7 @@ def claims_html(table: pd.DataFrame, title: str) -> str:
     said = " ".join(f"{name}: {counts(part)}" for name, part in parts.items())
     caption = f"The paper's claims beside this study. Data of this study: {title}. {said}"
     colours = {verdict: _colour(verdict) for verdict in table["verdict"].unique()}
-    return html(shown(readable(pd.concat(parts.values())), SHOWN), caption, colours)
+    return as_html(shown(readable(pd.concat(parts.values())), SHOWN), caption, colours)
 
 
 def _colour(verdict: str) -> str:

@@ -15,7 +15,7 @@ from fcl.runs.files import write_csv, write_text
 from fcl.study.claims.shapes import FORCE_RMSE, turns_by_seed
 from fcl.study.claims.verdicts import basis
 from fcl.study.results import Results
-from fcl.study.tables.common import Column, markdown, shown
+from fcl.study.tables.common import Column, as_markdown, shown
 
 PathLike = str | os.PathLike[str]
 #: Sections that define where a trained model is evaluated.
@@ -102,7 +102,7 @@ def readable(table: pd.DataFrame) -> str:
     """The ablation table as Markdown."""
     rows = list(table.fillna({"unit": ""}).itertuples())
     texts = [f"{row.by:+.2f} [{row.low:+.2f}, {row.high:+.2f}]{row.unit}" for row in rows]
-    return markdown(shown(table.assign(by_text=texts), SHOWN))
+    return as_markdown(shown(table.assign(by_text=texts), SHOWN))
 
 
 def change_text(changes: Mapping[str, tuple[Any, Any]]) -> str:

@@ -13,22 +13,11 @@ import pandas as pd
 from fcl.evaluation.statistics import Family, Judgement, NotEvaluated, level, relative, verdicts
 from fcl.study.claims.shapes import FORCE_RMSE
 from fcl.study.errors import UniformErrors
-from fcl.study.figures.common import (
-    ALL,
-    COLUMN_WIDTH,
-    FORCE_RMSE_LABEL,
-    as_text,
-    over_seeds,
-    read_tables,
-    save,
-    save_table,
-    styled,
-    subset_style,
-)
+from fcl.study.figures import common
+from fcl.study.figures.common import FORCE, Drawing, drawn
 
 PathLike = str | os.PathLike[str]
-ERROR = "force_rmse_mev_per_angstrom"
-COLUMNS = ("model_kind", "training_cutoff_angstrom", "seed", "cutoff_angstrom", "subset", "force_rmse_ev_per_angstrom")
+COLUMNS = ("model_kind", "training_cutoff_angstrom", "seed", "cutoff_angstrom", "subset", common.SOURCES[FORCE][0])
 #: More data are worthwhile if the last step of the learning curve lowers the error by more than this fraction.
 WORTHWHILE = 0.05
 DODGE = 0.03  # of the number of parents, between the subsets
@@ -62,19 +51,19 @@ def _count(manifest: PathLike, key: str) -> int:
 
 
 def errors_by_size(metrics: Sequence[PathLike], stores: Sequence[PathLike], cutoff: float) -> pd.DataFrame:
-    """Test force RMSE (meV/A) of each static model at ``cutoff`` (A): structures, parents, subset, seed, `ERROR`.
+    """Test force RMSE (meV/A) of each static model at ``cutoff`` (A): structures, parents, subset, seed, `FORCE`.
 
     ``metrics`` has one file per model, ``stores`` the run manifest of the training store of each. Raises ValueError if
     a column is missing or there is no static model at the cutoff.
     """
     tables = []
     for file, store in zip(metrics, stores, strict=True):
-        table = read_tables([file], COLUMNS).assign(structures=structures_of(store), parents=parents_of(store))
+        table = common.read_tables([file], COLUMNS).assign(structures=structures_of(store), parents=parents_of(store))
         tables.append(table[(table["model_kind"] == "static") & np.isclose(table["cutoff_angstrom"], cutoff)])
     joined = pd.concat(tables, ignore_index=True)
     if joined.empty:
         raise ValueError(f"no static model at {cutoff:g} A in the tables")
-    return joined.assign(**{ERROR: 1000.0 * joined["force_rmse_ev_per_angstrom"]})
+    return common.in_units_drawn(joined, [FORCE])
 
 
 def static_family(folder: Path, cutoff: float) -> tuple[int, Family]:
@@ -108,44 +97,33 @@ def steps(families: Mapping[int, Family]) -> list[tuple[int, Judgement, Judgemen
     return list(zip(sizes, levels, [None, *changes], ["", *verdicts(changes)], strict=True))
 
 
-def learning_curve(
-    metrics: Sequence[PathLike], stores: Sequence[PathLike], png: PathLike, pdf: PathLike, csv: PathLike, *,
-    cutoff: float, title: str,
-) -> pd.DataFrame:  # fmt: skip
-    """Draw the learning curve, write PNG, PDF and CSV (one row per model), and return its rows.
-
-    Args:
-        metrics, stores: as for `errors_by_size`.
-        png, pdf, csv: output files.
-        cutoff: cutoff of the static models (A).
-        title: data shown in the figure.
-    """
+@drawn
+def learning_curve(metrics: Sequence[PathLike], stores: Sequence[PathLike], *, cutoff: float, title: str) -> Drawing:
+    """The learning curve of static models of ``cutoff`` (A), a row of numbers per model; see `errors_by_size`."""
     errors = errors_by_size(metrics, stores, cutoff)
-    table = over_seeds(errors, ("subset", "structures", "parents"), (ERROR,))
+    table = common.over_seeds(errors, ("subset", "structures", "parents"), (FORCE,))
     seeds = sorted({int(table["seeds"].min()), int(table["seeds"].max())})
     note = f"static models at {cutoff:g} Å; lines: means of {' to '.join(map(str, seeds))} seeds"
-    with styled(COLUMN_WIDTH, 3.3, f"{title}; {note}") as figure:
-        axes = figure.subplots()
-        subsets = list(table["subset"].unique())
-        for index, subset in enumerate(subsets):  # a little beside each other
-            style, shift = subset_style(subset), 1.0 + DODGE * (index - (len(subsets) - 1) / 2)
-            means, points = (part[part["subset"] == subset] for part in (table, errors))
-            name = "all structures" if subset == ALL else as_text(subset)
-            axes.plot(means["parents"] * shift, means[f"{ERROR}_mean"], color=style["color"])
-            axes.plot(points["parents"] * shift, points[ERROR], linestyle="none", markersize=3, label=name, **style)
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        sizes = errors.groupby("parents")["structures"].unique()
-        axes.set_xticks(sizes.index, [f"{parents}\n({', '.join(map(str, own))})" for parents, own in sizes.items()])
-        axes.minorticks_off()
-        axes.yaxis.set_major_formatter("{x:.0f}")
-        axes.set_yticks(_round_ticks(errors[ERROR]))
-        axes.set_xlabel("parents (structures) in the training set")
-        axes.set_ylabel(FORCE_RMSE_LABEL)
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-        save(figure, png, pdf)
-    save_table(errors[["subset", "structures", "parents", "seed", ERROR]], png, csv)
-    return errors
+    figure = common.new_figure(common.COLUMN_WIDTH, 3.3, f"{title}; {note}")
+    axes = figure.subplots()
+    subsets = list(table["subset"].unique())
+    for index, subset in enumerate(subsets):  # a little beside each other
+        style, shift = common.subset_style(subset), 1.0 + DODGE * (index - (len(subsets) - 1) / 2)
+        means, points = (part[part["subset"] == subset] for part in (table, errors))
+        name = "all structures" if subset == common.ALL else common.as_text(subset)
+        axes.plot(means["parents"] * shift, means[f"{FORCE}_mean"], color=style["color"])
+        axes.plot(points["parents"] * shift, points[FORCE], linestyle="none", markersize=3, label=name, **style)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    sizes = errors.groupby("parents")["structures"].unique()
+    axes.set_xticks(sizes.index, [f"{parents}\n({', '.join(map(str, own))})" for parents, own in sizes.items()])
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter("{x:.0f}")
+    axes.set_yticks(_round_ticks(errors[FORCE]))
+    axes.set_xlabel("parents (structures) in the training set")
+    axes.set_ylabel(common.LABELS[FORCE])
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure, errors[["subset", "structures", "parents", "seed", FORCE]]
 
 
 def _round_ticks(values: pd.Series) -> list[float]:

@@ -14,7 +14,7 @@ from fcl.study.claims.table import claims_markdown, read_sample, read_table
 from fcl.study.claims.verdicts import NOT_EVALUATED, StudyData
 from fcl.study.pages.text import INTERVALS
 from fcl.study.records.manifests import read_manifests
-from fcl.study.tables.common import Column, markdown, shown
+from fcl.study.tables.common import Column, as_markdown, shown
 
 PathLike = str | os.PathLike[str]
 #: Order of the stages in the table of run times; others follow by name.
@@ -138,7 +138,9 @@ def write_report(
     table, data = read_table(claims), StudyData(dataset, title, whole, read_sample(sample))
     manifests = manifests_of_numbers(folder)
     times = run_times(manifests)
-    times_text = markdown(shown(times, RUN_TIMES)) if len(times) else "There are no run manifests beside the results."
+    times_text = (
+        as_markdown(shown(times, RUN_TIMES)) if len(times) else "There are no run manifests beside the results."
+    )
     made_with = versions(manifests)
     sections = [
         f"# Flexible Cutoff Learning: the study `{study}`",

@@ -15,7 +15,7 @@ from fcl.study.pages.text import interval_text, read_or_say, table
 from fcl.study.results import Results
 from fcl.study.tables import chosen as chosen_tables
 from fcl.study.tables import controls as control_tables
-from fcl.study.tables.common import Column, markdown, shown
+from fcl.study.tables.common import Column, as_markdown, shown
 
 ELEMENTS = ("H", "C", "N", "O", "S")
 SHOWN_LAMBDA = 1e-4
@@ -68,7 +68,7 @@ def _judged(file: Path, title: str, columns: Callable[[pd.DataFrame], Mapping[st
     found = read_or_say(file, ("quantity", "optimised_to_initial"))
     found = found[found["quantity"] == FORCE_RMSE]
     cells = shown(found.assign(**control_tables.texts(found)), columns(found))
-    return f"### {title}\n\nForce RMSE {control_tables.how(found)}\n\n{markdown(cells)}"
+    return f"### {title}\n\nForce RMSE {control_tables.how(found)}\n\n{as_markdown(cells)}"
 
 
 def orderings(results: Results) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from fcl.evaluation.statistics import Judgement, NotEvaluated
-from fcl.study.tables.common import markdown
+from fcl.study.tables.common import as_markdown
 
 #: What brackets mean, on every page.
 INTERVALS = (
@@ -33,7 +33,7 @@ def listed(words: Iterable[str], none: str = "none") -> str:
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table of text cells."""
-    return markdown(pd.DataFrame([list(row) for row in rows], columns=list(heads)))
+    return as_markdown(pd.DataFrame([list(row) for row in rows], columns=list(heads)))
 
 
 def read_or_say(file: Path, columns: Sequence[str]) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from fcl.evaluation.statistics import NotEvaluated, relative, verdicts
 from fcl.study.errors import CalibratedErrors, UniformErrors, family
-from fcl.study.tables.common import Column, PathLike, TableFiles, write_table
+from fcl.study.tables.common import Column, PathLike, Table, written
 from fcl.study.tables.controls import how, judged, texts, where_skilled, with_verdicts
 
 #: Errors shown.
@@ -90,18 +90,17 @@ def chosen_table(calibrated: CalibratedErrors, errors: UniformErrors, choices: p
     return with_verdicts(rows, found).assign(within=where_skilled(verdicts(rises), found, "initial"))
 
 
+@written("tab:chosen")
 def table_chosen(
-    files: Sequence[PathLike], uniform: Sequence[PathLike], choices: Sequence[PathLike], csv: PathLike,
-    markdown: PathLike, latex: PathLike, html: PathLike, *, title: str, nests: Mapping[str, int],
-) -> None:  # fmt: skip
-    """Write the table; ``choices`` is ``choice/*.json``, other arguments as for `table_controls`."""
+    files: Sequence[PathLike], uniform: Sequence[PathLike], choices: Sequence[PathLike], *, nests: Mapping[str, int]
+) -> Table:
+    """The table of the chosen lambdas; ``choices`` is ``choice/*.json``, other arguments as for `table_controls`."""
     table = chosen_table(CalibratedErrors(files, nests), UniformErrors(uniform, nests), read_choices(choices))
     tolerance = table["max_error_increase"].iloc[0]
     caption = (
         "Errors on the test structures at the lambda with the fewest pairs whose force RMSE, in cross-validation over "
         f"groups of training and validation structures, rises by at most {tolerance:.0%} over the start, with one "
         "standard error to spare; in brackets the share of the resamples of these groups in which the same lambda is "
-        f"chosen. Errors {how(table)} Data of this study: {title}."
+        f"chosen. Errors {how(table)}"
     )
-    outputs = TableFiles(csv, markdown, latex, html)
-    write_table(table, SHOWN, outputs, caption=caption, label="tab:chosen", texts=texts(table))
+    return Table(table, SHOWN, caption, texts(table))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
 import pandas as pd
 
+from fcl.evaluation.statistics import Judgement
 from fcl.runs.files import write_csv, write_text
 
 PathLike = str | os.PathLike[str]
@@ -37,13 +39,55 @@ class Column:
 
 
 @dataclass(frozen=True)
-class TableFiles:
-    """Paths of the four formats of a table."""
+class Table:
+    """A table to be written: ``rows`` is the CSV, ``columns`` are those shown, in order, also of further ``texts``."""
 
-    csv: PathLike
-    markdown: PathLike
-    latex: PathLike
-    html: PathLike
+    rows: pd.DataFrame
+    columns: Mapping[str, Column]
+    caption: str
+    texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+def written(label: str) -> Callable[[Callable[..., Table]], Callable[..., None]]:
+    """Decorator of a function that makes a `Table`: it is written in four formats, atomically.
+
+    The decorated function also takes the output files ``csv``, ``markdown``, ``latex`` and ``html``, and the ``title``
+    of the study's data, if there is one, with which the caption ends. ``label`` is the LaTeX label.
+    """
+
+    def decorator(make: Callable[..., Table]) -> Callable[..., None]:
+        @functools.wraps(make)
+        def write(
+            *inputs, csv: PathLike, markdown: PathLike, latex: PathLike, html: PathLike, title: str = "", **options
+        ) -> None:
+            table = make(*inputs, **options)
+            caption = f"{table.caption} Data of this study: {title}." if title else table.caption
+            cells = shown(table.rows.assign(**table.texts), table.columns)
+            write_csv(csv, table.rows)
+            write_text(markdown, f"{caption}\n\n{as_markdown(cells)}\n")
+            write_text(latex, as_latex(cells, caption, label))
+            write_text(html, as_html(cells, caption))
+
+        return write
+
+    return decorator
+
+
+def interval_cells(name: str, one: Judgement) -> dict[str, float]:
+    """``name``, ``<name>_low`` and ``<name>_high``: a value with its interval, as columns of a CSV."""
+    return {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
+
+
+def interval(value: float, low: float, high: float, pattern: str, scale: float = 1.0) -> str:
+    """``5.1 [4.0, 6.2]``, each number times ``scale`` in the format ``pattern``."""
+    value, low, high = (f"{scale * number:{pattern}}" for number in (value, low, high))
+    return f"{value} [{low}, {high}]"
+
+
+def intervals(table: pd.DataFrame, name: str, pattern: str, scale: float = 1.0) -> list[str]:
+    """`interval` of each row, from the columns of `interval_cells`."""
+    columns = (table[column] for column in (name, f"{name}_low", f"{name}_high"))
+    return [interval(*row, pattern, scale) for row in zip(*columns, strict=True)]
 
 
 def shown(table: pd.DataFrame, columns: Mapping[str, Column]) -> pd.DataFrame:
@@ -63,7 +107,7 @@ def shown(table: pd.DataFrame, columns: Mapping[str, Column]) -> pd.DataFrame:
     )
 
 
-def markdown(table: pd.DataFrame) -> str:
+def as_markdown(table: pd.DataFrame) -> str:
     """A Markdown table of text cells; ``|`` is escaped."""
     cells = table.map(lambda text: text.replace("|", r"\|"))
     return cells.to_markdown(index=False, disable_numparse=True)
@@ -74,13 +118,13 @@ def latex_escape(text: str) -> str:
     return text.translate(_LATEX)
 
 
-def latex(table: pd.DataFrame, caption: str, label: str) -> str:
+def as_latex(table: pd.DataFrame, caption: str, label: str) -> str:
     """A LaTeX table of text cells with booktabs' rules; everything is escaped."""
     cells = table.map(latex_escape).rename(columns=latex_escape)
     return cells.to_latex(index=False, escape=False, caption=latex_escape(caption), label=label, position="htbp")
 
 
-def html(table: pd.DataFrame, caption: str, classes: Mapping[str, str] | None = None) -> str:
+def as_html(table: pd.DataFrame, caption: str, classes: Mapping[str, str] | None = None) -> str:
     """A self-contained page with the table. ``classes`` maps cell text to colours (CSS)."""
     colours = dict(classes or {})
     head = "".join(f"<th>{escape(str(name))}</th>" for name in table.columns)
@@ -94,19 +138,3 @@ def html(table: pd.DataFrame, caption: str, classes: Mapping[str, str] | None = 
         f"<style>{_STYLE}</style></head>\n<body>\n<table>\n<caption>{escape(caption)}</caption>\n"
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</body>\n</html>\n"
     )
-
-
-def write_table(
-    table: pd.DataFrame, columns: Mapping[str, Column], files: TableFiles, *, caption: str, label: str,
-    texts: Mapping[str, Sequence[str]] | None = None,
-) -> None:  # fmt: skip
-    """Write ``table`` in the four formats, with atomic writes.
-
-    ``columns`` are the columns shown, in order, also of further ``texts``; the CSV has all columns of ``table``.
-    ``label`` is the LaTeX label.
-    """
-    cells = shown(table.assign(**(texts or {})), columns)
-    write_csv(files.csv, table)
-    write_text(files.markdown, f"{caption}\n\n{markdown(cells)}\n")
-    write_text(files.latex, latex(cells, caption, label))
-    write_text(files.html, html(cells, caption))

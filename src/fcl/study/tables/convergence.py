@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from fcl.evaluation.statistics import NotEvaluated
-from fcl.study.tables.common import Column, PathLike, TableFiles, write_table
+from fcl.study.tables.common import Column, PathLike, Table, written
 
 SHOWN = {
     "subset": Column("subset"),
@@ -51,14 +51,12 @@ def _start(start: Mapping) -> str:
     return f"{start['cutoff_angstrom']:g}: {start['objective']:.4f}{on_val}"
 
 
-def table_convergence(
-    files: Sequence[PathLike], csv: PathLike, markdown: PathLike, latex: PathLike, html: PathLike, *, title: str
-) -> None:
-    """Write the table from the cutoffs files ``calibration/*.json``."""
-    table = pd.DataFrame([convergence_row(path) for path in files])
+@written("tab:convergence")
+def table_convergence(files: Sequence[PathLike]) -> Table:
+    """The table from the cutoffs files ``calibration/*.json``."""
     caption = (
         "How the calibrations ended. The objective and its projected gradient are those of all calibration structures; "
         "each start was followed for some evaluations on a sample, its objective is that of all, and the calibration "
-        f"goes on from the lowest. Data of this study: {title}."
+        "goes on from the lowest."
     )
-    write_table(table, SHOWN, TableFiles(csv, markdown, latex, html), caption=caption, label="tab:convergence")
+    return Table(pd.DataFrame([convergence_row(path) for path in files]), SHOWN, caption)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from fcl.evaluation.forces import force_distribution, tail_prediction, zero_force_errors
-from fcl.study.tables.common import Column, PathLike, TableFiles, write_table
+from fcl.study.tables.common import Column, PathLike, Table, intervals, written
 
 #: Claim with the smallest error of the paper on a subset, in meV/A (Fig. 5).
 PAPER_ERRORS = {
@@ -65,11 +65,9 @@ def forces_table(structures: PathLike, claims: PathLike | None) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def table_forces(
-    structures: PathLike, claims: PathLike, csv: PathLike, markdown: PathLike, latex: PathLike, html: PathLike, *,
-    title: str, of_paper: bool,
-) -> None:  # fmt: skip
-    """Write the table of forces; ``title`` names the data, ``of_paper``: they are the paper's, or a sample of these."""
+@written("tab:forces")
+def table_forces(structures: PathLike, claims: PathLike, *, of_paper: bool) -> Table:
+    """The table of forces; ``of_paper``: the data are the paper's, or a sample of these."""
     table = forces_table(structures, claims if of_paper else None)
     tail = table.reindex(columns=["rmse_low", "rmse_high", "above", "paper_rmse"])
 
@@ -77,9 +75,8 @@ def table_forces(
         rows = zip(*columns, strict=True)
         return ["" if any(map(pd.isna, row)) else pattern.format(*(scale * value for value in row)) for row in rows]
 
-    intervals = (table[f"force_rms{end}"] for end in ("", "_low", "_high"))
     cells = {
-        "rms_text": texts("{:.0f} [{:.0f}, {:.0f}]", *intervals),
+        "rms_text": intervals(table, "force_rms", ".0f", 1000.0),
         "median_text": texts("{:.0f}", table["structure_rms_q50"]),
         "largest_text": texts("{:.0f}", table["structure_rms_max"]),
         "share_text": texts("{:.0f}%", table["share_of_largest_5_percent"], scale=100.0),
@@ -92,16 +89,11 @@ def table_forces(
         "Forces of all structures of each subset, in all splits; zero forces have the RMS force component as their "
         "RMSE. Interval: 95%, groups of structures resampled. Median and largest structure: RMS of its components. "
         "Share: of the squared forces, in the 5% of the structures with most. A fifth: 95% of random parts of that "
-        "size. "
+        "size."
     )
-    if of_paper:
-        caption += (
-            "Tail model: generalised Pareto distribution above the 90% quantile of the squared force per structure, "
-            "refitted to resamples; 95% of the predictions for a tenth of MAD 1.0, and their share above the paper's "
-            "RMSE. "
-        )
-    caption += f"Data of this study: {title}."
+    tail_caption = (
+        " Tail model: generalised Pareto distribution above the 90% quantile of the squared force per structure, "
+        "refitted to resamples; 95% of the predictions for a tenth of MAD 1.0, and their share above the paper's RMSE."
+    )
     columns = {name: column for name, column in SHOWN.items() if of_paper or name not in BESIDE_PAPER}
-    write_table(
-        table, columns, TableFiles(csv, markdown, latex, html), caption=caption, label="tab:forces", texts=cells
-    )
+    return Table(table, columns, caption + (tail_caption if of_paper else ""), cells)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from fcl.evaluation.differences import Difference, difference_with_errors, distance_of_curves, within_tolerance
 from fcl.evaluation.statistics import FAILS, UNDECIDED, VERDICTS, NotEvaluated
-from fcl.study.tables.common import Column, PathLike, TableFiles, write_table
+from fcl.study.tables.common import Column, PathLike, Table, written
 
 NO_REFERENCE = "no reference"
 #: Quantities of the rows, in order, with their units.
@@ -186,12 +186,12 @@ def summary(table: pd.DataFrame) -> str:
     return f"{text} No reference: {none} of {structures} structures{f', {runs} further runs' if runs else ''}."
 
 
+@written("tab:observables")
 def table_observables(
-    statics: Sequence[PathLike], nve: Sequence[PathLike], rdf: Sequence[PathLike],
-    csv: PathLike, markdown: PathLike, latex: PathLike, html: PathLike, *,
-    tolerances: Mapping[str, float], at_lambda: float, uniform_cutoff: float, title: str,
-) -> None:  # fmt: skip
-    """Write the table; the calibration at ``at_lambda`` against ``uniform_cutoff`` (A), ``title`` names the data."""
+    statics: Sequence[PathLike], nve: Sequence[PathLike], rdf: Sequence[PathLike], *, tolerances: Mapping[str, float],
+    at_lambda: float, uniform_cutoff: float,
+) -> Table:  # fmt: skip
+    """The table of the calibration at ``at_lambda`` against ``uniform_cutoff`` (A); others as for `observable_rows`."""
     try:
         table = observable_rows(statics, nve, rdf, tolerances)
         counted = summary(table)
@@ -202,7 +202,6 @@ def table_observables(
         f"from a uniform cutoff of {uniform_cutoff:g} Å, on structures of the test split. {counted} “other seed” is "
         "the difference of another FCL model at the uniform cutoff, “repeated” that of the same model and cutoff with "
         "other random numbers; ± is a 95% interval of sampled quantities, others have none. A difference holds if all "
-        "of its interval is within the tolerance (of config.yaml), and does not hold if none of it is. "
-        f"Data of this study: {title}."
+        "of its interval is within the tolerance (of config.yaml), and does not hold if none of it is."
     )
-    write_table(table, COLUMNS, TableFiles(csv, markdown, latex, html), caption=caption, label="tab:observables")
+    return Table(table, COLUMNS, caption)
