@@ -256,7 +256,7 @@ def test_a_history_without_the_column_is_not_evaluated(study):
     for path in study.glob("metrics/history/*.csv"):
         pandas.read_csv(path).drop(columns="mean_cutoff_angstrom").to_csv(path, index=False)
     row = table_of(study).loc["expected_cutoff"]
-    assert row["verdict"] == "not evaluated" and "no column mean_cutoff_angstrom" in row["reason"]
+    assert row["verdict"] == "not evaluated" and "no column 'mean_cutoff_angstrom'" in row["reason"]
 
 
 def test_a_single_model_decides_nothing_and_two_no_condition(study):

@@ -163,7 +163,7 @@ def test_files_that_do_not_belong_together_are_refused(two_subsets, two_lambdas,
     ],
 )
 def test_errors_name_file_and_key(tmp_path, figure, text, message):
-    with pytest.raises(ValueError, match="at least one file"):
+    with pytest.raises(ValueError, match="no cutoffs file"):
         figure([], **outputs(tmp_path, "fig"), title=TITLE, **CALIBRATION)
     bad = tmp_path / "bad.json"
     bad.write_text(text)

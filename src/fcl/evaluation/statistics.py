@@ -30,7 +30,7 @@ RESAMPLES = 2000
 FEWEST = 3
 
 
-class NotEvaluated(Exception):
+class NotEvaluated(ValueError):
     """A claim cannot be evaluated from the study's results; the message gives the reason."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,10 +20,10 @@ from fcl.study.claims.verdicts import (
     ask,
     parse_tolerance,
 )
+from fcl.study.read import PathLike
 from fcl.study.results import Results
 from fcl.study.tables.common import Column, as_html, as_markdown, shown
 
-PathLike = str | os.PathLike[str]
 CLAIM_COLUMNS = ("id", "where", "dataset", "quantity", "paper_value", "unit", "kind", "tolerance", "note")
 COLUMNS = (
     "id", "where", "dataset", "quantity", "kind", "unit", "paper_value", "value", "low", "high", "votes",
@@ -140,7 +139,7 @@ def write_claims(
 ) -> None:  # fmt: skip
     """Compute every claim of ``source`` from the result files and write the table as CSV, Markdown and HTML."""
     described = (neighbors, elements, hyperparameters, nests, structures if sample else None)
-    results = Results.of_files(errors, histories, diatomics, cutoffs, *described)
+    results = Results(errors, histories, diatomics, cutoffs, *described)
     table = claims_table(results, source, StudyData(dataset, title, whole, read_sample(sample)))
     write_csv(csv, table, COLUMNS)
     write_text(markdown, f"Data of this study: {title}.\n\n{claims_markdown(table)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -14,10 +13,10 @@ from fcl.evaluation.statistics import FAILS, HOLDS, UNDECIDED, Estimate, NotEval
 from fcl.runs.files import write_csv, write_text
 from fcl.study.claims.shapes import FORCE_RMSE, turns_by_seed
 from fcl.study.claims.verdicts import basis
+from fcl.study.read import PathLike
 from fcl.study.results import Results
 from fcl.study.tables.common import Column, as_markdown, shown
 
-PathLike = str | os.PathLike[str]
 #: Sections that define where a trained model is evaluated.
 OBSERVATION = ("evaluation", "diatomics")
 HIGHER, LOWER = "higher", "lower"

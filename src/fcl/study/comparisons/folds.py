@@ -10,8 +10,9 @@ import pandas as pd
 from fcl.evaluation.statistics import NotEvaluated, error_over_folds, ratio_over_folds, relative, verdicts
 from fcl.runs.files import write_csv, write_text
 from fcl.study.errors import QUANTITIES, UniformErrors
+from fcl.study.read import PathLike
 from fcl.study.tables import uniform
-from fcl.study.tables.common import Column, PathLike, as_markdown, interval_cells, shown
+from fcl.study.tables.common import Column, as_markdown, interval_cells, shown
 
 COLUMNS = (
     "quantity", "subset", "cutoff_angstrom", "pairs_per_atom", "trivial_text", "fcl_text", "static_text",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,8 +14,8 @@ from fcl.study.claims.shapes import FORCE_RMSE
 from fcl.study.errors import UniformErrors
 from fcl.study.figures import common
 from fcl.study.figures.common import FORCE, Drawing, drawn
+from fcl.study.read import PathLike, read_table
 
-PathLike = str | os.PathLike[str]
 COLUMNS = ("model_kind", "training_cutoff_angstrom", "seed", "cutoff_angstrom", "subset", common.SOURCES[FORCE][0])
 #: More data are worthwhile if the last step of the learning curve lowers the error by more than this fraction.
 WORTHWHILE = 0.05
@@ -58,7 +57,7 @@ def errors_by_size(metrics: Sequence[PathLike], stores: Sequence[PathLike], cuto
     """
     tables = []
     for file, store in zip(metrics, stores, strict=True):
-        table = common.read_tables([file], COLUMNS).assign(structures=structures_of(store), parents=parents_of(store))
+        table = read_table(file, COLUMNS).assign(structures=structures_of(store), parents=parents_of(store))
         tables.append(table[(table["model_kind"] == "static") & np.isclose(table["cutoff_angstrom"], cutoff)])
     joined = pd.concat(tables, ignore_index=True)
     if joined.empty:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fcl.config.types import SYMBOLS
 from fcl.study.figures import common
-from fcl.study.figures.common import ANGSTROM, TEXT_WIDTH, Drawing, PathLike, drawn
+from fcl.study.figures.common import ANGSTROM, TEXT_WIDTH, Drawing, drawn
+from fcl.study.read import PathLike, read_calibrations
 
 CUTOFF = "cutoff_angstrom"
 CUTOFF_LABEL = f"cutoff ({ANGSTROM})"
@@ -28,40 +26,6 @@ AT_BOUND = {
     "linestyle": "none", "marker": "o", "color": "black", "markerfacecolor": "none", "markersize": 6.5,
     "markeredgewidth": 0.7, "zorder": 4,
 }  # fmt: skip
-
-
-def read_calibrations(files: Sequence[PathLike]) -> pd.DataFrame:
-    """Calibrated cutoffs, one row per element of each file, in file order.
-
-    Columns: ``subset``, ``lambda``, ``element``, ``atomic_number``, ``seed``, ``cutoff_angstrom``, ``calibrated``
-    (false if an element is not in the calibration structures and kept its initial cutoff) and ``shared`` (elements in
-    too few structures share one cutoff; files without this entry are older than that, and have none).
-
-    Raises:
-        ValueError: no files were given, or one lacks a key or has a cutoff for an unknown element; the message
-            names file and key.
-    """
-    if not files:
-        raise ValueError("a figure needs at least one file of calibrated cutoffs")
-    rows = []
-    for file in files:
-        content = json.loads(Path(file).read_text(encoding="utf-8"))
-        try:
-            provenance = content["provenance"]
-            subset, lam, seed = (provenance[common.key] for common.key in ("subset", "lambda", "seed"))
-            cutoffs, kept = content["cutoffs"], provenance["not_calibrated"]
-        except KeyError as error:
-            raise ValueError(f"{file}: key {error} is missing") from None
-        unknown = [element for element in cutoffs if element not in SYMBOLS]
-        if unknown:
-            raise ValueError(f"{file}: cutoffs: {unknown[0]!r} is not a chemical symbol")
-        shared = (provenance.get("convergence") or {}).get("shared_cutoff", ())
-        rows += [
-            (subset, lam, e, 1 + SYMBOLS.index(e), seed, float(cutoff), e not in kept, e in shared)
-            for e, cutoff in cutoffs.items()
-        ]
-    names = ["subset", "lambda", "element", "atomic_number", "seed", CUTOFF, "calibrated", "shared"]
-    return pd.DataFrame(rows, columns=names)
 
 
 def calibrated_table(files: Sequence[PathLike], bounds: tuple[float, float]) -> pd.DataFrame:

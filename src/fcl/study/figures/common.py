@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import io
-import os
 import textwrap
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -25,8 +24,8 @@ from matplotlib.style import context as style_context
 from PIL import Image
 
 from fcl.runs.files import atomic_path, write_csv
+from fcl.study.read import PathLike
 
-PathLike = str | os.PathLike[str]
 #: A figure and the numbers that it shows; None if they have a file of their own.
 Drawing = tuple[Figure, pd.DataFrame | None]
 
@@ -54,27 +53,6 @@ SUBSETS = (
 SUBSET_COLORS = ("C0", "C1", "C2", "C3", "C4", "C5", "C6", "C9")
 SUBSET_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
 ALL = "all"
-
-
-def read_tables(files: Sequence[PathLike], columns: Sequence[str]) -> pd.DataFrame:
-    """Read CSV files of the same kind into one table.
-
-    Raises:
-        ValueError: no files were given, or one lacks a column or has no rows; the message names file and
-            column.
-    """
-    if not files:
-        raise ValueError("a figure needs at least one table")
-    tables = []
-    for file in files:
-        table = pd.read_csv(Path(file))
-        missing = [name for name in columns if name not in table.columns]
-        if missing:
-            raise ValueError(f"{file}: column {missing[0]!r} is missing; there are {', '.join(table.columns)}")
-        if table.empty:
-            raise ValueError(f"{file}: no rows")
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True)
 
 
 def subset_style(subset: str) -> dict[str, str]:

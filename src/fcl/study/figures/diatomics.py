@@ -10,7 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from fcl.study.figures import common
-from fcl.study.figures.common import ANGSTROM, TEXT_WIDTH, Drawing, PathLike, drawn
+from fcl.study.figures.common import ANGSTROM, TEXT_WIDTH, Drawing, drawn
+from fcl.study.read import PathLike, read_tables
 
 COLUMNS = ("pair", "cutoff_angstrom", "seed", "distance_angstrom", "energy_ev")
 KEYS = ["pair", "cutoff_angstrom", "distance_angstrom"]
@@ -42,7 +43,7 @@ def diatomic_table(diatomics: Sequence[PathLike]) -> pd.DataFrame:
     Raises:
         ValueError: a table lacks a column, or a seed is given twice.
     """
-    table = common.read_tables(diatomics, COLUMNS)
+    table = read_tables(diatomics, COLUMNS, "diatomics")
     for key in KEYS[1:]:
         table[key] = table[key].round(6)
     common.check_seeds(table, KEYS)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,17 +11,8 @@ from matplotlib.patches import Circle, Wedge
 
 from fcl.cutoffs.plain import numpy_rule, within
 from fcl.study.figures.atoms import draw_atom, element_color, element_outline
-from fcl.study.figures.calibrated import read_calibrations
-from fcl.study.figures.common import (
-    ANGSTROM,
-    TEXT_WIDTH,
-    Drawing,
-    PathLike,
-    drawn,
-    new_figure,
-    panel_title,
-    power_of_ten,
-)
+from fcl.study.figures.common import ANGSTROM, TEXT_WIDTH, Drawing, drawn, new_figure, panel_title, power_of_ten
+from fcl.study.read import PathLike, json_of, read_calibrations
 
 KEPT = {"color": "0.35", "linewidth": 0.5}
 REJECTED = {"color": "0.7", "linewidth": 0.5, "linestyle": ":"}
@@ -44,11 +33,8 @@ def read_example(file: PathLike) -> dict:
     A pair is ``[i, j, s1, s2, s3, distance]``: atoms i and j with the shift s of j in cell vectors, and their
     distance (A). Raises ValueError naming the file and a key that is missing.
     """
-    content = json.loads(Path(file).read_text(encoding="utf-8"))
-    missing = [key for key in EXAMPLE_KEYS if key not in content]
-    if missing:
-        raise ValueError(f"{file}: key {missing[0]!r} is missing")
-    return content
+    with json_of(file) as content:
+        return {key: content[key] for key in EXAMPLE_KEYS}
 
 
 def pair_table(example: Mapping, cutoffs: Mapping[str, float], initial_cutoff: float, mixing_rule: str) -> pd.DataFrame:

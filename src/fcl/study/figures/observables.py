@@ -12,17 +12,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from fcl.evaluation.statistics import FAILS, HOLDS, UNDECIDED, NotEvaluated
-from fcl.study.figures.common import (
-    ANGSTROM,
-    TEXT_WIDTH,
-    Drawing,
-    PathLike,
-    drawn,
-    key,
-    new_figure,
-    panel_title,
-    power_of_ten,
-)
+from fcl.study.figures.common import ANGSTROM, TEXT_WIDTH, Drawing, drawn, key, new_figure, panel_title, power_of_ten
+from fcl.study.read import PathLike
 from fcl.study.tables.observables import (
     DRIFT,
     MINIMUM,

@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fcl.study.figures import common
-from fcl.study.figures.common import ANGSTROM, ENERGY, FORCE, PAIRS, TEXT_WIDTH, Drawing, PathLike, drawn
-from fcl.study.tables.chosen import read_choices
+from fcl.study.figures.common import ANGSTROM, ENERGY, FORCE, PAIRS, TEXT_WIDTH, Drawing, drawn
+from fcl.study.read import PathLike, read_choices, read_tables
 
 COLUMNS = ("seed", "subset", "lambda", "configuration", "cutoff_angstrom", PAIRS)
 UNIFORM_COLUMNS = ("model_kind", "training_cutoff_angstrom", "seed", "cutoff_angstrom", "subset", PAIRS)
@@ -40,7 +40,7 @@ def tradeoff_table(
     Raises:
         ValueError: a table lacks a column, or there is no optimised configuration.
     """
-    table = common.read_tables(calibration_metrics, (*COLUMNS, common.SOURCES[error][0]))
+    table = read_tables(calibration_metrics, (*COLUMNS, common.SOURCES[error][0]), "calibration")
     if (table["subset"] != "all").any():
         table = table[table["subset"] != "all"]
     if not (table["configuration"] == "optimised").any():
@@ -64,7 +64,7 @@ def tradeoff_table(
 
 def _at_uniform_cutoffs(files: Sequence[PathLike], error: str, calibrated: pd.DataFrame) -> pd.DataFrame:
     """Rows of the calibrated models at uniform cutoffs, of static models at their own, and of trivial predictions."""
-    table = common.read_tables(files, (*UNIFORM_COLUMNS, common.SOURCES[error][0]))
+    table = read_tables(files, (*UNIFORM_COLUMNS, common.SOURCES[error][0]), "metrics")
     table = table[table["subset"].isin(calibrated["subset"].unique())]
     kind, own = table["model_kind"], table["training_cutoff_angstrom"].astype(float)
     sweep = (kind == "fcl") & table["seed"].isin(calibrated["seed"].unique())

@@ -11,17 +11,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from fcl.study.figures.common import (
-    ANGSTROM,
-    TEXT_WIDTH,
-    Drawing,
-    PathLike,
-    drawn,
-    key,
-    new_figure,
-    panel_title,
-    read_tables,
-)
+from fcl.evaluation.statistics import NotEvaluated
+from fcl.study.figures.common import ANGSTROM, TEXT_WIDTH, Drawing, drawn, key, new_figure, panel_title
+from fcl.study.read import PathLike, read_table
 
 COLUMNS = ("epoch", "learning_rate", "train_loss", "val_loss", "best")
 #: Column of a history -> label of its row of panels.
@@ -53,7 +45,7 @@ def read_runs(histories: Sequence[PathLike]) -> list[Run]:
         ValueError: no files were given, or one has an unknown model name, lacks a column or has no rows.
     """
     if not histories:
-        raise ValueError("a figure needs at least one table")
+        raise NotEvaluated("no file in metrics/history/")
     runs = []
     for file in map(Path, histories):
         name = MODEL.fullmatch(file.stem)
@@ -62,7 +54,7 @@ def read_runs(histories: Sequence[PathLike]) -> list[Run]:
                 f"{file}: not the history of a model of the study (pretrain, fcl_seed1, static_r4.0_seed1)"
             )
         cutoff, seed = name["cutoff"] and float(name["cutoff"]), name["seed"] and int(name["seed"])
-        runs.append(Run(name["kind"], cutoff, seed, read_tables([file], COLUMNS)))
+        runs.append(Run(name["kind"], cutoff, seed, read_table(file, COLUMNS)))
     return sorted(runs, key=lambda run: (list(KINDS).index(run.kind), run.cutoff or 0.0, run.seed or 0))
 
 

@@ -13,7 +13,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from fcl.study.figures import common
-from fcl.study.figures.common import ANGSTROM, ENERGY, FORCE, PAIRS, TEXT_WIDTH, Drawing, PathLike, drawn
+from fcl.study.figures.common import ANGSTROM, ENERGY, FORCE, PAIRS, TEXT_WIDTH, Drawing, drawn
+from fcl.study.read import PathLike, read_tables
 
 COLUMNS = ("model_kind", "training_cutoff_angstrom", "seed", "cutoff_angstrom", "subset")
 #: Line of the FCL model and marker of the static ones, in the colour of the subset.
@@ -33,7 +34,7 @@ def uniform_table(metrics: Sequence[PathLike], values: Sequence[str] = (FORCE, P
     Raises:
         ValueError: a table lacks a column, or holds no row of an FCL model over all subsets.
     """
-    table = common.read_tables(metrics, (*COLUMNS, *(common.SOURCES[value][0] for value in values)))
+    table = read_tables(metrics, (*COLUMNS, *(common.SOURCES[value][0] for value in values)), "metrics")
     own = np.isclose(table["training_cutoff_angstrom"].astype(float), table["cutoff_angstrom"])
     table = table[table["model_kind"].isin(["fcl", "trivial"]) | ((table["model_kind"] == "static") & own)]
     if not ((table["model_kind"] == "fcl") & (table["subset"] == common.ALL)).any():

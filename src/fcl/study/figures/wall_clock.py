@@ -7,7 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from fcl.study.figures import common
-from fcl.study.figures.common import TEXT_WIDTH, Drawing, PathLike, drawn
+from fcl.study.figures.common import TEXT_WIDTH, Drawing, drawn
+from fcl.study.read import PathLike, read_table
 from fcl.study.tables.cost import MEMORY, PAIRS, TIME, regimes, where_measured
 
 COLUMNS = ("subset", "configuration", "cutoff_angstrom", "lambda", PAIRS, TIME, MEMORY, "device", "threads")
@@ -18,7 +19,7 @@ POINT = {"linestyle": "none", "markersize": 4}
 @drawn
 def figure_wall_clock(measured: PathLike, *, title: str) -> Drawing:
     """Time and memory against pairs per atom; ``measured`` is ``cost/wall_clock.csv``."""
-    table = common.read_tables([measured], COLUMNS)
+    table = read_table(measured, COLUMNS)
     values = [value for value in AXES if table[value].notna().all()]  # memory cannot be measured everywhere
     subsets = list(table["subset"].unique())
     figure = common.new_figure(TEXT_WIDTH, 3.2, f"{title}; measured on {where_measured(table)}")

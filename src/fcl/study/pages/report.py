@@ -13,10 +13,10 @@ from fcl.runs.files import write_text
 from fcl.study.claims.table import claims_markdown, read_sample, read_table
 from fcl.study.claims.verdicts import NOT_EVALUATED, StudyData
 from fcl.study.pages.text import INTERVALS
+from fcl.study.read import PathLike
 from fcl.study.records.manifests import read_manifests
 from fcl.study.tables.common import Column, as_markdown, shown
 
-PathLike = str | os.PathLike[str]
 #: Order of the stages in the table of run times; others follow by name.
 STAGES = (
     "build_store", "describe_data", "pretrain", "train_fcl", "train_static", "evaluate_cutoffs", "diatomic_curves",

@@ -28,7 +28,8 @@ from fcl.study.comparisons.repeat import repeated_digests
 from fcl.study.pages import reproduction_optimised as optimised
 from fcl.study.pages import reproduction_uniform as uniform
 from fcl.study.pages.reproduction_forces import zero_forces
-from fcl.study.pages.text import INTERVALS, interval_text, listed, read_or_say, table
+from fcl.study.pages.text import INTERVALS, interval_text, listed, table
+from fcl.study.read import read_table
 from fcl.study.results import Results
 
 NOT_RUN = "*Not evaluated*: {}."
@@ -78,7 +79,7 @@ def ablations_of(folder: Path) -> pd.DataFrame:
     """The ablation table of the study."""
     if not (folder / "ablations.csv").is_file():
         raise NotEvaluated("ablations of this study")
-    return read_or_say(folder / "ablations.csv", ABLATION_COLUMNS)
+    return read_table(folder / "ablations.csv", ABLATION_COLUMNS)
 
 
 def tested(folder: Path, word: str) -> str:

@@ -11,7 +11,8 @@ from fcl.evaluation.statistics import FAILS, HOLDS, UNDECIDED, Judgement, contra
 from fcl.study.claims.shapes import FORCE_RMSE, SUBSETS
 from fcl.study.claims.values import saving
 from fcl.study.claims.verdicts import basis
-from fcl.study.pages.text import interval_text, read_or_say, table
+from fcl.study.pages.text import interval_text, table
+from fcl.study.read import read_table
 from fcl.study.results import Results
 from fcl.study.tables import chosen as chosen_tables
 from fcl.study.tables import controls as control_tables
@@ -65,7 +66,7 @@ def controls(folder: Path) -> str:
 
 def _judged(file: Path, title: str, columns: Callable[[pd.DataFrame], Mapping[str, Column]]) -> str:
     """The rows of the force RMSE of a table of the study."""
-    found = read_or_say(file, ("quantity", "optimised_to_initial"))
+    found = read_table(file, ("quantity", "optimised_to_initial"))
     found = found[found["quantity"] == FORCE_RMSE]
     cells = shown(found.assign(**control_tables.texts(found)), columns(found))
     return f"### {title}\n\nForce RMSE {control_tables.how(found)}\n\n{as_markdown(cells)}"

@@ -10,7 +10,8 @@ import pandas as pd
 from fcl.evaluation.statistics import FAILS, HOLDS, UNDECIDED, contrast, verdicts
 from fcl.study.claims.shapes import FORCE_RMSE, STATIC_CUTOFFS, turns_by_seed
 from fcl.study.errors import ALL, QUANTITIES
-from fcl.study.pages.text import interval_text, listed, read_or_say, table
+from fcl.study.pages.text import interval_text, listed, table
+from fcl.study.read import read_table
 from fcl.study.results import Results
 
 #: Of the table ``uniform``, which is judged as a whole (`fcl.study.tables.uniform`).
@@ -21,7 +22,7 @@ POOL = "all structures"
 
 def uniform_table(folder: Path) -> pd.DataFrame:
     """The table of errors at uniform cutoffs of the study in ``folder``; `NotEvaluated` if there is none."""
-    return read_or_say(folder / "tables/uniform.csv", UNIFORM)
+    return read_table(folder / "tables/uniform.csv", UNIFORM)
 
 
 def against_static(folder: Path, quantities: Sequence[str] = tuple(QUANTITIES)) -> str:

@@ -17,7 +17,8 @@ from fcl.config.load import Config, load_config
 from fcl.evaluation.statistics import NotEvaluated
 from fcl.study.pages.reproduction_optimised import changes, label
 from fcl.study.pages.reproduction_uniform import against_static
-from fcl.study.pages.text import INTERVALS, interval_text, read_or_say, table
+from fcl.study.pages.text import INTERVALS, interval_text, table
+from fcl.study.read import read_table
 from fcl.study.results import Results
 
 #: The paper's numbers.
@@ -42,7 +43,7 @@ def sweeps(results: Results, folder: Path) -> str:
     heads = ["pairs saved / change of test force RMSE", *(f"λ = {label(lam)}" for lam in lambdas)]
     rows = [[subset, *(cell(subset, lam) for lam in lambdas)] for subset in dict.fromkeys(name for name, _ in found)]
     if (folder / "tables/chosen.csv").is_file():
-        choice = read_or_say(folder / "tables/chosen.csv", ("quantity", "chosen", "max_error_increase"))
+        choice = read_table(folder / "tables/chosen.csv", ("quantity", "chosen", "max_error_increase"))
         choice = choice[choice["quantity"] == "force RMSE"].set_index("subset")
         tolerance = choice["max_error_increase"].iloc[0]
         heads.append(f"λ chosen for ≤ {tolerance:.0%} by cross-validation (resamples that agree)")

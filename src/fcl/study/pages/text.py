@@ -1,13 +1,12 @@
-"""Formatting of numbers, lists and tables on generated pages, and the reader of the table of uniform errors."""
+"""Formatting of numbers, lists and tables on generated pages."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import pandas as pd
 
-from fcl.evaluation.statistics import Judgement, NotEvaluated
+from fcl.evaluation.statistics import Judgement
 from fcl.study.tables.common import as_markdown
 
 #: What brackets mean, on every page.
@@ -34,14 +33,3 @@ def listed(words: Iterable[str], none: str = "none") -> str:
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table of text cells."""
     return as_markdown(pd.DataFrame([list(row) for row in rows], columns=list(heads)))
-
-
-def read_or_say(file: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """A table of results; `NotEvaluated` if the file is missing, or of a version without one of the ``columns``."""
-    if not file.is_file():
-        raise NotEvaluated(f"{file.parent.name}/{file.name} is missing")
-    found = pd.read_csv(file)
-    missing = [name for name in columns if name not in found]
-    if missing:
-        raise NotEvaluated(f"{file.parent.name}/{file.name} is of an older version: it has no column {missing[0]!r}")
-    return found

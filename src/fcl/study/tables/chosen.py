@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import pandas as pd
 
 from fcl.evaluation.statistics import NotEvaluated, relative, verdicts
 from fcl.study.errors import CalibratedErrors, UniformErrors, family
-from fcl.study.tables.common import Column, PathLike, Table, written
+from fcl.study.read import PathLike, read_choices
+from fcl.study.tables.common import Column, Table, written
 from fcl.study.tables.controls import how, judged, texts, where_skilled, with_verdicts
 
 #: Errors shown.
@@ -30,25 +29,6 @@ SHOWN = {
     "optimised_to_uniform_text": Column("to uniform, equal pairs"),
     "below_uniform": Column("better than uniform"),
 }
-
-
-def read_choices(files: Sequence[PathLike]) -> pd.DataFrame:
-    """One row per (subset, seed): ``lambda`` (NaN: none), ``share`` of the resamples that choose it, tolerance.
-
-    `NotEvaluated` if there is no file, `ValueError` if one lacks a key.
-    """
-    if not files:
-        raise NotEvaluated("no choice of lambda in choice/")
-    rows = []
-    for path in map(Path, files):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        try:
-            row = {name: content[name] for name in ("subset", "seed", "lambda", "max_error_increase")}
-            shares = {trial["lambda"]: trial["share_of_resamples"] for trial in content["trials"]}
-            rows.append(row | {"share": shares[content["lambda"]]})
-        except KeyError as error:
-            raise ValueError(f"{path}: key {error} is missing") from None
-    return pd.DataFrame(rows).astype({"lambda": float})
 
 
 def chosen_lambdas(choices: pd.DataFrame, subset: str) -> dict[int, float | None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -13,8 +12,8 @@ import pandas as pd
 
 from fcl.evaluation.statistics import Judgement
 from fcl.runs.files import write_csv, write_text
+from fcl.study.read import PathLike
 
-PathLike = str | os.PathLike[str]
 MISSING = "–"
 #: LaTeX special characters in text mode.
 _LATEX = str.maketrans(

@@ -10,7 +10,8 @@ import pandas as pd
 
 from fcl.evaluation.statistics import Family, Judgement, level, relative, verdicts
 from fcl.study.errors import QUANTITIES, CalibratedErrors, UniformErrors, family, mean_pairs, median_force_rmse
-from fcl.study.tables.common import Column, PathLike, Table, interval_cells, intervals, written
+from fcl.study.read import PathLike
+from fcl.study.tables.common import Column, Table, interval_cells, intervals, written
 
 NO_SKILL = "no verdict: no better than trivial"
 #: Comparisons of the table: the second of each is compared with optimised cutoffs.

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from fcl.study.tables.common import Column, PathLike, Table, written
+from fcl.study.read import PathLike
+from fcl.study.tables.common import Column, Table, written
 
 #: A difference of the Bayesian information criterion that counts as very strong evidence; points on each of two lines.
 EVIDENCE, FEWEST = 10.0, 4

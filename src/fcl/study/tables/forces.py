@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from fcl.evaluation.forces import force_distribution, tail_prediction, zero_force_errors
-from fcl.study.tables.common import Column, PathLike, Table, intervals, written
+from fcl.study.read import PathLike
+from fcl.study.tables.common import Column, Table, intervals, written
 
 #: Claim with the smallest error of the paper on a subset, in meV/A (Fig. 5).
 PAPER_ERRORS = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,8 @@ import pandas as pd
 
 from fcl.evaluation.differences import Difference, difference_with_errors, distance_of_curves, within_tolerance
 from fcl.evaluation.statistics import FAILS, UNDECIDED, VERDICTS, NotEvaluated
-from fcl.study.tables.common import Column, PathLike, Table, written
+from fcl.study.read import PathLike, json_of
+from fcl.study.tables.common import Column, Table, written
 
 NO_REFERENCE = "no reference"
 #: Quantities of the rows, in order, with their units.
@@ -56,24 +56,22 @@ def observable_rows(
     rows = []
     for files, quantities in ((statics, _statics), (nve, _nve), (rdf, _rdf)):
         for file in files:
-            rows += _rows_of(Path(file), quantities, tolerances)
+            rows += _rows_of(file, quantities, tolerances)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     order = {subset: place for place, subset in enumerate(table["subset"].unique())}
     ranked = table.assign(rank=table["subset"].map(order))
     return ranked.sort_values(["rank", "structure"], kind="stable", ignore_index=True).drop(columns="rank")
 
 
-def _rows_of(file: Path, quantities: Callable, tolerances: Mapping[str, float]) -> list[dict[str, Any]]:
-    content = json.loads(file.read_text(encoding="utf-8"))
+def _rows_of(file: PathLike, quantities: Callable, tolerances: Mapping[str, float]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    try:
+    with json_of(file) as content:
         for record in content["structures"]:
             labels = {"subset": content["subset"], **{key: record[key] for key in ("structure", "formula")}}
             if "no_reference" not in record:
-                raise NotEvaluated(f"{file.name} was written by an earlier version, which did not test its references")
+                name = Path(file).name
+                raise NotEvaluated(f"{name} was written by an earlier version, which did not test its references")
             rows += [{**labels, **row} for row in quantities(record, tolerances)]
-    except KeyError as error:
-        raise ValueError(f"{file}: key {error} is missing") from None
     return rows
 
 

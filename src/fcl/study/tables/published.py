@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from fcl.study.tables.common import Column, PathLike, Table, written
+from fcl.study.read import PathLike
+from fcl.study.tables.common import Column, Table, written
 
 CAPTION = (
     "Cutoff radii and the highest explicit interaction order k of published models; in brackets a separate cutoff for "

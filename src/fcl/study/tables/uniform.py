@@ -8,7 +8,8 @@ import pandas as pd
 
 from fcl.evaluation.statistics import level, relative, verdicts
 from fcl.study.errors import QUANTITIES, UniformErrors
-from fcl.study.tables.common import Column, PathLike, Table, interval_cells, intervals, written
+from fcl.study.read import PathLike
+from fcl.study.tables.common import Column, Table, interval_cells, intervals, written
 
 SHOWN = {
     "quantity": Column("error"),
