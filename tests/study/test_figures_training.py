@@ -52,7 +52,7 @@ def test_seeds_look_alike_in_all_panels_and_unlike_each_other(tmp_path, monkeypa
 
 
 def test_files_that_cannot_be_drawn_are_named(tmp_path):
-    with pytest.raises(ValueError, match="at least one table"):
+    with pytest.raises(ValueError, match="no file in metrics/history"):
         read_runs([])
     with pytest.raises(ValueError, match=r"metrics\.csv: not the history of a model of the study"):
         read_runs([tmp_path / "metrics.csv"])

@@ -43,7 +43,7 @@ def savings(results: Results) -> str:
     words = {HOLDS: "falls", FAILS: "rises", UNDECIDED: UNDECIDED}
     judged = verdicts([change for *_, change in found])
     rows = [
-        (subset, label(lam), f"{interval_text(saved, '{:.0f}', 100.0)}%", f"{interval_text(change, '{:+.1f}', 100.0)}%",
+        (subset, label(lam), f"{interval_text(saved, '.0f', 100.0)}%", f"{interval_text(change, '+.1f', 100.0)}%",
          words[verdict], basis(change))
         for (subset, lam, saved, change), verdict in zip(found, judged, strict=True)
     ]  # fmt: skip
@@ -77,7 +77,7 @@ def orderings(results: Results) -> str:
     tables = {subset: results.element_cutoffs_by_seed(subset, SHOWN_LAMBDA) for subset in SUBSETS}
 
     def cell(values: dict[int, float] | None) -> str:
-        return "–" if values is None else interval_text(results.over_seeds(values).judged(), "{:.2f}")
+        return "–" if values is None else interval_text(results.over_seeds(values).judged(), ".2f")
 
     rows = [(element, *(cell(cutoffs.get(element)) for cutoffs in tables.values())) for element in ELEMENTS]
     sentence = (

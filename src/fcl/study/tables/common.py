@@ -77,16 +77,15 @@ def interval_cells(name: str, one: Judgement) -> dict[str, float]:
     return {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
 
 
-def interval(value: float, low: float, high: float, pattern: str, scale: float = 1.0) -> str:
-    """``5.1 [4.0, 6.2]``, each number times ``scale`` in the format ``pattern``."""
-    value, low, high = (f"{scale * number:{pattern}}" for number in (value, low, high))
+def interval_of(row: Mapping[str, float], name: str, pattern: str, scale: float = 1.0) -> str:
+    """``5.1 [4.0, 6.2]``, from `interval_cells`: each number times ``scale`` in the format ``pattern``."""
+    value, low, high = (f"{scale * row[column]:{pattern}}" for column in (name, f"{name}_low", f"{name}_high"))
     return f"{value} [{low}, {high}]"
 
 
 def intervals(table: pd.DataFrame, name: str, pattern: str, scale: float = 1.0) -> list[str]:
-    """`interval` of each row, from the columns of `interval_cells`."""
-    columns = (table[column] for column in (name, f"{name}_low", f"{name}_high"))
-    return [interval(*row, pattern, scale) for row in zip(*columns, strict=True)]
+    """`interval_of` each row."""
+    return [interval_of(row, name, pattern, scale) for row in table.to_dict("records")]
 
 
 def shown(table: pd.DataFrame, columns: Mapping[str, Column]) -> pd.DataFrame:
