@@ -122,11 +122,11 @@ def claims_table(results: Results, source: PathLike, data: StudyData) -> pd.Data
             row |= dict(zip(("verdict", "reason"), unjudged, strict=True)) | {"votes": None}
         rows.append({**{key: claim[key] for key in claim if key not in ("note", "rule")}, **row})
         asked.append(None if "verdict" in row else question)
-    parts = [part for question in asked if question for part in question.parts.values()]
+    parts = [part for question in asked if question for part in question.judged.values()]
     judged = iter(verdicts(parts))
     for row, question in zip(rows, asked, strict=True):
         if question:
-            found = [next(judged) for _ in question.parts]
+            found = [next(judged) for _ in question.judged]
             row |= {"verdict": data.word(question.verdict(found), row["kind"]), "reason": question.note(found)}
     return pd.DataFrame(rows).reindex(columns=list(COLUMNS))
 

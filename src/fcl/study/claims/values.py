@@ -7,8 +7,8 @@ from functools import partial
 
 from fcl.evaluation.statistics import HOLDS, Estimate, NotEvaluated, contrast, error, exact, relative
 from fcl.study.claims import shapes
-from fcl.study.claims.measured import Measured
 from fcl.study.claims.shapes import FORCE_RMSE, MOLCRYS
+from fcl.study.claims.verdicts import Measured
 from fcl.study.errors import PAIRS
 from fcl.study.results import Results
 
