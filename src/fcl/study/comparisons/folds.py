@@ -15,8 +15,8 @@ from fcl.study.tables import uniform
 from fcl.study.tables.common import Column, as_markdown, interval_cells, shown
 
 COLUMNS = (
-    "quantity", "subset", "cutoff_angstrom", "pairs_per_atom", "trivial_text", "fcl_text", "static_text",
-    "static_to_fcl_text", "by_fold_text", "static_below_fcl",
+    "quantity", "subset", "cutoff_angstrom", "pairs_per_atom", "trivial", "fcl", "static", "static_to_fcl",
+    "by_fold_text", "static_below_fcl",
 )  # fmt: skip
 SHOWN = {name: {**uniform.SHOWN, "by_fold_text": Column("in each fold")}[name] for name in COLUMNS}
 
@@ -58,7 +58,7 @@ def readable(table: pd.DataFrame) -> str:
     """The table as Markdown, in meV/A, meV/atom and percent."""
     single = [100.0 * table[f"static_to_fcl_{number}"] for number in range(1, int(table["folds"].iloc[0]) + 1)]
     by_fold = [", ".join(f"{value:+.0f}" for value in values) for values in zip(*single, strict=True)]
-    return as_markdown(shown(table.assign(**uniform.texts(table), by_fold_text=by_fold), SHOWN))
+    return as_markdown(shown(table.assign(by_fold_text=by_fold), SHOWN))
 
 
 def write_folds(

@@ -10,7 +10,7 @@ import pandas as pd
 from fcl.evaluation.statistics import NotEvaluated, relative, verdicts
 from fcl.study.errors import CalibratedErrors, UniformErrors, family
 from fcl.study.read import PathLike, read_choices
-from fcl.study.tables.common import Column, Table, written
+from fcl.study.tables.common import Column, Table, ranged, written
 from fcl.study.tables.controls import how, judged, texts, where_skilled, with_verdicts
 
 #: Errors shown.
@@ -22,11 +22,11 @@ SHOWN = {
     "initial_pairs": Column("pairs at the start", "{:.1f}"),
     "pairs_per_atom": Column("pairs", "{:.1f}"),
     "saving": Column("pairs saved", "{:.0%}"),
-    "trivial_text": Column("trivial"),
+    "trivial": Column("trivial", "{:.0f}", 1000.0),
     "optimised_text": Column("optimised"),
-    "optimised_to_initial_text": Column("change from the start"),
+    **ranged("optimised_to_initial", "change from the start", "+.1f", 100.0),
     "within": Column("within the tolerance"),
-    "optimised_to_uniform_text": Column("to uniform, equal pairs"),
+    **ranged("optimised_to_uniform", "to uniform, equal pairs", "+.1f", 100.0),
     "below_uniform": Column("better than uniform"),
 }
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from html import escape
+from string import Formatter
 from typing import Any
 
 import pandas as pd
@@ -31,10 +32,21 @@ th { border-bottom: 2px solid #555; }
 
 @dataclass(frozen=True)
 class Column:
-    """Display of a column: heading and cell format (``str.format``); the CSV keeps names and digits."""
+    """Display of a column: heading and cell format (``str.format``); the CSV keeps names and digits.
+
+    Fields of the format are the value of the column itself, or by name those of other columns; all are multiplied by
+    ``scale``. A cell of which one is missing is a dash.
+    """
 
     heading: str
     format: str = "{}"
+    scale: float = 1.0
+
+
+def ranged(name: str, heading: str, pattern: str, scale: float) -> dict[str, Column]:
+    """A column ``name`` with its interval, from `interval_cells`: ``5.1 [4.0, 6.2]``."""
+    fields = (f"{{{field}:{pattern}}}" for field in (name, f"{name}_low", f"{name}_high"))
+    return {name: Column(heading, "{} [{}, {}]".format(*fields), scale)}
 
 
 @dataclass(frozen=True)
@@ -44,7 +56,7 @@ class Table:
     rows: pd.DataFrame
     columns: Mapping[str, Column]
     caption: str
-    texts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    texts: Mapping[str, Any] = field(default_factory=dict)
 
 
 def written(label: str) -> Callable[[Callable[..., Table]], Callable[..., None]]:
@@ -78,14 +90,8 @@ def interval_cells(name: str, one: Judgement) -> dict[str, float]:
 
 
 def interval_of(row: Mapping[str, float], name: str, pattern: str, scale: float = 1.0) -> str:
-    """``5.1 [4.0, 6.2]``, from `interval_cells`: each number times ``scale`` in the format ``pattern``."""
-    value, low, high = (f"{scale * row[column]:{pattern}}" for column in (name, f"{name}_low", f"{name}_high"))
-    return f"{value} [{low}, {high}]"
-
-
-def intervals(table: pd.DataFrame, name: str, pattern: str, scale: float = 1.0) -> list[str]:
-    """`interval_of` each row."""
-    return [interval_of(row, name, pattern, scale) for row in table.to_dict("records")]
+    """The cell of `ranged` for a single row."""
+    return _cell(row, name, ranged(name, "", pattern, scale)[name])
 
 
 def shown(table: pd.DataFrame, columns: Mapping[str, Column]) -> pd.DataFrame:
@@ -96,13 +102,19 @@ def shown(table: pd.DataFrame, columns: Mapping[str, Column]) -> pd.DataFrame:
     headings = [column.heading for column in columns.values()]
     if len(set(headings)) < len(headings):
         raise ValueError(f"two columns of a table have the same heading: {', '.join(headings)}")
-
-    def text(value: Any, pattern: str) -> str:
-        return MISSING if pd.isna(value) or value == "" else pattern.format(value)
-
+    rows = table.to_dict("records")
     return pd.DataFrame(
-        {column.heading: [text(value, column.format) for value in table[name]] for name, column in columns.items()}
+        {column.heading: [_cell(row, name, column) for row in rows] for name, column in columns.items()}
     )
+
+
+def _cell(row: Mapping[str, Any], name: str, column: Column) -> str:
+    fields = {field or name for _, field, _, _ in Formatter().parse(column.format) if field is not None}
+    values = {field: row[field] for field in fields}
+    if any(pd.isna(value) or value == "" for value in values.values()):
+        return MISSING
+    scaled = values if column.scale == 1.0 else {field: column.scale * value for field, value in values.items()}
+    return column.format.format(scaled.get(name), **scaled)
 
 
 def as_markdown(table: pd.DataFrame) -> str:

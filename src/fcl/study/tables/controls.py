@@ -11,7 +11,7 @@ import pandas as pd
 from fcl.evaluation.statistics import Family, Judgement, level, relative, verdicts
 from fcl.study.errors import QUANTITIES, CalibratedErrors, UniformErrors, family, mean_pairs, median_force_rmse
 from fcl.study.read import PathLike
-from fcl.study.tables.common import Column, Table, interval_cells, intervals, written
+from fcl.study.tables.common import Column, Table, interval_cells, interval_of, ranged, written
 
 NO_SKILL = "no verdict: no better than trivial"
 #: Comparisons of the table: the second of each is compared with optimised cutoffs.
@@ -21,18 +21,18 @@ SPLITS = ("train", "val")
 SHOWN = {
     "quantity": Column("error"),
     "subset": Column("subset"),
-    "lambda_text": Column("λ"),
+    "lambda": Column("λ", "{:.0e}"),
     "saving": Column("pairs saved", "{:.0%}"),
     "pairs_per_atom": Column("pairs per atom", "{:.1f}"),
-    "trivial_text": Column("trivial"),
+    "trivial": Column("trivial", "{:.0f}", 1000.0),
     "optimised_text": Column("optimised"),
     "uniform_text": Column("uniform, equal pairs"),
     "static_text": Column("static, nearest pairs"),
-    "optimised_to_trivial_text": Column("optimised to trivial"),
-    "optimised_to_initial_text": Column("optimised to start"),
-    "optimised_to_uniform_text": Column("optimised to uniform"),
+    **ranged("optimised_to_trivial", "optimised to trivial", "+.1f", 100.0),
+    **ranged("optimised_to_initial", "optimised to start", "+.1f", 100.0),
+    **ranged("optimised_to_uniform", "optimised to uniform", "+.1f", 100.0),
     "below_uniform": Column("better than uniform"),
-    "optimised_to_static_text": Column("optimised to static"),
+    **ranged("optimised_to_static", "optimised to static", "+.1f", 100.0),
     "below_static": Column("better than static"),
 }
 
@@ -142,14 +142,11 @@ def texts(table: pd.DataFrame) -> dict[str, list[str]]:
     uniform = zip(error("uniform"), table["uniform_cutoff_angstrom"], strict=True)
     cells = {"uniform_text": [f"{text} at {cutoff:.2f} Å" for text, cutoff in uniform]}
     cells["static_text"] = [f"{text} at {cutoff:.1f} Å, {pairs:.1f} pairs" for text, cutoff, pairs in static]
-    cells |= {"optimised_text": error("optimised"), "trivial_text": [f"{1000.0 * v:.0f}" for v in table["trivial"]]}
-    if "lambda" in table:
-        cells["lambda_text"] = [f"{lam:.0e}" for lam in table["lambda"]]
-    ratios = (name for name in table if f"{name}_low" in table and "_to_" in name)
-    cells |= {f"{name}_text": intervals(table, name, "+.1f", 100.0) for name in ratios}
+    cells["optimised_text"] = error("optimised")
     for split in SPLITS:
         if f"{split}_to_uniform" in table:
-            own = zip(table[f"{split}_pairs"], table[split], cells[f"{split}_to_uniform_text"], strict=True)
+            changes = (interval_of(row, f"{split}_to_uniform", "+.1f", 100.0) for row in table.to_dict("records"))
+            own = zip(table[f"{split}_pairs"], table[split], changes, strict=True)
             cells[f"{split}_text"] = [f"{pairs:.1f}, {1000.0 * value:.0f}, {change}" for pairs, value, change in own]
     return cells
 

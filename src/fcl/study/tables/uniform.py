@@ -9,19 +9,20 @@ import pandas as pd
 from fcl.evaluation.statistics import level, relative, verdicts
 from fcl.study.errors import QUANTITIES, UniformErrors
 from fcl.study.read import PathLike
-from fcl.study.tables.common import Column, Table, interval_cells, intervals, written
+from fcl.study.tables.common import Column, Table, interval_cells, ranged, written
 
+#: Errors in meV/A and meV/atom, ratios as differences in percent.
 SHOWN = {
     "quantity": Column("error"),
     "subset": Column("subset"),
     "cutoff_angstrom": Column("cutoff (Å)", "{:.1f}"),
     "pairs_per_atom": Column("pairs per atom", "{:.1f}"),
-    "trivial_text": Column("trivial"),
-    "fcl_text": Column("FCL"),
-    "static_text": Column("static"),
-    "fcl_to_trivial_text": Column("FCL to trivial"),
+    "trivial": Column("trivial", "{:.0f}", 1000.0),
+    **ranged("fcl", "FCL", ".0f", 1000.0),
+    **ranged("static", "static", ".0f", 1000.0),
+    **ranged("fcl_to_trivial", "FCL to trivial", "+.1f", 100.0),
     "skill": Column("FCL better than trivial"),
-    "static_to_fcl_text": Column("static to FCL"),
+    **ranged("static_to_fcl", "static to FCL", "+.1f", 100.0),
     "static_below_fcl": Column("static better than FCL"),
 }
 
@@ -55,14 +56,6 @@ def uniform_errors_table(errors: UniformErrors, cutoffs: Sequence[float]) -> pd.
     return table.assign(skill=verdicts(skills), static_below_fcl=verdicts(comparisons))
 
 
-def texts(table: pd.DataFrame) -> dict[str, list[str]]:
-    """Cells of the columns shown: errors in meV/A and meV/atom, ratios as differences in percent."""
-    cells = {f"{name}_text": intervals(table, name, ".0f", 1000.0) for name in ("fcl", "static")}
-    ratios = (name for name in ("fcl_to_trivial", "static_to_fcl") if name in table)
-    cells |= {f"{name}_text": intervals(table, name, "+.1f", 100.0) for name in ratios}
-    return cells | {"trivial_text": [f"{1000.0 * value:.0f}" for value in table["trivial"]]}
-
-
 @written("tab:uniform")
 def table_uniform(files: Sequence[PathLike], *, nests: Mapping[str, int], cutoffs: Sequence[float]) -> Table:
     """The table of errors at uniform ``cutoffs`` (A); ``files`` and ``nests`` as for `UniformErrors`."""
@@ -76,4 +69,4 @@ def table_uniform(files: Sequence[PathLike], *, nests: Mapping[str, int], cutoff
         "Ratios are given as differences in percent. Verdicts: votes of all (pairs of) models in all resamples, "
         "adjusted for the number of rows (Holm)."
     )
-    return Table(table, SHOWN, caption, texts(table))
+    return Table(table, SHOWN, caption)
