@@ -22,30 +22,18 @@ WORTHWHILE = 0.05
 DODGE = 0.03  # of the number of parents, between the subsets
 
 
-def structures_of(manifest: PathLike) -> int:
-    """Number of training structures, from the run manifest of a graph store or the collected manifests of a record.
+def size_of(manifest: PathLike, what: str) -> int:
+    """Number of training structures, or of groups of these with a parent in common (``what``: structures, parents).
 
-    Raises ValueError naming a file without this entry.
+    ``manifest`` is the run manifest of a graph store or the collected manifests of a record. A structure without a
+    parent is a group of its own. Raises ValueError naming a file without the entry: earlier versions count no parents.
     """
-    return _count(manifest, "structures")
-
-
-def parents_of(manifest: PathLike) -> int:
-    """Number of groups of training structures with a parent in common, from the files of `structures_of`.
-
-    A structure without a parent is a group of its own. Raises ValueError as `structures_of`: stores built by earlier
-    versions do not have this number.
-    """
-    return _count(manifest, "parents")
-
-
-def _count(manifest: PathLike, key: str) -> int:
     try:
         content = json.loads(Path(manifest).read_text(encoding="utf-8"))
         store = content["runs"]["stores/train.manifest.json"] if "runs" in content else content
-        return int(store["extra"][key])
+        return int(store["extra"][what])
     except (KeyError, TypeError) as error:
-        reason = f"the manifest of the training store says nothing of extra.{key} ({error}): build the store again"
+        reason = f"the manifest of the training store says nothing of extra.{what} ({error}): build the store again"
         raise ValueError(f"{manifest}: {reason}") from None
 
 
@@ -57,7 +45,7 @@ def errors_by_size(metrics: Sequence[PathLike], stores: Sequence[PathLike], cuto
     """
     tables = []
     for file, store in zip(metrics, stores, strict=True):
-        table = read_table(file, COLUMNS).assign(structures=structures_of(store), parents=parents_of(store))
+        table = read_table(file, COLUMNS).assign(**{what: size_of(store, what) for what in ("structures", "parents")})
         tables.append(table[(table["model_kind"] == "static") & np.isclose(table["cutoff_angstrom"], cutoff)])
     joined = pd.concat(tables, ignore_index=True)
     if joined.empty:
@@ -76,7 +64,7 @@ def static_family(folder: Path, cutoff: float) -> tuple[int, Family]:
     manifests = [path for path in (folder / "stores/train.manifest.json", folder / "manifest.json") if path.is_file()]
     if not manifests:
         raise NotEvaluated(f"{folder.name} has no run manifest of its training structures")
-    return structures_of(manifests[0]), UniformErrors(files, {}).static(FORCE_RMSE, cutoff)
+    return size_of(manifests[0], "structures"), UniformErrors(files, {}).static(FORCE_RMSE, cutoff)
 
 
 def steps(families: Mapping[int, Family]) -> list[tuple[int, Judgement, Judgement | None, str]]:

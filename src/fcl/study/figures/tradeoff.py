@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 
 from fcl.study.figures import common
 from fcl.study.figures.common import ANGSTROM, ENERGY, FORCE, PAIRS, TEXT_WIDTH, Drawing, drawn
+from fcl.study.figures.uniform import models_at_uniform_cutoffs
 from fcl.study.read import PathLike, read_choices, read_tables
 
 COLUMNS = ("seed", "subset", "lambda", "configuration", "cutoff_angstrom", PAIRS)
-UNIFORM_COLUMNS = ("model_kind", "training_cutoff_angstrom", "seed", "cutoff_angstrom", "subset", PAIRS)
 START = {"linestyle": "none", "marker": "D", "markerfacecolor": "white", "markersize": 5}
 SWEEP = {"linestyle": "-", "color": "0.55", "linewidth": 1.0}
 STATIC = {"linestyle": "none", "marker": "s", "color": "0.2", "markersize": 3.5}
@@ -64,13 +64,11 @@ def tradeoff_table(
 
 def _at_uniform_cutoffs(files: Sequence[PathLike], error: str, calibrated: pd.DataFrame) -> pd.DataFrame:
     """Rows of the calibrated models at uniform cutoffs, of static models at their own, and of trivial predictions."""
-    table = read_tables(files, (*UNIFORM_COLUMNS, common.SOURCES[error][0]), "metrics")
+    table = models_at_uniform_cutoffs(files, (error, PAIRS))
     table = table[table["subset"].isin(calibrated["subset"].unique())]
-    kind, own = table["model_kind"], table["training_cutoff_angstrom"].astype(float)
-    sweep = (kind == "fcl") & table["seed"].isin(calibrated["seed"].unique())
-    static = (kind == "static") & np.isclose(own, table["cutoff_angstrom"])
-    names = kind.map({"fcl": "uniform", "static": "static", "trivial": "trivial"})
-    return table.assign(configuration=names, **{"lambda": np.nan})[sweep | static | (kind == "trivial")]
+    wanted = (table["model_kind"] != "fcl") | table["seed"].isin(calibrated["seed"].unique())
+    names = table["model_kind"].replace("fcl", "uniform")
+    return table.assign(configuration=names, **{"lambda": np.nan})[wanted]
 
 
 def _chosen(table: pd.DataFrame, choices: Sequence[PathLike]) -> list[int]:

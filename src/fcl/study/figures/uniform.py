@@ -25,6 +25,13 @@ STATIC = {
 CUTOFF_LABEL = f"uniform cutoff ({ANGSTROM})"
 
 
+def models_at_uniform_cutoffs(metrics: Sequence[PathLike], values: Sequence[str]) -> pd.DataFrame:
+    """Rows of ``metrics/*.csv``: FCL models at every cutoff, static models at their own, trivial predictions."""
+    table = read_tables(metrics, (*COLUMNS, *(common.SOURCES[value][0] for value in values)), "metrics")
+    own = np.isclose(table["training_cutoff_angstrom"].astype(float), table["cutoff_angstrom"])
+    return table[table["model_kind"].isin(["fcl", "trivial"]) | ((table["model_kind"] == "static") & own)]
+
+
 def uniform_table(metrics: Sequence[PathLike], values: Sequence[str] = (FORCE, PAIRS)) -> pd.DataFrame:
     """The numbers of Figs. 3 and 8, for all test structures and for each subset.
 
@@ -34,9 +41,7 @@ def uniform_table(metrics: Sequence[PathLike], values: Sequence[str] = (FORCE, P
     Raises:
         ValueError: a table lacks a column, or holds no row of an FCL model over all subsets.
     """
-    table = read_tables(metrics, (*COLUMNS, *(common.SOURCES[value][0] for value in values)), "metrics")
-    own = np.isclose(table["training_cutoff_angstrom"].astype(float), table["cutoff_angstrom"])
-    table = table[table["model_kind"].isin(["fcl", "trivial"]) | ((table["model_kind"] == "static") & own)]
+    table = models_at_uniform_cutoffs(metrics, values)
     if not ((table["model_kind"] == "fcl") & (table["subset"] == common.ALL)).any():
         raise ValueError("no row with model_kind 'fcl' and subset 'all' in the tables")
     table = common.in_units_drawn(table, values).assign(cutoff_angstrom=table["cutoff_angstrom"].round(6))
