@@ -66,19 +66,18 @@ def evaluate(
     """
     if indices is None:
         indices = torch.arange(len(data))
-    columns: list[list[torch.Tensor]] = [[], [], [], [], []]
+    parts = []
     for batch, cutoffs in selected_batches(data, split_order(indices, batch_size), rule, model.selector):
         output = model(batch, cutoffs)
         observe(output, batch)
         atoms = batch.atoms_per_structure
         deviation = (output["forces"] - batch.forces).double()
         zero = torch.zeros(batch.n_structures, dtype=torch.float64, device=data.device)
-        columns[0].append((output["energy"] - batch.energy).double() / atoms)
-        columns[1].append(atoms)
-        columns[2].append(zero.index_add(0, batch.structure, (deviation**2).sum(1)))
-        columns[3].append(zero.index_add(0, batch.structure, deviation.abs().sum(1)))
-        columns[4].append(pairs_per_atom(batch.pair_structure, batch.structure, batch.n_structures))
-    values = (torch.cat(column).cpu().numpy() for column in columns)
+        energy = (output["energy"] - batch.energy).double() / atoms
+        square, absolute = (zero.index_add(0, batch.structure, one.sum(1)) for one in (deviation**2, deviation.abs()))
+        pairs = pairs_per_atom(batch.pair_structure, batch.structure, batch.n_structures)
+        parts.append((energy, atoms, square, absolute, pairs))
+    values = (torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
     return Errors(indices.cpu().numpy(), *values, groups=data.groups()[indices.cpu()].numpy())
 
 

@@ -17,12 +17,15 @@ from fcl.evaluation.statistics import NotEvaluated
 PathLike = str | os.PathLike[str]
 
 
-def read_table(file: PathLike, columns: Sequence[str] = ()) -> pd.DataFrame:
-    """A CSV file; `NotEvaluated` if it is missing, empty, or of a version without one of the ``columns``."""
+def read_table(file: PathLike, columns: Sequence[str] = (), **options) -> pd.DataFrame:
+    """A CSV file; `NotEvaluated` if it is missing, empty, or of a version without one of the ``columns``.
+
+    ``options`` are those of `pandas.read_csv`.
+    """
     name = "/".join(Path(file).parts[-2:])
     if not Path(file).is_file():
         raise NotEvaluated(f"{name} is missing")
-    table = pd.read_csv(file)
+    table = pd.read_csv(file, **options)
     missing = [column for column in columns if column not in table]
     if missing:
         raise NotEvaluated(f"{name} is of an older version: it has no column {missing[0]!r}")

@@ -20,7 +20,7 @@ from fcl.study.claims.verdicts import (
     ask,
     parse_tolerance,
 )
-from fcl.study.read import PathLike
+from fcl.study.read import PathLike, read_table
 from fcl.study.results import Results
 from fcl.study.tables.common import Column, as_html, as_markdown, shown
 
@@ -146,13 +146,9 @@ def write_claims(
     write_text(html, claims_html(table, title))
 
 
-def read_table(path: PathLike) -> pd.DataFrame:
-    """Read a claims table; units are kept as text, since one of them is 1. `ValueError` for one of an older version."""
-    table = pd.read_csv(Path(path), dtype={"unit": str})
-    missing = [name for name in COLUMNS if name not in table]
-    if missing:
-        raise ValueError(f"{path} is of an older version: it has no column {missing[0]!r}")
-    return table
+def read_written(path: PathLike) -> pd.DataFrame:
+    """The table that `write_claims` wrote; units are kept as text, since one of them is 1."""
+    return read_table(path, COLUMNS, dtype={"unit": str})
 
 
 def counts(table: pd.DataFrame) -> str:
@@ -224,7 +220,7 @@ def _colour(verdict: str) -> str:
 
 def readme_block(study: PathLike) -> str:
     """Content of the README's claims block: counts and collapsed tables, from the study's claims.csv."""
-    table = read_table(Path(study) / "claims.csv")
+    table = read_written(Path(study) / "claims.csv")
     columns = {name: SHOWN[name] for name in ("where", "claim", "paper_text", "value_text", "verdict")}
     said = " ".join(f"{name}: {counts(part)}" for name, part in apart(table).items())
     return (

@@ -35,17 +35,7 @@ from pathlib import Path
 from typing import Any
 
 from fcl.study.records.manifests import RECORD_MANIFEST, read_manifests
-from fcl.study.records.rows import (
-    CURVES,
-    MEASURED,
-    VERDICTS,
-    Cell,
-    Rows,
-    flatten,
-    read_rows,
-    reduced,
-    shown,
-)
+from fcl.study.records.rows import CURVES, MEASURED, VERDICTS, Cell, Rows, flatten, read_rows, reduced, shown
 from fcl.study.records.scatter import Scatter
 
 #: Packages whose version does not affect results; fcl itself is what is being compared.
