@@ -16,14 +16,13 @@ from claim_examples import (
     write_diatomics,
     write_study,
     write_uniform,
+    write_uniform_table,
 )
 from fcl.config.load import load_config
 from fcl.evaluation.statistics import Judgement
 from fcl.study.comparisons.ablations import write_ablations
 from fcl.study.pages.reproduction import main, reproduction_page
 from fcl.study.pages.text import interval_text
-from fcl.study.results import Results
-from fcl.study.tables.uniform import table_uniform
 from project import ROOT
 
 CLAIMS = ROOT / "resources/claims.csv"
@@ -40,12 +39,6 @@ def config():
     for section, change in seeds.items():
         config.studies["embedded"][section] = {**config.studies["embedded"].get(section, {}), **change}
     return config
-
-
-def write_uniform_table(folder):
-    """tables/uniform.csv as the study makes it."""
-    files = {name: folder / f"tables/uniform.{name}" for name in ("csv", "markdown", "latex", "html")}
-    table_uniform(Results.of_folder(folder, NESTS).errors, **files, title="", nests=NESTS, cutoffs=[4.0, 7.0])
 
 
 @pytest.fixture(scope="module")

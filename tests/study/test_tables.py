@@ -13,14 +13,11 @@ from fcl.study.tables.data import average_neighbors_table, element_fractions_tab
 from fcl.study.tables.hyperparameters import hyperparameters_table, read_hyperparameters, table_02
 from fcl.study.tables.published import table_01
 from project import ROOT
+from table_examples import table_files
 
 CLAIMS = ROOT / "resources/claims.csv"
 AWKWARD = pandas.DataFrame({"name": ["50% of a_b & {c}", "x|y <b>"], "value": [0.12345, None]})
 COLUMNS = {"name": Column("na_me"), "value": Column("value (Å)", "{:.2f}")}
-
-
-def files(folder):
-    return {"csv": folder / "t.csv", "markdown": folder / "t.md", "latex": folder / "t.tex", "html": folder / "t.html"}
 
 
 @pytest.fixture(scope="module")
@@ -62,22 +59,22 @@ def test_latex_is_escaped_and_has_rules():
 
 
 def test_html_loads_nothing_and_is_escaped(tmp_path):
-    written("x")(lambda: Table(AWKWARD, COLUMNS, "a < b"))(**files(tmp_path))
-    text = (tmp_path / "t.html").read_text(encoding="utf-8")
+    written("x")(lambda: Table(AWKWARD, COLUMNS, "a < b"))(**table_files(tmp_path))
+    text = (tmp_path / "table.html").read_text(encoding="utf-8")
     assert "&lt;b&gt;" in text and "a &lt; b" in text
     assert not re.search(r"(src|href)=|<script|@import|url\(", text)
 
 
 def test_csv_has_all_digits_and_plain_names(tmp_path):
-    written("x")(lambda: Table(AWKWARD, COLUMNS, "a"))(**files(tmp_path))
-    table = pandas.read_csv(tmp_path / "t.csv")
+    written("x")(lambda: Table(AWKWARD, COLUMNS, "a"))(**table_files(tmp_path))
+    table = pandas.read_csv(tmp_path / "table.csv")
     assert list(table.columns) == ["name", "value"]
     assert table["value"].iloc[0] == 0.12345 and table["value"].isna().iloc[1]
 
 
 def test_published_models_are_the_papers(tmp_path):
-    table_01(ROOT / "resources/published_models.csv", **files(tmp_path))
-    table = pandas.read_csv(tmp_path / "t.csv").set_index("model")
+    table_01(ROOT / "resources/published_models.csv", **table_files(tmp_path))
+    table = pandas.read_csv(tmp_path / "table.csv").set_index("model")
     assert len(table) == 9
     assert table.loc["CHGNet", "cutoff"] == "5.0 (3.0)" and table.loc["CHGNet", "interaction_order"] == 3
     assert table.loc["MACE-OFF23-S", "cutoff_angstrom"] == 4.5
@@ -86,8 +83,8 @@ def test_published_models_are_the_papers(tmp_path):
 
 
 def test_hyperparameters_are_those_of_the_built_models(study, tmp_path):
-    table_02(study, ROOT / "resources/paper_hyperparameters.csv", **files(tmp_path))
-    table = pandas.read_csv(tmp_path / "t.csv").set_index("key")
+    table_02(study, ROOT / "resources/paper_hyperparameters.csv", **table_files(tmp_path))
+    table = pandas.read_csv(tmp_path / "table.csv").set_index("key")
     static, flexible = build_model("static", study.model, 6.0, 1.0), build_model("fcl", study.model, 7.0)
     assert int(table.loc["parameters", "static"]) == count_parameters(static)
     assert int(table.loc["parameters", "fcl"]) == count_parameters(flexible)
@@ -120,8 +117,11 @@ def test_average_neighbours_stand_beside_the_papers(data):
     assert table["cutoff_angstrom"].tolist() == [4.0, 7.0]
     assert table["per_connected_atom"].tolist() == [20.0, 90.0]
     assert table["paper"].tolist() == [19.3, 104.1]
-    table_03(data / "neighbors.csv", CLAIMS, **files(data), title="a toy set, not MAD")
-    assert "| 7.0 " in (data / "t.md").read_text() and "a toy set, not MAD" in (data / "t.md").read_text()
+    table_03(data / "neighbors.csv", CLAIMS, **table_files(data), title="a toy set, not MAD")
+    assert (
+        "| 7.0 " in (data / "table.markdown").read_text()
+        and "a toy set, not MAD" in (data / "table.markdown").read_text()
+    )
 
 
 def test_element_fractions_stand_beside_the_papers(data):
@@ -130,8 +130,8 @@ def test_element_fractions_stand_beside_the_papers(data):
     rows = table.set_index("element")
     assert rows.loc["H", ["fraction", "paper"]].tolist() == [0.7, 0.42]
     assert pandas.isna(rows.loc["C", "fraction"]) and pandas.isna(rows.loc["Si", "paper"])
-    table_04(data / "elements.csv", CLAIMS, **files(data), title="a toy set, not MAD")
-    assert "0.700" in (data / "t.tex").read_text()
+    table_04(data / "elements.csv", CLAIMS, **table_files(data), title="a toy set, not MAD")
+    assert "0.700" in (data / "table.latex").read_text()
 
 
 def test_two_columns_with_one_heading_are_refused():

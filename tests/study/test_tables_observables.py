@@ -20,6 +20,7 @@ from fcl.study.tables.observables import (
 )
 from figure_examples import outputs
 from observable_examples import BINS, BLOCKS, TOLERANCES, failed, files_of, nve, rdf, statics
+from table_examples import table_files
 
 OPTIONS = {"tolerances": TOLERANCES, "at_lambda": 1e-4, "uniform_cutoff": 6.0, "title": "a toy set, not MAD"}
 
@@ -164,12 +165,11 @@ def test_files_of_an_earlier_version_or_of_none_are_named(tmp_path):
 
 def written(folder, *files):
     """The table in Markdown, and the numbers of the figure."""
-    files_of_table = {name: folder / f"table.{name}" for name in ("csv", "markdown", "latex", "html")}
-    table_observables(*files, **files_of_table, **OPTIONS)
-    drawings = outputs(folder, "figure")
+    table, drawings = table_files(folder), outputs(folder, "figure")
+    table_observables(*files, **table, **OPTIONS)
     figure_observables(*files, **drawings, **OPTIONS)
-    assert all(path.stat().st_size for path in (*files_of_table.values(), *drawings.values()))
-    return files_of_table["markdown"].read_text(), pd.read_csv(drawings["csv"])
+    assert all(path.stat().st_size for path in (*table.values(), *drawings.values()))
+    return table["markdown"].read_text(), pd.read_csv(drawings["csv"])
 
 
 def test_table_and_figure_show_the_same_differences(tmp_path):

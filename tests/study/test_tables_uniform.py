@@ -9,6 +9,7 @@ from fcl.evaluation.statistics import HOLDS, UNDECIDED, NotEvaluated
 from fcl.runs.files import write_csv
 from fcl.study.errors import UniformErrors
 from fcl.study.tables.uniform import table_uniform, uniform_errors_table
+from table_examples import table_files
 
 NESTS = {"fcl_seed1": 0, "fcl_seed2": 0, "fcl_seed3": 7, "fcl_seed4": 7}
 
@@ -50,7 +51,7 @@ def test_each_error_is_beside_the_trivial_one_and_that_of_static_models(files):
 
 
 def test_the_table_in_four_formats(files, tmp_path):
-    outputs = {name: tmp_path / f"table.{name}" for name in ("csv", "markdown", "latex", "html")}
+    outputs = table_files(tmp_path)
     table_uniform(files, **outputs, title="made-up data", nests=NESTS, cutoffs=[5.0])
     text = outputs["markdown"].read_text()
     assert "made-up data" in text and "4 FCL models from 2 pre-trained" in text
