@@ -13,6 +13,7 @@ from fcl.cutoffs.rules import CutoffRule
 from fcl.data.batch import Batch, GraphData
 from fcl.data.loader import selected_batches, split_order
 from fcl.data.store import StoreArrays
+from fcl.evaluation.statistics import resampled
 
 #: Batch size where no setting gives one (validation, calibrated cutoffs); results do not depend on it.
 EVALUATION_BATCH_SIZE = 50
@@ -115,9 +116,6 @@ def rows_by_structure(errors: Errors, data: GraphData | StoreArrays, **labels) -
     return [{**labels, **dict(zip(STRUCTURE_COLUMNS, row, strict=True))} for row in rows]
 
 
-_RESAMPLES = 1000
-
-
 def force_rmse(errors: Errors) -> float:
     """Root mean square error of the force components (eV/A)."""
     return errors.metrics()["force_rmse_ev_per_angstrom"]
@@ -159,12 +157,3 @@ def error_bound(errors: Errors, reference: Errors | None = None, margin: float =
         return force_rmse(reference) * (1.0 + rise + margin * uncertainty)
     squares, atoms = resampled(errors.groups, errors.force_square, errors.atoms)
     return force_rmse(errors) + margin * float(np.sqrt(squares / (3 * atoms)).std())
-
-
-def resampled(groups: np.ndarray, *columns: np.ndarray, seed: int = 0) -> list[np.ndarray]:
-    """Sums [resamples] of each column [n] over bootstrap samples of the ``groups`` [n]; the same for the same seed."""
-    _, group = np.unique(groups, return_inverse=True)
-    sums = [np.bincount(group, column) for column in columns]
-    n = len(sums[0])
-    draws = np.random.default_rng(seed).integers(n, size=(_RESAMPLES, n))
-    return [column[draws].sum(1) for column in sums]

@@ -62,7 +62,7 @@ SHOWN = {
     "study": Column("study"),
     "change": Column("change"),
     "quantity": Column("quantity"),
-    "by_text": Column("by how much (95%)"),
+    "by": Column("by how much (95%)", "{by:+.2f} [{low:+.2f}, {high:+.2f}]{unit}"),
     "basis": Column("of"),
     "alone": Column("alone"),
     "verdict": Column("verdict"),
@@ -99,9 +99,7 @@ def ablation_table(base: Results, ablations: Mapping[str, Results], changes: Map
 
 def readable(table: pd.DataFrame) -> str:
     """The ablation table as Markdown."""
-    rows = list(table.fillna({"unit": ""}).itertuples())
-    texts = [f"{row.by:+.2f} [{row.low:+.2f}, {row.high:+.2f}]{row.unit}" for row in rows]
-    return as_markdown(shown(table.assign(by_text=texts), SHOWN))
+    return as_markdown(shown(table.fillna({"unit": ""}), SHOWN))
 
 
 def change_text(changes: Mapping[str, tuple[Any, Any]]) -> str:

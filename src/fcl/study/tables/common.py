@@ -35,7 +35,7 @@ class Column:
     """Display of a column: heading and cell format (``str.format``); the CSV keeps names and digits.
 
     Fields of the format are the value of the column itself, or by name those of other columns; all are multiplied by
-    ``scale``. A cell of which one is missing is a dash.
+    ``scale``. A cell without a value, or of which a field is missing, is a dash.
     """
 
     heading: str
@@ -111,7 +111,7 @@ def shown(table: pd.DataFrame, columns: Mapping[str, Column]) -> pd.DataFrame:
 def _cell(row: Mapping[str, Any], name: str, column: Column) -> str:
     fields = {field or name for _, field, _, _ in Formatter().parse(column.format) if field is not None}
     values = {field: row[field] for field in fields}
-    if any(pd.isna(value) or value == "" for value in values.values()):
+    if row[name] == "" or any(map(pd.isna, values.values())):
         return MISSING
     scaled = values if column.scale == 1.0 else {field: column.scale * value for field, value in values.items()}
     return column.format.format(scaled.get(name), **scaled)

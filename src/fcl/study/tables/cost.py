@@ -139,23 +139,19 @@ def labels_table(labelled: Sequence[PathLike], unlabelled: Sequence[PathLike]) -
     with_labels, without = (
         pd.concat(map(pd.read_csv, files)).set_index([*key, "configuration"]) for files in (labelled, unlabelled)
     )
-    rows = []
-    for where in without.index.droplevel("configuration").unique():
-        start, end, other = without.loc[(*where, "initial")], without.loc[(*where, "optimised")], (*where, "optimised")
-        rows.append(
-            {
-                **dict(zip(key, where, strict=True)),
-                "pairs_start": start[PAIRS],
-                "pairs_labelled": with_labels.loc[other, PAIRS],
-                "pairs_unlabelled": end[PAIRS],
-                "force_rmse_start_ev_per_angstrom": start[force],
-                "change_labelled": with_labels.loc[other, force] / start[force] - 1.0,
-                "change_unlabelled": end[force] / start[force] - 1.0,
-                "added_mev_per_angstrom": 1000.0 * end[f"added_{force}"],
-                "most_change_unlabelled": end[f"added_{force}"] / start[force],
-            }
-        )
-    return pd.DataFrame(rows)
+    start, end = (without.xs(name, level="configuration") for name in ("initial", "optimised"))
+    other = with_labels.xs("optimised", level="configuration").loc[end.index]
+    columns = {
+        "pairs_start": start[PAIRS],
+        "pairs_labelled": other[PAIRS],
+        "pairs_unlabelled": end[PAIRS],
+        "force_rmse_start_ev_per_angstrom": start[force],
+        "change_labelled": other[force] / start[force] - 1.0,
+        "change_unlabelled": end[force] / start[force] - 1.0,
+        "added_mev_per_angstrom": 1000.0 * end[f"added_{force}"],
+        "most_change_unlabelled": end[f"added_{force}"] / start[force],
+    }
+    return pd.DataFrame(columns).loc[end.index].reset_index()
 
 
 @written("tab:labels")
