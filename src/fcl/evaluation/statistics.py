@@ -52,9 +52,9 @@ class Family:
     fixed: bool = False
 
     def __post_init__(self):
-        for name in ("counts", "groups", "nests"):
-            needed = self.sums.shape[:1] if name == "nests" else self.sums.shape[1:]
-            if getattr(self, name).shape != needed:
+        models, structures = self.sums.shape
+        for name, length in (("counts", structures), ("groups", structures), ("nests", models)):
+            if getattr(self, name).shape != (length,):
                 raise ValueError(f"sums {self.sums.shape} of models and structures, {name} {getattr(self, name).shape}")
 
     def levels(self, drawn: np.ndarray) -> np.ndarray:
@@ -313,8 +313,7 @@ def resampled(groups: np.ndarray, *columns: np.ndarray, resamples: int = 1000, s
     """Sums [resamples] of each column [n] over bootstrap samples of the ``groups`` [n]; the same for the same seed."""
     _, group = np.unique(groups, return_inverse=True)
     sums = [np.bincount(group, column) for column in columns]
-    n = len(sums[0])
-    draws = np.random.default_rng(seed).integers(n, size=(resamples, n))
+    draws = np.random.default_rng(seed).integers(len(sums[0]), size=(resamples, len(sums[0])))
     return [column[draws].sum(1) for column in sums]
 
 
