@@ -152,7 +152,7 @@ def test_ratios_are_to_the_start_of_the_same_subset(tmp_path):
     assert list(table.index)[:4] == [("A", "4.0 Å"), ("A", "6.0 Å"), ("A", "λ = 1e-02"), ("A", "λ = 1e-03")]
     with pytest.raises(ValueError, match="A was not measured at 5 A"):
         wall_clock_table(tmp_path / "m.csv", 5.0)
-    table_wall_clock(tmp_path / "m.csv", **table_files(tmp_path), title=TITLE, start=6.0)
+    table_wall_clock(tmp_path / "m.csv", **table_files(tmp_path), title=TITLE, initial_cutoff=6.0)
     text = (tmp_path / "table.markdown").read_text(encoding="utf-8")
     for words in ("a processor, 1 CPU thread)", "time = 10 µs + 5 µs × pairs per atom (typical deviation 0.0%)", TITLE):
         assert words in text
@@ -220,7 +220,7 @@ def test_calibrations_with_and_without_labels_side_by_side(tmp_path):
     assert (row["pairs_start"], row["pairs_labelled"], row["pairs_unlabelled"]) == (40.0, 10.0, 20.0)
     changes = [row[name] for name in ("change_labelled", "change_unlabelled", "most_change_unlabelled")]
     assert changes == pytest.approx([0.1, 0.2, 0.4]) and row["added_mev_per_angstrom"] == pytest.approx(200.0)
-    table_labels([tmp_path / "l.csv"], [tmp_path / "u.csv"], **table_files(tmp_path), title=TITLE, start=6.0)
+    table_labels([tmp_path / "l.csv"], [tmp_path / "u.csv"], **table_files(tmp_path), title=TITLE, initial_cutoff=6.0)
     text = (tmp_path / "table.markdown").read_text(encoding="utf-8")
     assert "says nothing of the error of the model itself" in text
     cells = [cell.strip() for cell in text.splitlines()[-1].strip("|").split("|")]

@@ -1,6 +1,7 @@
 """Tables: their numbers are those of their sources, and each format is escaped as it must be."""
 
 import re
+from inspect import Parameter, signature
 
 import pandas
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from fcl.config.load import load_config
 from fcl.models.files import build_model
 from fcl.models.interface import count_parameters
+from fcl.study.figures.schematic import figure_02
 from fcl.study.tables.common import Column, Table, as_latex, as_markdown, shown, written
 from fcl.study.tables.data import average_neighbors_table, element_fractions_table, table_03, table_04
 from fcl.study.tables.hyperparameters import hyperparameters_table, read_hyperparameters, table_02
@@ -138,3 +140,14 @@ def test_two_columns_with_one_heading_are_refused():
     table = pandas.DataFrame({"name": ["a"], "value": [1.0]})
     with pytest.raises(ValueError, match="two columns of a table have the same heading: x, x"):
         shown(table, {"name": Column("x"), "value": Column("x")})
+
+
+def test_the_arguments_of_a_table_and_a_figure_are_known():
+    """Scripts pass files and values by name; output files are among the arguments, and the title of the data."""
+    table, figure = (signature(function).parameters for function in (table_03, figure_02))
+    assert list(table) == ["neighbors", "claims", "csv", "markdown", "latex", "html", "title"]
+    assert list(figure) == ["r_min", "r_max", "initial_cutoff", "png", "pdf", "csv"]
+    required = {name for name, one in figure.items() if one.default is Parameter.empty}
+    assert required == {"r_min", "r_max", "initial_cutoff", "png", "pdf"}
+    with pytest.raises(TypeError, match="'markdown', 'latex', and 'html'"):
+        table_03("neighbors.csv", CLAIMS, csv="table.csv")

@@ -11,5 +11,5 @@ table_labels(
     latex=snakemake.output.latex,
     html=snakemake.output.html,
     title=snakemake.params.title,
-    start=snakemake.params.initial_cutoff,
+    initial_cutoff=snakemake.params.initial_cutoff,
 )

@@ -10,5 +10,5 @@ table_wall_clock(
     latex=snakemake.output.latex,
     html=snakemake.output.html,
     title=snakemake.params.title,
-    start=snakemake.params.initial_cutoff,
+    initial_cutoff=snakemake.params.initial_cutoff,
 )

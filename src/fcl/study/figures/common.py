@@ -24,6 +24,7 @@ from matplotlib.style import context as style_context
 from PIL import Image
 
 from fcl.runs.files import atomic_path, write_csv
+from fcl.study.products import extended
 from fcl.study.read import PathLike
 
 #: A figure and the numbers that it shows; None if they have a file of their own.
@@ -129,6 +130,7 @@ def drawn(draw: Callable[..., Drawing]) -> Callable[..., pd.DataFrame | None]:
             write_csv(Path(png).with_suffix(".csv") if csv is None else csv, numbers, float_format="%.6g")
         return numbers
 
+    written.__signature__ = extended(draw, png=..., pdf=..., csv=None)
     return written
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from fcl.evaluation.statistics import Judgement
 from fcl.runs.files import write_csv, write_text
+from fcl.study.products import extended
 from fcl.study.read import PathLike
 
 MISSING = "–"
@@ -79,6 +80,7 @@ def written(label: str) -> Callable[[Callable[..., Table]], Callable[..., None]]
             write_text(latex, as_latex(cells, caption, label))
             write_text(html, as_html(cells, caption))
 
+        write.__signature__ = extended(make, csv=..., markdown=..., latex=..., html=..., title="")
         return write
 
     return decorator

@@ -110,13 +110,13 @@ def wall_clock_table(measured: PathLike, start: float) -> pd.DataFrame:
 
 
 @written("tab:wall-clock")
-def table_wall_clock(measured: PathLike, *, start: float) -> Table:
-    """The table of measured cost; ratios refer to the cutoff ``start`` (A)."""
-    table = wall_clock_table(measured, start)
+def table_wall_clock(measured: PathLike, *, initial_cutoff: float) -> Table:
+    """The table of measured cost; ratios refer to the cutoff ``initial_cutoff`` (A)."""
+    table = wall_clock_table(measured, initial_cutoff)
     fit = regimes(table[PAIRS].to_numpy(float), table[TIME].to_numpy(float))
     caption = (
         f"Time of energies and forces per atom and step, and peak memory beyond model and batch: uniform cutoffs, and "
-        f"those optimised at each λ. The start is {start:g} Å everywhere. Measured on one machine "
+        f"those optimised at each λ. The start is {initial_cutoff:g} Å everywhere. Measured on one machine "
         f"({where_measured(table)}), whose numbers they are. Pairs "
         f"were selected beforehand: neighbour lists are not included. Fitted to all rows: time = {fit.text(' µs')} "
         f"(typical deviation {fit.deviation:.1%})."
@@ -155,13 +155,13 @@ def labels_table(labelled: Sequence[PathLike], unlabelled: Sequence[PathLike]) -
 
 
 @written("tab:labels")
-def table_labels(labelled: Sequence[PathLike], unlabelled: Sequence[PathLike], *, start: float) -> Table:
-    """The comparison of calibrations with and without labels; ``start`` is the initial cutoff (A)."""
+def table_labels(labelled: Sequence[PathLike], unlabelled: Sequence[PathLike], *, initial_cutoff: float) -> Table:
+    """The comparison of calibrations with and without labels; ``initial_cutoff`` in A."""
     caption = (
         "Cutoffs optimised with labels, and with the model's own energies and forces at the start "
-        f"({start:g} Å everywhere) in their place; all else is the same. Pairs and force RMSE are those of the test "
-        "structures, against their labels. The added force error is the RMS change of the model's own forces, all that "
-        "is known where there are no labels: it bounds what shorter cutoffs add and says nothing of the error of the "
-        "model itself."
+        f"({initial_cutoff:g} Å everywhere) in their place; all else is the same. Pairs and force RMSE are those of "
+        "the test structures, against their labels. The added force error is the RMS change of the model's own forces, "
+        "all that is known where there are no labels: it bounds what shorter cutoffs add and says nothing of the error "
+        "of the model itself."
     )
     return Table(labels_table(labelled, unlabelled), LABELS, caption)
