@@ -96,6 +96,8 @@ def test_an_ablation_with_one_seed_or_without_results_says_nothing(studies, tmp_
     assert set(table["verdict"]) == {UNDECIDED} and set(table["basis"]) == {"1 model, 12 groups of structures"}
     assert not table["quantity"].str.contains("diatomic").any()
     assert ablation_table(results_of(studies / "base"), {"one": results_of(tmp_path / "one")}, {}).empty
+    others = Results.of_folder(studies / "lower", {"fcl_seed9": 9})  # no seed in common
+    assert ablation_table(results_of(studies / "base"), {"lower": others}, {}).empty
     with pytest.raises(ValueError, match="no study is made for an ablation"):
         ablation_table(results_of(studies / "base"), {}, {})
 

@@ -109,6 +109,8 @@ class UniformErrors:
         """The FCL models (of some seeds) at a uniform ``cutoff`` (A), nested in their pre-trained models."""
         if seeds is None:
             seeds = sorted(seed_of(model) for model in self._models("fcl_"))
+        if not seeds:
+            raise NotEvaluated(NO_MODELS["fcl_"])
         return self._family([FCL_MODEL.format(seed) for seed in seeds], quantity, cutoff, subset)
 
     def static(self, quantity: str, cutoff: float, subset: str = ALL) -> Family:

@@ -159,10 +159,9 @@ def _compare_file(result: Comparison, name: str, run: Rows, record: Rows, scatte
     if not CURVES.match(name):  # all points of a curve must exist, even if only its RMS value is compared
         run, record = fewer
     partners = _partners(run, record)
-    for where in (where for where in record if where not in partners):
-        result.off.append(Difference(name, where, "", "no such row", "a row"))
-    for where in (where for where in run if where not in set(partners.values())):
-        result.off.append(Difference(name, where, "", "a row", "no such row"))
+    result.off += [Difference(name, where, "", "no such row", "a row") for where in record if where not in partners]
+    known = set(partners.values())
+    result.off += [Difference(name, where, "", "a row", "no such row") for where in run if where not in known]
     if CURVES.match(name):
         run, record = fewer
         partners = _partners(run, record)
