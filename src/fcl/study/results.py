@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fcl.evaluation.statistics import Estimate, Family, NotEvaluated
+from fcl.evaluation.statistics import Estimate, Family, NotEvaluated, exact
 from fcl.evaluation.statistics import error as error_of
 from fcl.evaluation.statistics import over_seeds as nested_seeds
 from fcl.study.errors import SAME_CUTOFF, CalibratedErrors, UniformErrors, seed_of
@@ -133,31 +133,31 @@ class Results:
         }
         return {e: cutoffs for e, cutoffs in by_element.items() if len(cutoffs) == rows["seed"].nunique()}
 
-    def average_neighbors(self, split: str, cutoff: float, definition: str) -> float:
-        """Average number of neighbours of a split at ``cutoff`` (A) in one of the three definitions."""
+    def average_neighbors(self, split: str, cutoff: float, definition: str) -> Estimate:
+        """Average number of neighbours of a split at ``cutoff`` (A): MACE's for Table 3, over structures for Fig. 3."""
         table = read_table(self.neighbors, ("split", "cutoff_angstrom", definition))
         rows = table[(table["split"] == split) & ((table["cutoff_angstrom"] - cutoff).abs() < SAME_CUTOFF)]
         if rows.empty:
             raise NotEvaluated(f"{Path(self.neighbors).name}: no row of the {split} split at {cutoff:.1f} A")
-        return float(rows[definition].iloc[0])
+        return exact(float(rows[definition].iloc[0]))
 
-    def element_fraction(self, split: str, subset: str, element: str) -> float:
+    def element_fraction(self, split: str, subset: str, element: str) -> Estimate:
         """Fraction of ``element`` among the atoms of a subset of a split; 0 if it does not occur."""
         table = read_table(self.elements, ("split", "subset", "element", "fraction"))
         rows = table[(table["split"] == split) & (table["subset"] == subset)]
         if rows.empty:
             raise NotEvaluated(f"{Path(self.elements).name}: the {split} split has no subset {subset}")
-        return float(rows.loc[rows["element"] == element, "fraction"].sum())
+        return exact(float(rows.loc[rows["element"] == element, "fraction"].sum()))
 
-    def hyperparameter(self, key: str, kind: str) -> float:
+    def hyperparameter(self, key: str, kind: str) -> Estimate:
         """A number of Table 2: row ``key``, column ``kind`` (static or fcl)."""
         table = read_table(self.hyperparameters, ("key", kind)).set_index("key")
         if key not in table.index:
             raise NotEvaluated(f"{Path(self.hyperparameters).name}: no row {key!r}")
-        return float(table.loc[key, kind])
+        return exact(float(table.loc[key, kind]))
 
-    def mean_sampled_cutoffs(self) -> dict[int, float]:
-        """Mean of the cutoffs (A) drawn in FCL training by seed, over the epochs of its history."""
+    def mean_sampled_cutoff(self) -> Estimate:
+        """Mean of the cutoffs (A) drawn in FCL training, over the epochs of its history, by run."""
         column = "mean_cutoff_angstrom"
         means = {}
         for path in map(Path, self.histories):
@@ -167,7 +167,7 @@ class Results:
             means[seed_of(path.stem)] = float(drawn.mean())
         if not means:
             raise NotEvaluated("no training history of an FCL model")
-        return means
+        return self.over_seeds(means)
 
 
 def _atoms_of(element: str, formula: str) -> float:
