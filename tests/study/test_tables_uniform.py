@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fcl.evaluation.errors import STRUCTURE_COLUMNS
+from error_examples import structure_row
 from fcl.evaluation.statistics import HOLDS, UNDECIDED, NotEvaluated
 from fcl.runs.files import write_csv
 from fcl.study.errors import UniformErrors
@@ -28,12 +28,10 @@ def files(tmp_path):
         for cutoff in cutoffs:
             rms = 2.0 if cutoff is None else (1.5 if cutoff == 4.0 else 1.0) * (1.2 if model[0] == "s" else 1.0)
             error = rms * scale * np.exp(0.01 * rng.normal(size=80))
+            labels = {} if cutoff is None else {"cutoff_angstrom": cutoff}
             for n in range(80):
-                values = (n, n, n // 2, "AB"[n % 2], atoms[n], error[n], 3 * atoms[n] * error[n] ** 2)
-                row = dict(
-                    zip(STRUCTURE_COLUMNS, (*values, 3 * atoms[n] * error[n], 10.0 * (cutoff or 0.0)), strict=True)
-                )
-                rows.append(row if cutoff is None else {"cutoff_angstrom": cutoff, **row})
+                facts = (n, n // 2, "AB"[n % 2], atoms[n], error[n], 10.0 * (cutoff or 0.0))
+                rows.append(structure_row(*facts, **labels))
         paths.append(tmp_path / f"{model}.csv.gz")
         write_csv(paths[-1], rows[::-1] if model == "fcl_seed2" else rows)
     return paths
