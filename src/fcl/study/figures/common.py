@@ -57,7 +57,7 @@ ALL = "all"
 
 
 def subset_style(subset: str) -> dict[str, str]:
-    """Colour and marker of a subset, the same in all figures and studies; both are for use inside `styled`.
+    """Colour and marker of a subset, the same in all figures and studies; both are for use inside `drawn`.
 
     Those of an unknown name follow from its letters. All structures together (`ALL`) are dark.
     """
