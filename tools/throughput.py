@@ -31,7 +31,7 @@ MODEL_IMPORTS = "import fcl.training.fit, fcl.models.mace.model"
 DRAWING = """
 import sys, pathlib, fcl.study.figures.schematic as figures
 folder = pathlib.Path(sys.argv[1])
-figures.figure_02(folder / "f.png", folder / "f.pdf", r_min=3.5, r_max=7.0, initial_cutoff=6.0)
+figures.figure_02(png=folder / "f.png", pdf=folder / "f.pdf", r_min=3.5, r_max=7.0, initial_cutoff=6.0)
 """
 
 

@@ -1,5 +1,7 @@
 """The judge, on synthetic errors with known answers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -129,10 +131,10 @@ def test_each_pair_of_models_votes():
     assert found.share == pytest.approx(2.0 / 3.0) and found.verdict == UNDECIDED and found.value < 0.0
 
 
-def test_absolute_errors_and_members():
+def test_absolute_errors():
     sums = np.array([[1.0, 3.0, 8.0]])
     one = Family(sums, np.ones(3), np.arange(3), np.zeros(1), root=False)
-    assert level(one).value == pytest.approx(4.0) and level(one.of(np.array([True, True, False]))).value == 2.0
+    assert level(one).value == pytest.approx(4.0)
 
 
 def test_bounds():
@@ -223,13 +225,13 @@ def test_what_cannot_be_compared():
     rng = np.random.default_rng(6)
     first, second = both(rng, 0.0)
     with pytest.raises(ValueError, match="different structures"):
-        relative(first, second.of(np.arange(40)), paired=False)
+        relative(first, replace(second, groups=second.groups + 1), paired=False)
     other = Family(second.sums, second.counts, second.groups, np.arange(9))
     with pytest.raises(ValueError, match="the same models"):
         relative(first, other, paired=True)
     with pytest.raises(ValueError, match="nests"):
         Family(first.sums, first.counts, first.groups, np.arange(4))
-    with pytest.raises(ValueError, match="120 structures"):
+    with pytest.raises(ValueError, match="counts"):
         Family(first.sums, first.counts[1:], first.groups, first.nests)
 
 

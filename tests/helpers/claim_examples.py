@@ -6,6 +6,9 @@ import numpy as np
 import pandas
 
 from fcl.runs.files import write_csv
+from fcl.study.results import Results
+from fcl.study.tables.uniform import table_uniform
+from table_examples import table_files
 
 SUBSETS = ("MC3D", "MC2D", "SHIFTML-molcrys", "SHIFTML-molfrags")
 ELEMENTS = ("H", "C", "N", "O", "F", "Na", "Mg", "P", "S", "Cl", "K", "Ca")
@@ -132,3 +135,9 @@ def write_study(folder):
     write_calibrations(folder)
     write_data(folder)
     return folder
+
+
+def write_uniform_table(folder):
+    """tables/uniform.csv as the study makes it."""
+    files = Results.of_folder(folder, NESTS).errors
+    table_uniform(files, **table_files(folder / "tables", "uniform"), nests=NESTS, cutoffs=[4.0, 7.0])

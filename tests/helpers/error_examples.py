@@ -11,6 +11,13 @@ NESTS = {"fcl_seed1": 0, "fcl_seed2": 0, "fcl_seed3": 7, "fcl_seed4": 8}
 LAMBDAS = (1e-2, 1e-4)
 
 
+def structure_row(number, group, subset, atoms, error, pairs, **labels):
+    """The row of a structure whose energy and all force components have the same ``error``."""
+    forces = (3 * atoms * error**2, 3 * atoms * error)
+    values = (number, number, group, subset, atoms, error, *forces, pairs)
+    return {**labels, **dict(zip(STRUCTURE_COLUMNS, values, strict=True))}
+
+
 class ErrorFiles:
     """Subsets A and B of 40 structures each in 20 groups; force errors of all are ``rms`` times the same scatter."""
 
@@ -26,10 +33,8 @@ class ErrorFiles:
         for n in range(80):
             subset = "AB"[n % 2]
             error = rms * self.scale[n] * noise[n] * (1.0 if subset in self.skilled else 2.2)
-            values = (n, n, n // 4 * 2 + n % 2, subset, self.atoms[n], error, 3 * self.atoms[n] * error**2)
-            own = dict(zip(STRUCTURE_COLUMNS, (*values, 3 * self.atoms[n] * error, pairs), strict=True))
             if subset in subsets:
-                found.append({**labels, **own})
+                found.append(structure_row(n, n // 4 * 2 + n % 2, subset, self.atoms[n], error, pairs, **labels))
         return found
 
     def uniform(self):

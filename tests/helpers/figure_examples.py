@@ -9,12 +9,14 @@ from matplotlib.figure import Figure
 TITLE = "a toy set, not MAD"
 PAIRS = ("H-O", "C-C", "C-O")
 LAMBDAS = {1e-2: (10.0, 0.25), 1e-4: (30.0, 0.20), 1e-6: (50.0, 0.19)}
+#: Columns of errors and cost.
+ERRORS = ("force_rmse_ev_per_angstrom", "energy_rmse_ev_per_atom", "pairs_per_atom")
 CALIBRATION = {"initial_cutoff": 6.0, "bounds": (3.5, 7.0)}
 
 
-def outputs(folder, name):
-    """PNG, PDF and CSV of a figure."""
-    return folder / f"{name}.png", folder / f"{name}.pdf", folder / f"{name}.csv"
+def outputs(folder, name, csv=True):
+    """Output files of a figure."""
+    return {kind: folder / f"{name}.{kind}" for kind in ("png", "pdf", *(["csv"] if csv else []))}
 
 
 def write_metrics(folder, seeds=(1, 2, 3)):
@@ -29,16 +31,7 @@ def write_metrics(folder, seeds=(1, 2, 3)):
         static = [("static", 5.0, seed, cutoff, "all", 0.03 * seed, 0.01 * seed, cutoff**3) for cutoff in (4.0, 5.0)]
         trivial = [("trivial", np.nan, np.nan, np.nan, subset, 0.06, 9.0, 0.0) for subset in ("all", "MC3D")]
         for kind, rows in (("fcl", fcl), ("static", static), *([("trivial", trivial)] if seed == seeds[0] else [])):
-            columns = [
-                "model_kind",
-                "training_cutoff_angstrom",
-                "seed",
-                "cutoff_angstrom",
-                "subset",
-                "force_rmse_ev_per_angstrom",
-                "energy_rmse_ev_per_atom",
-                "pairs_per_atom",
-            ]
+            columns = ["model_kind", "training_cutoff_angstrom", "seed", "cutoff_angstrom", "subset", *ERRORS]
             files.append(folder / f"{kind}_{seed}.csv")
             pd.DataFrame(rows, columns=columns).to_csv(files[-1], index=False)
     return files
@@ -101,16 +94,7 @@ def write_calibration_metrics(folder, seeds=(1,)):
                     for name in (subset, "all")
                     for configuration, e, p in (("initial", 0.195, 48.0), ("optimised", error, pairs))
                 ]
-                columns = [
-                    "seed",
-                    "subset",
-                    "lambda",
-                    "configuration",
-                    "cutoff_angstrom",
-                    "force_rmse_ev_per_angstrom",
-                    "energy_rmse_ev_per_atom",
-                    "pairs_per_atom",
-                ]
+                columns = ["seed", "subset", "lambda", "configuration", "cutoff_angstrom", *ERRORS]
                 files.append(folder / f"{subset}_{value}_seed{seed}_metrics.csv")
                 pd.DataFrame(rows, columns=columns).to_csv(files[-1], index=False)
     return files

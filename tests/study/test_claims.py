@@ -12,7 +12,6 @@ from fcl.data.manifest import load_data_manifest
 from fcl.evaluation.statistics import FAILS, HOLDS, UNDECIDED, NotEvaluated, exact, over_seeds
 from fcl.study.claims import shapes
 from fcl.study.claims.__main__ import main
-from fcl.study.claims.measured import conditions
 from fcl.study.claims.table import (
     COLUMNS,
     apart,
@@ -24,7 +23,7 @@ from fcl.study.claims.table import (
     write_claims,
 )
 from fcl.study.claims.values import FUNCTIONS
-from fcl.study.claims.verdicts import PAPER_DATA, StudyData, Tolerance, ask, parse_tolerance
+from fcl.study.claims.verdicts import PAPER_DATA, StudyData, Tolerance, ask, conditions, parse_tolerance
 from fcl.study.pages.reproduction import data_of
 from fcl.study.results import Results
 from project import ROOT
@@ -138,7 +137,7 @@ def test_other_tolerances_are_errors(text, unit):
 )
 def test_a_tolerance_has_two_sides(tolerance, paper, good, bad):
     def verdict(number):
-        return ask(exact(number), tolerance, paper).parts[""].verdict
+        return ask(exact(number), tolerance, paper).judged[""].verdict
 
     assert {verdict(number) for number in good} == {HOLDS}
     assert FAILS in {verdict(number) for number in bad} <= {FAILS, UNDECIDED}
@@ -148,11 +147,11 @@ def test_a_bound_must_be_cleared_by_the_interval():
     """Three seeds within 2%: 1.02 is above 1 in every vote, and undecided, since others may not be."""
     seeds = {1: 1.01, 2: 1.02, 3: 1.03}
     asked = ask(over_seeds(seeds, {}), Tolerance("lower"), 1.0)
-    assert asked.parts[""].share == 1.0 and asked.verdict([asked.parts[""].verdict]) == UNDECIDED
+    assert asked.judged[""].share == 1.0 and asked.verdict([asked.judged[""].verdict]) == UNDECIDED
     assert asked.note([UNDECIDED]) == "3 models; the interval contains the bound"
-    assert ask(over_seeds(seeds, {}), Tolerance("lower"), 0.9).parts[""].verdict == HOLDS
-    assert ask(over_seeds(seeds, {}), Tolerance("relative", 0.05), 1.02).parts[""].verdict == HOLDS
-    assert ask(over_seeds(seeds, {}), Tolerance("relative", 0.05), 1.2).parts[""].verdict == FAILS
+    assert ask(over_seeds(seeds, {}), Tolerance("lower"), 0.9).judged[""].verdict == HOLDS
+    assert ask(over_seeds(seeds, {}), Tolerance("relative", 0.05), 1.02).judged[""].verdict == HOLDS
+    assert ask(over_seeds(seeds, {}), Tolerance("relative", 0.05), 1.2).judged[""].verdict == FAILS
 
 
 def test_only_the_whole_of_mad_is_comparable():
@@ -256,7 +255,7 @@ def test_a_history_without_the_column_is_not_evaluated(study):
     for path in study.glob("metrics/history/*.csv"):
         pandas.read_csv(path).drop(columns="mean_cutoff_angstrom").to_csv(path, index=False)
     row = table_of(study).loc["expected_cutoff"]
-    assert row["verdict"] == "not evaluated" and "no column mean_cutoff_angstrom" in row["reason"]
+    assert row["verdict"] == "not evaluated" and "no column 'mean_cutoff_angstrom'" in row["reason"]
 
 
 def test_a_single_model_decides_nothing_and_two_no_condition(study):

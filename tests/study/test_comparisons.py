@@ -96,6 +96,8 @@ def test_an_ablation_with_one_seed_or_without_results_says_nothing(studies, tmp_
     assert set(table["verdict"]) == {UNDECIDED} and set(table["basis"]) == {"1 model, 12 groups of structures"}
     assert not table["quantity"].str.contains("diatomic").any()
     assert ablation_table(results_of(studies / "base"), {"one": results_of(tmp_path / "one")}, {}).empty
+    others = Results.of_folder(studies / "lower", {"fcl_seed9": 9})  # no seed in common
+    assert ablation_table(results_of(studies / "base"), {"lower": others}, {}).empty
     with pytest.raises(ValueError, match="no study is made for an ablation"):
         ablation_table(results_of(studies / "base"), {}, {})
 
@@ -117,10 +119,10 @@ def learning_files(folder, errors):
 def test_the_learning_curve(tmp_path, monkeypatch):
     drawn = drawn_figures(monkeypatch)
     errors = {96: (0.8, 0.82, 0.78), 192: (0.7, 0.72, 0.68), 384: (0.6, 0.62, 0.58)}
-    png, pdf, csv = outputs(tmp_path, "learning_curve")
-    learning_curve(*learning_files(tmp_path, errors), png, pdf, csv, cutoff=6.0, title="toys, not MAD")
-    assert png.is_file() and pdf.is_file()
-    table = pd.read_csv(csv)
+    files = outputs(tmp_path, "learning_curve")
+    learning_curve(*learning_files(tmp_path, errors), **files, cutoff=6.0, title="toys, not MAD")
+    assert files["png"].is_file() and files["pdf"].is_file()
+    table = pd.read_csv(files["csv"])
     assert len(table) == 18 and sorted(set(table["parents"])) == [32, 64, 128]
     (axes,) = drawn[0].axes
     assert [label.get_text() for label in axes.get_xticklabels()] == ["32\n(96)", "64\n(192)", "128\n(384)"]
@@ -132,7 +134,7 @@ def test_the_learning_curve(tmp_path, monkeypatch):
     means = [line for line in axes.lines if line.get_marker() == "None"]
     assert [line.get_ydata().tolist() for line in means] == [pytest.approx([800.0, 700.0, 600.0])] * 2
     with pytest.raises(ValueError, match="no static model at 5 A"):
-        learning_curve(*learning_files(tmp_path, errors), png, pdf, csv, cutoff=5.0, title="")
+        learning_curve(*learning_files(tmp_path, errors), **files, cutoff=5.0, title="")
 
 
 @pytest.mark.parametrize(
@@ -161,7 +163,7 @@ def test_a_store_that_does_not_say_its_size(tmp_path, extra, key):
     metrics, stores = learning_files(tmp_path, {96: (0.8,)})
     stores[0].write_text(json.dumps({"extra": extra}))
     with pytest.raises(ValueError, match=rf"train\.manifest\.json: .* says nothing of extra\.{key} .*build the store"):
-        learning_curve(metrics, stores, *outputs(tmp_path, "x"), cutoff=6.0, title="")
+        learning_curve(metrics, stores, **outputs(tmp_path, "x"), cutoff=6.0, title="")
 
 
 def test_a_repeated_run_is_compared_by_history_and_weights(tmp_path):

@@ -20,7 +20,8 @@ from fcl.study.figures.wall_clock import figure_wall_clock
 from fcl.study.stages.calibration import UNLABELLED_COLUMNS, calibrate_cutoffs
 from fcl.study.stages.wall_clock import COLUMNS, measure_wall_clock
 from fcl.study.tables.cost import labels_table, regimes, table_labels, table_wall_clock, wall_clock_table
-from figure_examples import outputs, wall_clock_rows
+from figure_examples import drawn_figures, outputs, wall_clock_rows
+from table_examples import table_files
 
 pytestmark = pytest.mark.heavy
 
@@ -50,11 +51,6 @@ def study(crystals):
     study = load_config(crystals.parents[2] / "config.yaml").resolve("smoke")
     changes = {"subsets": [SUBSET], "epochs": 2, "batch_size": 6, "learning_rate": 1.0}
     return study.narrowed(calibration=changes, wall_clock={"atoms": 30, "repeats": 1})
-
-
-def tables_in(folder):
-    names = {"csv": "t.csv", "markdown": "t.md", "latex": "t.tex", "html": "t.html"}
-    return {kind: folder / name for kind, name in names.items()}
 
 
 def test_structures_make_up_the_atoms_that_are_asked_for(data):
@@ -155,8 +151,8 @@ def test_ratios_are_to_the_start_of_the_same_subset(tmp_path):
     assert list(table.index)[:4] == [("A", "4.0 Å"), ("A", "6.0 Å"), ("A", "λ = 1e-02"), ("A", "λ = 1e-03")]
     with pytest.raises(ValueError, match="A was not measured at 5 A"):
         wall_clock_table(tmp_path / "m.csv", 5.0)
-    table_wall_clock(tmp_path / "m.csv", **tables_in(tmp_path), title=TITLE, initial_cutoff=6.0)
-    text = (tmp_path / "t.md").read_text(encoding="utf-8")
+    table_wall_clock(tmp_path / "m.csv", **table_files(tmp_path), title=TITLE, initial_cutoff=6.0)
+    text = (tmp_path / "table.markdown").read_text(encoding="utf-8")
     for words in ("a processor, 1 CPU thread)", "time = 10 µs + 5 µs × pairs per atom (typical deviation 0.0%)", TITLE):
         assert words in text
 
@@ -196,10 +192,9 @@ def test_the_fit_weighs_relative_deviations():
 
 @pytest.mark.parametrize("memory", [True, False])
 def test_the_figure_has_every_point(tmp_path, memory, monkeypatch):
-    drawn = []
-    monkeypatch.setattr("fcl.study.figures.wall_clock.save", lambda figure, png, pdf: drawn.append(figure))
+    drawn = drawn_figures(monkeypatch)
     wall_clock_rows(memory).to_csv(tmp_path / "m.csv", index=False)
-    table = figure_wall_clock(tmp_path / "m.csv", *outputs(tmp_path, "w"), title=TITLE)
+    table = figure_wall_clock(tmp_path / "m.csv", **outputs(tmp_path, "w"), title=TITLE)
     (figure,) = drawn
     assert len(figure.axes) == (2 if memory else 1)  # memory cannot be measured everywhere
     marked = [line for line in figure.axes[0].lines if line.get_marker() != "None"]
@@ -224,8 +219,8 @@ def test_calibrations_with_and_without_labels_side_by_side(tmp_path):
     assert (row["pairs_start"], row["pairs_labelled"], row["pairs_unlabelled"]) == (40.0, 10.0, 20.0)
     changes = [row[name] for name in ("change_labelled", "change_unlabelled", "most_change_unlabelled")]
     assert changes == pytest.approx([0.1, 0.2, 0.4]) and row["added_mev_per_angstrom"] == pytest.approx(200.0)
-    table_labels([tmp_path / "l.csv"], [tmp_path / "u.csv"], **tables_in(tmp_path), title=TITLE, initial_cutoff=6.0)
-    text = (tmp_path / "t.md").read_text(encoding="utf-8")
+    table_labels([tmp_path / "l.csv"], [tmp_path / "u.csv"], **table_files(tmp_path), title=TITLE, initial_cutoff=6.0)
+    text = (tmp_path / "table.markdown").read_text(encoding="utf-8")
     assert "says nothing of the error of the model itself" in text
     cells = [cell.strip() for cell in text.splitlines()[-1].strip("|").split("|")]
     assert cells == ["A", "1e-02", "40.0", "10.0", "20.0", "+10.0%", "+20.0%", "200", "+40.0%"]

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from error_examples import structure_row
 from fcl.evaluation import statistics
-from fcl.evaluation.errors import STRUCTURE_COLUMNS
 from fcl.evaluation.statistics import FAILS, NotEvaluated
 from fcl.runs.files import write_csv
 from fcl.study.comparisons.folds import folds_table, write_folds
@@ -29,11 +29,11 @@ def folds(tmp_path):
         found[f"toy-{fold}"] = []
         for model, rms in MODELS.items():
             error = rms * scale * np.exp(0.01 * rng.normal(size=count))
-            rows = []
-            for n in range(count):
-                values = (n, n, n // 2, "AB"[n // 2 % 2], atoms[n], error[n], 3 * atoms[n] * error[n] ** 2)
-                row = dict(zip(STRUCTURE_COLUMNS, (*values, 3 * atoms[n] * error[n], 50.0 + fold), strict=True))
-                rows.append(row if model == "trivial" else {"cutoff_angstrom": 5.0, **row})
+            labels = {} if model == "trivial" else {"cutoff_angstrom": 5.0}
+            rows = [
+                structure_row(n, n // 2, "AB"[n // 2 % 2], atoms[n], error[n], 50.0 + fold, **labels)
+                for n in range(count)
+            ]
             path = tmp_path / f"toy-{fold}/errors/{model}.csv.gz"
             path.parent.mkdir(parents=True, exist_ok=True)
             write_csv(path, rows)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from error_examples import ErrorFiles
-from fcl.study.figures.common import over_seeds, seeds_note, styled, subset_style
+from fcl.study.figures.common import new_figure, over_seeds, seeds_note, subset_style
 from fcl.study.figures.diatomics import energy_limits, figure_04, figure_10, oscillation
 from fcl.study.figures.tradeoff import figure_05, figure_09
 from fcl.study.figures.uniform import figure_03, figure_08
@@ -42,7 +42,7 @@ def calibrations(tmp_path):
 
 
 def test_figure_03_is_mean_and_sample_deviation_over_seeds(metrics, tmp_path):
-    table = figure_03(metrics, *outputs(tmp_path, "fig03"), title=TITLE)
+    table = figure_03(metrics, **outputs(tmp_path, "fig03"), title=TITLE)
     assert table["subset"].value_counts().to_dict() == {"all": 5, "MC3D": 4}
     assert table.loc[table["model_kind"] == "trivial", "force_rmse_mev_per_angstrom_mean"].tolist() == [60.0, 60.0]
     table_all = table[table["subset"] == "all"]
@@ -65,7 +65,7 @@ def test_a_subset_of_any_name_is_a_title(metrics, tmp_path, monkeypatch, name):
         table = pd.read_csv(file)
         table.assign(subset=table["subset"].replace("MC3D", name)).to_csv(file, index=False)
     drawn = drawn_figures(monkeypatch)
-    assert set(figure_03(metrics, *outputs(tmp_path, "fig"), title=TITLE)["subset"]) == {"all", name}
+    assert set(figure_03(metrics, **outputs(tmp_path, "fig"), title=TITLE)["subset"]) == {"all", name}
     assert drawn[0].axes[1].get_title("left").replace(r"\$", "$") == f"(b) {name}"
 
 
@@ -78,7 +78,7 @@ def test_a_subset_of_any_name_is_a_title(metrics, tmp_path, monkeypatch, name):
 )
 def test_figures_03_and_08_draw_what_the_csv_holds(metrics, tmp_path, monkeypatch, figure, panels, trivial):
     drawn = drawn_figures(monkeypatch)
-    figure(metrics, *outputs(tmp_path, "fig"), title=TITLE)
+    figure(metrics, **outputs(tmp_path, "fig"), title=TITLE)
     table = pd.read_csv(tmp_path / "fig.csv")
     assert len(drawn[0].axes) == len(panels)
     for axes, (subset, value), level in zip(drawn[0].axes, panels, trivial, strict=True):
@@ -101,7 +101,7 @@ def test_figures_03_and_08_draw_what_the_csv_holds(metrics, tmp_path, monkeypatc
 
 
 def test_figure_08_is_in_mev_per_atom(metrics, tmp_path):
-    table = figure_08(metrics, *outputs(tmp_path, "fig08"), title=TITLE)
+    table = figure_08(metrics, **outputs(tmp_path, "fig08"), title=TITLE)
     table = table[(table["subset"] == "all") & (table["model_kind"] != "trivial")]
     assert table["energy_rmse_mev_per_atom_mean"].tolist() == pytest.approx([25.0, 100.0 / 4.5, 20.0, 20.0])
     assert table["energy_rmse_mev_per_atom_std"].tolist() == pytest.approx([0.0, 0.0, 0.0, 10.0])
@@ -112,12 +112,12 @@ def test_figures_04_and_10_draw_the_seed_of_the_median_oscillation(tmp_path, mon
     files = write_diatomics(tmp_path, seeds)  # energies, and so oscillations, scale with the seed
     drawn = drawn_figures(monkeypatch)
     for figure in (figure_04, figure_10):
-        table = figure(files, *outputs(tmp_path, "fig"), title=TITLE)
+        table = figure(files, **outputs(tmp_path, "fig"), title=TITLE)
         assert set(table["seed"]) == {typical} and list(table["pair"].unique()) == list(PAIRS)
         more = f" of {len(seeds)}, that of the median oscillation" if len(seeds) > 1 else ""
         assert drawn[-1].get_suptitle() == f"{TITLE}; seed {typical}{more}"
     with pytest.raises(ValueError, match="two rows for the same seed"):
-        figure_04([*files, files[0]], *outputs(tmp_path, "twice"), title=TITLE)
+        figure_04([*files, files[0]], **outputs(tmp_path, "twice"), title=TITLE)
 
 
 def test_oscillation_is_what_a_curve_moves_back():
@@ -131,7 +131,7 @@ def test_oscillation_is_what_a_curve_moves_back():
 )
 def test_figures_04_and_10_draw_what_the_csv_holds(diatomics, tmp_path, monkeypatch, figure, scale, distances):
     drawn = drawn_figures(monkeypatch)
-    figure(diatomics, *outputs(tmp_path, "fig"), title=TITLE)
+    figure(diatomics, **outputs(tmp_path, "fig"), title=TITLE)
     table = pd.read_csv(tmp_path / "fig.csv")
     assert len(drawn[0].axes) == len(PAIRS)
     for axes, pair in zip(drawn[0].axes, PAIRS, strict=True):
@@ -147,13 +147,13 @@ def test_figures_04_and_10_draw_what_the_csv_holds(diatomics, tmp_path, monkeypa
 
 
 def test_figure_10_has_every_distance(diatomics, tmp_path):
-    table = figure_10(diatomics, *outputs(tmp_path, "fig10"), title=TITLE)
+    table = figure_10(diatomics, **outputs(tmp_path, "fig10"), title=TITLE)
     assert len(table) == 61 * 4 * len(PAIRS)
     assert (table["distance_angstrom"].min(), table["distance_angstrom"].max()) == (0.5, 8.0)
 
 
 def test_figure_05_has_one_start_a_subset_and_falls_with_lambda(calibrations, tmp_path):
-    table = figure_05(calibrations, *outputs(tmp_path, "fig05"), title=TITLE)
+    table = figure_05(calibrations, **outputs(tmp_path, "fig05"), title=TITLE)
     assert list(table["subset"].unique()) == ["MC3D", "SHIFTML-molcrys"]
     start = table[table["configuration"] == "initial"]
     assert start["subset"].tolist() == ["MC3D", "SHIFTML-molcrys"]
@@ -172,7 +172,7 @@ def test_figure_05_has_one_start_a_subset_and_falls_with_lambda(calibrations, tm
 )
 def test_figures_05_and_09_draw_what_the_csv_holds(tmp_path, monkeypatch, figure, error, seeds):
     drawn = drawn_figures(monkeypatch)
-    figure(write_calibration_metrics(tmp_path, seeds), *outputs(tmp_path, "fig"), title=TITLE)
+    figure(write_calibration_metrics(tmp_path, seeds), **outputs(tmp_path, "fig"), title=TITLE)
     table = pd.read_csv(tmp_path / "fig.csv")
     assert (table["seeds"] == len(seeds)).all()
     for axes, subset in zip(drawn[0].axes, ("MC3D", "SHIFTML-molcrys"), strict=True):
@@ -207,7 +207,7 @@ def test_figure_05_shows_uniform_cutoffs_static_models_and_the_choice(tmp_path, 
     drawn = drawn_figures(monkeypatch)
     files = write_calibration_metrics(tmp_path)
     extra = {"uniform": [tmp_path / "uniform.csv"], "choices": choices}
-    figure_05(files, *outputs(tmp_path, "fig"), title=TITLE, **extra)
+    figure_05(files, **outputs(tmp_path, "fig"), title=TITLE, **extra)
     table = pd.read_csv(tmp_path / "fig.csv")
     assert table.groupby("configuration")["chosen"].sum().to_dict() == {
         "initial": 0, "optimised": 2, "static": 0, "trivial": 0, "uniform": 0,
@@ -232,29 +232,29 @@ def test_coinciding_points_share_a_label(tmp_path, monkeypatch):
             table.loc[changed, ["force_rmse_ev_per_angstrom", "pairs_per_atom"]] = [0.2, 31.0]
             table.to_csv(file, index=False)
     drawn = drawn_figures(monkeypatch)
-    figure_05(files, *outputs(tmp_path, "fig"), title=TITLE)
+    figure_05(files, **outputs(tmp_path, "fig"), title=TITLE)
     assert [text.get_text() for text in drawn[0].axes[0].texts] == ["$10^{-2}$", "$10^{-4}$, $10^{-6}$"]
 
 
 def test_without_a_path_the_csv_lies_beside_the_png(tmp_path, metrics):
-    figure_03(metrics, tmp_path / "a" / "fig03.png", tmp_path / "a" / "fig03.pdf", title=TITLE)
+    figure_03(metrics, **outputs(tmp_path / "a", "fig03", csv=False), title=TITLE)
     assert (tmp_path / "a" / "fig03.csv").exists()
 
 
 @pytest.mark.parametrize("figure", [figure_03, figure_08])
 def test_a_single_seed_without_static_models_can_be_drawn(tmp_path, metrics, figure):
-    table = figure(metrics[:1], *outputs(tmp_path, "fig"), title=TITLE)
+    table = figure(metrics[:1], **outputs(tmp_path, "fig"), title=TITLE)
     assert table.filter(like="_std").isna().all(axis=None)
 
 
 @pytest.mark.parametrize("figure", [figure_03, figure_04, figure_05, figure_08, figure_09, figure_10])
 def test_errors_name_file_and_column(tmp_path, figure):
-    with pytest.raises(ValueError, match="at least one table"):
-        figure([], *outputs(tmp_path, "fig"), title=TITLE)
+    with pytest.raises(ValueError, match="no file in "):
+        figure([], **outputs(tmp_path, "fig"), title=TITLE)
     bad = tmp_path / "bad.csv"
     bad.write_text("seed\n1\n")
-    with pytest.raises(ValueError, match=r"bad\.csv: column '\w+' is missing"):
-        figure([bad], *outputs(tmp_path, "fig"), title=TITLE)
+    with pytest.raises(ValueError, match=r"bad\.csv is of an older version: it has no column '\w+'"):
+        figure([bad], **outputs(tmp_path, "fig"), title=TITLE)
     assert not list(tmp_path.glob("fig*"))
 
 
@@ -263,13 +263,13 @@ def test_a_table_without_energies_is_named(tmp_path, figure):
     files = write_metrics(tmp_path) if figure is figure_08 else write_calibration_metrics(tmp_path)
     table = pd.read_csv(files[0]).drop(columns="energy_rmse_ev_per_atom")
     table.to_csv(files[0], index=False)
-    with pytest.raises(ValueError, match=f"{files[0].name}: column 'energy_rmse_ev_per_atom' is missing"):
-        figure(files, *outputs(tmp_path, "fig"), title=TITLE)
+    with pytest.raises(ValueError, match=f"{files[0].name} is of an .* no column 'energy_rmse_ev_per_atom'"):
+        figure(files, **outputs(tmp_path, "fig"), title=TITLE)
 
 
 def test_a_seed_given_twice_is_an_error(metrics, tmp_path):
     with pytest.raises(ValueError, match="two rows for the same seed"):
-        figure_03([*metrics, metrics[0]], *outputs(tmp_path, "fig03"), title=TITLE)
+        figure_03([*metrics, metrics[0]], **outputs(tmp_path, "fig03"), title=TITLE)
 
 
 def test_over_seeds_of_one_seed_has_no_spread():
@@ -300,5 +300,4 @@ def test_a_subset_looks_the_same_everywhere():
     assert len({style["marker"] for style in paper}) == 4
     own = subset_style("my crystals")
     assert own == subset_style("my crystals") and own != subset_style("my molecules")
-    with styled(3.4, 3.0, "") as figure:
-        figure.subplots().plot([0, 1], **subset_style("all"))
+    new_figure(3.4, 3.0, "").subplots().plot([0, 1], **subset_style("all"))

@@ -60,7 +60,7 @@ def legend_of(figure):
 
 
 def test_figure_06_has_each_seed_of_the_elements_of_all_subsets_by_atomic_number(two_subsets, tmp_path):
-    table = figure_06(two_subsets, *outputs(tmp_path, "fig06"), title=TITLE, **CALIBRATION)
+    table = figure_06(two_subsets, **outputs(tmp_path, "fig06"), title=TITLE, **CALIBRATION)
     assert list(table["subset"].unique()) == ["MC3D", "SHIFTML-molfrags"]
     for _, rows in table.groupby("subset"):
         assert rows["element"].tolist() == ["H", "H", "C", "C", "O", "O"]
@@ -74,7 +74,7 @@ def test_figure_06_has_each_seed_of_the_elements_of_all_subsets_by_atomic_number
 
 def test_figure_06_draws_a_point_per_seed_a_median_and_the_bounds(two_subsets, tmp_path, monkeypatch):
     drawn = drawn_figures(monkeypatch)
-    figure_06(two_subsets, *outputs(tmp_path, "fig06"), title=TITLE, **CALIBRATION)
+    figure_06(two_subsets, **outputs(tmp_path, "fig06"), title=TITLE, **CALIBRATION)
     table, axes = pd.read_csv(tmp_path / "fig06.csv"), drawn[0].axes[0]
     names = [label.get_text() for label in axes.get_xticklabels()]
     assert names == ["H", "C", "O"]
@@ -97,7 +97,7 @@ def test_a_bound_and_a_shared_cutoff_are_seen(tmp_path, monkeypatch):
     file = write_calibration(tmp_path, "MC3D", 1e-4, cutoffs, shared=("S", "Cl"))
     drawn = drawn_figures(monkeypatch)
     for figure in (figure_06, figure_07):
-        table = figure([file], *outputs(tmp_path, "fig"), title=TITLE, **CALIBRATION)
+        table = figure([file], **outputs(tmp_path, "fig"), title=TITLE, **CALIBRATION)
         assert dict(zip(table["element"], table["at_bounds"], strict=True)) == {
             "H": "lower", "C": "upper", "O": "", "S": "", "Cl": ""
         }  # fmt: skip
@@ -116,7 +116,7 @@ def test_subsets_without_a_common_element_leave_a_figure_that_says_so(tmp_path, 
         write_calibration(tmp_path, "MC2D", 1e-4, {"C": 4}),
     ]
     drawn = drawn_figures(monkeypatch)
-    table = figure_06(files, *outputs(tmp_path, "fig06"), title=TITLE, **CALIBRATION)
+    table = figure_06(files, **outputs(tmp_path, "fig06"), title=TITLE, **CALIBRATION)
     assert table.empty
     assert [text.get_text() for text in drawn[0].axes[0].texts] == ["no element occurs in all subsets"]
     assert (tmp_path / "fig06.csv").read_text().startswith("subset,lambda,element,")
@@ -124,7 +124,7 @@ def test_subsets_without_a_common_element_leave_a_figure_that_says_so(tmp_path, 
 
 def test_figure_07_has_a_panel_per_lambda_and_every_element(two_lambdas, tmp_path, monkeypatch):
     drawn = drawn_figures(monkeypatch)
-    returned = figure_07(two_lambdas, *outputs(tmp_path, "fig07"), title=TITLE, **CALIBRATION)
+    returned = figure_07(two_lambdas, **outputs(tmp_path, "fig07"), title=TITLE, **CALIBRATION)
     table = pd.read_csv(tmp_path / "fig07.csv", keep_default_na=False)
     pd.testing.assert_frame_equal(table, returned, check_dtype=False, rtol=1e-5)
     assert table["lambda"].tolist() == 4 * [1e-4] + 4 * [1e-6]  # panels (a), (b)
@@ -139,14 +139,14 @@ def test_figure_07_has_a_panel_per_lambda_and_every_element(two_lambdas, tmp_pat
 
 def test_a_seed_given_twice_is_an_error(two_lambdas, tmp_path):
     with pytest.raises(ValueError, match="two rows for the same seed"):
-        figure_07([*two_lambdas, two_lambdas[0]], *outputs(tmp_path, "fig"), title=TITLE, **CALIBRATION)
+        figure_07([*two_lambdas, two_lambdas[0]], **outputs(tmp_path, "fig"), title=TITLE, **CALIBRATION)
 
 
 def test_files_that_do_not_belong_together_are_refused(two_subsets, two_lambdas, tmp_path):
     with pytest.raises(ValueError, match="at one lambda"):
-        figure_06(two_lambdas, *outputs(tmp_path, "fig"), title=TITLE, **CALIBRATION)
+        figure_06(two_lambdas, **outputs(tmp_path, "fig"), title=TITLE, **CALIBRATION)
     with pytest.raises(ValueError, match="MC3D, SHIFTML-molfrags"):
-        figure_07(two_subsets, *outputs(tmp_path, "fig"), title=TITLE, **CALIBRATION)
+        figure_07(two_subsets, **outputs(tmp_path, "fig"), title=TITLE, **CALIBRATION)
     assert not list(tmp_path.glob("fig*"))
 
 
@@ -163,9 +163,9 @@ def test_files_that_do_not_belong_together_are_refused(two_subsets, two_lambdas,
     ],
 )
 def test_errors_name_file_and_key(tmp_path, figure, text, message):
-    with pytest.raises(ValueError, match="at least one file"):
-        figure([], *outputs(tmp_path, "fig"), title=TITLE, **CALIBRATION)
+    with pytest.raises(ValueError, match="no cutoffs file"):
+        figure([], **outputs(tmp_path, "fig"), title=TITLE, **CALIBRATION)
     bad = tmp_path / "bad.json"
     bad.write_text(text)
     with pytest.raises(ValueError, match=message):
-        figure([bad], *outputs(tmp_path, "fig"), title=TITLE, **CALIBRATION)
+        figure([bad], **outputs(tmp_path, "fig"), title=TITLE, **CALIBRATION)

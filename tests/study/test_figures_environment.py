@@ -114,7 +114,7 @@ def test_the_view_is_a_rotation_onto_the_widest_plane():
 
 def test_figure_01_draws_what_the_csv_holds(files, structure, tmp_path, monkeypatch):
     drawn = drawn_figures(monkeypatch)
-    returned = figure_01(*files, *outputs(tmp_path, "fig01"), title=TITLE, **SETTINGS)
+    returned = figure_01(*files, **outputs(tmp_path, "fig01"), title=TITLE, **SETTINGS)
     table = pd.read_csv(tmp_path / "fig01.csv")
     pd.testing.assert_frame_equal(table, returned, check_dtype=False, rtol=1e-5)
     elements = sorted(set(structure["symbols"]), key=lambda element: CUTOFFS.get(element, 6.0))
@@ -144,16 +144,16 @@ def test_an_example_without_a_key_is_named(files, tmp_path, key):
     del content[key]
     example.write_text(json.dumps(content))
     with pytest.raises(ValueError, match=rf"example\.json: key '{key}' is missing"):
-        figure_01(example, calibration, *outputs(tmp_path, "fig01"), title=TITLE, **SETTINGS)
+        figure_01(example, calibration, **outputs(tmp_path, "fig01"), title=TITLE, **SETTINGS)
 
 
 def test_an_unknown_mixing_rule_is_named(files, tmp_path):
     with pytest.raises(ValueError, match="'harmonic' is unknown; known are arithmetic, geometric"):
-        figure_01(*files, *outputs(tmp_path, "f"), title=TITLE, mixing_rule="harmonic", initial_cutoff=6.0)
+        figure_01(*files, **outputs(tmp_path, "f"), title=TITLE, mixing_rule="harmonic", initial_cutoff=6.0)
 
 
 def test_a_single_atom_has_no_pairs_but_a_figure(files, tmp_path):
     example, calibration = files
     lone = {"symbols": ["H"], "positions": [[0, 0, 0]], "pairs": []}
     example.write_text(json.dumps({**json.loads(example.read_text()), **lone}))
-    assert figure_01(example, calibration, *outputs(tmp_path, "fig01"), title=TITLE, **SETTINGS).empty
+    assert figure_01(example, calibration, **outputs(tmp_path, "fig01"), title=TITLE, **SETTINGS).empty

@@ -55,17 +55,17 @@ def draw_all(tables, folder):
     }
     for name, files in inputs.items():
         options = CALIBRATION if name in ("figure_06", "figure_07") else {}
-        FIGURES[name](files, *outputs(folder, name), title=TITLE, **options)
+        FIGURES[name](files, **outputs(folder, name), title=TITLE, **options)
     settings = {"mixing_rule": "arithmetic", "initial_cutoff": 6.0}
-    FIGURES["figure_01"](example, cutoffs, *outputs(folder, "figure_01"), title=TITLE, **settings)
-    FIGURES["figure_02"](*outputs(folder, "figure_02")[:2], r_min=3.5, r_max=7.0, initial_cutoff=6.0)
-    FIGURES["figure_training"](write_histories(tables), *outputs(folder, "figure_training")[:2], title=TITLE)
+    FIGURES["figure_01"](example, cutoffs, **outputs(folder, "figure_01"), title=TITLE, **settings)
+    FIGURES["figure_02"](**outputs(folder, "figure_02", csv=False), r_min=3.5, r_max=7.0, initial_cutoff=6.0)
+    FIGURES["figure_training"](write_histories(tables), **outputs(folder, "figure_training", csv=False), title=TITLE)
     FIGURES["figure_observables"](
-        *files_of(tables, statics(), nve(), rdf()), *outputs(folder, "figure_observables"),
+        *files_of(tables, statics(), nve(), rdf()), **outputs(folder, "figure_observables"),
         title=TITLE, at_lambda=1e-4, uniform_cutoff=6.0, tolerances=TOLERANCES,
     )  # fmt: skip
     wall_clock_rows().to_csv(tables / "wall_clock.csv", index=False)
-    FIGURES["figure_wall_clock"](tables / "wall_clock.csv", *outputs(folder, "figure_wall_clock"), title=TITLE)
+    FIGURES["figure_wall_clock"](tables / "wall_clock.csv", **outputs(folder, "figure_wall_clock"), title=TITLE)
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 

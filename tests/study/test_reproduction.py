@@ -16,14 +16,13 @@ from claim_examples import (
     write_diatomics,
     write_study,
     write_uniform,
+    write_uniform_table,
 )
 from fcl.config.load import load_config
 from fcl.evaluation.statistics import Judgement
 from fcl.study.comparisons.ablations import write_ablations
 from fcl.study.pages.reproduction import main, reproduction_page
 from fcl.study.pages.text import interval_text
-from fcl.study.results import Results
-from fcl.study.tables.uniform import table_uniform
 from project import ROOT
 
 CLAIMS = ROOT / "resources/claims.csv"
@@ -40,12 +39,6 @@ def config():
     for section, change in seeds.items():
         config.studies["embedded"][section] = {**config.studies["embedded"].get(section, {}), **change}
     return config
-
-
-def write_uniform_table(folder):
-    """tables/uniform.csv as the study makes it."""
-    files = {name: folder / f"tables/uniform.{name}" for name in ("csv", "markdown", "latex", "html")}
-    table_uniform(Results.of_folder(folder, NESTS).errors, **files, title="", nests=NESTS, cutoffs=[4.0, 7.0])
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +87,8 @@ def test_a_section_says_what_its_numbers_show(page):
 
 
 def test_an_interval_stands_where_there_is_one():
-    assert interval_text(Judgement(0.02, 0.01, 0.03, 0.0, 1.0, 3, 3, 9), "{:+.1f}", 100.0) == "+2.0 [+1.0, +3.0]"
-    assert interval_text(Judgement(0.02, 0.02, 0.02, 0.0, 1.0, 1, 1, 0), "{:.0%}") == "2%"
+    assert interval_text(Judgement(0.02, 0.01, 0.03, 0.0, 1.0, 3, 3, 9), "+.1f", 100.0) == "+2.0 [+1.0, +3.0]"
+    assert interval_text(Judgement(0.02, 0.02, 0.02, 0.0, 1.0, 1, 1, 0), ".0%") == "2%"
 
 
 def test_what_was_not_run_is_said(page):
@@ -202,4 +195,4 @@ def test_the_page_is_that_of_the_committed_numbers(monkeypatch):
     monkeypatch.chdir(ROOT)
     page = reproduction_page(ROOT / "record/embedded", load_config(ROOT / "config.yaml"), CLAIMS)
     assert page.startswith("# Reproduction")
-    assert PAGE.read_text(encoding="utf-8") == page
+    assert PAGE.read_text(encoding="utf-8") == page + "\n"

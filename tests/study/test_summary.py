@@ -5,11 +5,9 @@ import shutil
 
 import pytest
 
-from claim_examples import NESTS, SUBSETS, structure_rows, write, write_study
+from claim_examples import NESTS, SUBSETS, structure_rows, write, write_study, write_uniform_table
 from fcl.config.load import load_config
 from fcl.study.pages.summary import main, markdown
-from fcl.study.results import Results
-from fcl.study.tables.uniform import table_uniform
 from project import ROOT
 
 RECORD = ROOT / "record" / "embedded"
@@ -25,8 +23,7 @@ def config():
 def study(tmp_path):
     """The invented study, under the name of one whose FCL models have the same seeds."""
     folder = write_study(tmp_path / "mini")
-    files = {name: folder / f"tables/uniform.{name}" for name in ("csv", "markdown", "latex", "html")}
-    table_uniform(Results.of_folder(folder, NESTS).errors, **files, title="", nests=NESTS, cutoffs=[4.0, 7.0])
+    write_uniform_table(folder)
     return folder
 
 

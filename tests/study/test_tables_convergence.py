@@ -7,6 +7,7 @@ import pytest
 
 from fcl.evaluation.statistics import NotEvaluated
 from fcl.study.tables.convergence import convergence_row, table_convergence
+from table_examples import table_files
 
 FOUND = {
     "optimiser": "lbfgs", "status": "no further decrease", "objective": 0.4, "validation_objective": 0.5,
@@ -28,7 +29,7 @@ def write(folder, convergence, seed=1):
 
 
 def test_every_start_and_bound_is_shown(tmp_path):
-    outputs = {name: tmp_path / f"table.{name}" for name in ("csv", "markdown", "latex", "html")}
+    outputs = table_files(tmp_path)
     adam = {**FOUND, "optimiser": "adam", "starts": [], "at_bounds": {}, "shared_cutoff": []}
     adam.pop("validation_objective")
     table_convergence([write(tmp_path, FOUND), write(tmp_path, adam, 2)], **outputs, title="made-up data")

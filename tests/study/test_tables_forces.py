@@ -8,6 +8,7 @@ from fcl.evaluation.statistics import NotEvaluated
 from fcl.study.pages.reproduction_forces import zero_forces
 from fcl.study.tables.forces import forces_table, table_forces
 from project import ROOT
+from table_examples import table_files
 
 CLAIMS = ROOT / "resources/claims.csv"
 
@@ -44,7 +45,7 @@ def test_each_subset_has_a_row_and_the_papers_error_where_it_has_one(structures,
     rms = np.sqrt(table.loc["MC3D", "force_rms"] ** 2 + missed * table.loc["MC3D", "missed_rms"] ** 2)
     assert rms == pytest.approx(0.19721)
     assert table.loc["rattled", ["paper_rmse", "above"]].isna().all()
-    files = {name: tmp_path / f"forces.{name}" for name in ("csv", "markdown", "latex", "html")}
+    files = table_files(tmp_path)
     for of_paper in (True, False):
         table_forces(structures, CLAIMS, **files, title="a toy set", of_paper=of_paper)
         text = files["markdown"].read_text()

@@ -18,7 +18,9 @@ from fcl.study.tables.observables import (
     summary,
     table_observables,
 )
+from figure_examples import outputs
 from observable_examples import BINS, BLOCKS, TOLERANCES, failed, files_of, nve, rdf, statics
+from table_examples import table_files
 
 OPTIONS = {"tolerances": TOLERANCES, "at_lambda": 1e-4, "uniform_cutoff": 6.0, "title": "a toy set, not MAD"}
 
@@ -163,12 +165,11 @@ def test_files_of_an_earlier_version_or_of_none_are_named(tmp_path):
 
 def written(folder, *files):
     """The table in Markdown, and the numbers of the figure."""
-    outputs = [folder / f"table.{suffix}" for suffix in ("csv", "md", "tex", "html")]
-    table_observables(*files, *outputs, **OPTIONS)
-    drawings = [folder / f"figure.{suffix}" for suffix in ("png", "pdf", "csv")]
-    figure_observables(*files, *drawings, **OPTIONS)
-    assert all(path.stat().st_size for path in (*outputs, *drawings))
-    return outputs[1].read_text(), pd.read_csv(drawings[2])
+    table, drawings = table_files(folder), outputs(folder, "figure")
+    table_observables(*files, **table, **OPTIONS)
+    figure_observables(*files, **drawings, **OPTIONS)
+    assert all(path.stat().st_size for path in (*table.values(), *drawings.values()))
+    return table["markdown"].read_text(), pd.read_csv(drawings["csv"])
 
 
 def test_table_and_figure_show_the_same_differences(tmp_path):

@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fcl.evaluation.errors import STRUCTURE_COLUMNS
+from error_examples import structure_row
 from fcl.evaluation.statistics import HOLDS, UNDECIDED, NotEvaluated
 from fcl.runs.files import write_csv
 from fcl.study.errors import UniformErrors
 from fcl.study.tables.uniform import table_uniform, uniform_errors_table
+from table_examples import table_files
 
 NESTS = {"fcl_seed1": 0, "fcl_seed2": 0, "fcl_seed3": 7, "fcl_seed4": 7}
 
@@ -27,12 +28,10 @@ def files(tmp_path):
         for cutoff in cutoffs:
             rms = 2.0 if cutoff is None else (1.5 if cutoff == 4.0 else 1.0) * (1.2 if model[0] == "s" else 1.0)
             error = rms * scale * np.exp(0.01 * rng.normal(size=80))
+            labels = {} if cutoff is None else {"cutoff_angstrom": cutoff}
             for n in range(80):
-                values = (n, n, n // 2, "AB"[n % 2], atoms[n], error[n], 3 * atoms[n] * error[n] ** 2)
-                row = dict(
-                    zip(STRUCTURE_COLUMNS, (*values, 3 * atoms[n] * error[n], 10.0 * (cutoff or 0.0)), strict=True)
-                )
-                rows.append(row if cutoff is None else {"cutoff_angstrom": cutoff, **row})
+                facts = (n, n // 2, "AB"[n % 2], atoms[n], error[n], 10.0 * (cutoff or 0.0))
+                rows.append(structure_row(*facts, **labels))
         paths.append(tmp_path / f"{model}.csv.gz")
         write_csv(paths[-1], rows[::-1] if model == "fcl_seed2" else rows)
     return paths
@@ -50,7 +49,7 @@ def test_each_error_is_beside_the_trivial_one_and_that_of_static_models(files):
 
 
 def test_the_table_in_four_formats(files, tmp_path):
-    outputs = {name: tmp_path / f"table.{name}" for name in ("csv", "markdown", "latex", "html")}
+    outputs = table_files(tmp_path)
     table_uniform(files, **outputs, title="made-up data", nests=NESTS, cutoffs=[5.0])
     text = outputs["markdown"].read_text()
     assert "made-up data" in text and "4 FCL models from 2 pre-trained" in text

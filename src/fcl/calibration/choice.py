@@ -13,7 +13,8 @@ from fcl.calibration.path import CalibrationPlan
 from fcl.calibration.tolerance import FOLDS, symbols_of
 from fcl.config.sections import LossSettings
 from fcl.data.batch import GraphData
-from fcl.evaluation.errors import Errors, force_rmse, relative_increase, resampled
+from fcl.evaluation.errors import Errors, force_rmse, relative_increase
+from fcl.evaluation.statistics import resampled
 from fcl.training.loss import LOSS
 
 

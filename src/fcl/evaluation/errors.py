@@ -13,6 +13,7 @@ from fcl.cutoffs.rules import CutoffRule
 from fcl.data.batch import Batch, GraphData
 from fcl.data.loader import selected_batches, split_order
 from fcl.data.store import StoreArrays
+from fcl.evaluation.statistics import resampled
 
 #: Batch size where no setting gives one (validation, calibrated cutoffs); results do not depend on it.
 EVALUATION_BATCH_SIZE = 50
@@ -66,19 +67,18 @@ def evaluate(
     """
     if indices is None:
         indices = torch.arange(len(data))
-    columns: list[list[torch.Tensor]] = [[], [], [], [], []]
+    parts = []
     for batch, cutoffs in selected_batches(data, split_order(indices, batch_size), rule, model.selector):
         output = model(batch, cutoffs)
         observe(output, batch)
         atoms = batch.atoms_per_structure
         deviation = (output["forces"] - batch.forces).double()
         zero = torch.zeros(batch.n_structures, dtype=torch.float64, device=data.device)
-        columns[0].append((output["energy"] - batch.energy).double() / atoms)
-        columns[1].append(atoms)
-        columns[2].append(zero.index_add(0, batch.structure, (deviation**2).sum(1)))
-        columns[3].append(zero.index_add(0, batch.structure, deviation.abs().sum(1)))
-        columns[4].append(pairs_per_atom(batch.pair_structure, batch.structure, batch.n_structures))
-    values = (torch.cat(column).cpu().numpy() for column in columns)
+        energy = (output["energy"] - batch.energy).double() / atoms
+        square, absolute = (zero.index_add(0, batch.structure, one.sum(1)) for one in (deviation**2, deviation.abs()))
+        pairs = pairs_per_atom(batch.pair_structure, batch.structure, batch.n_structures)
+        parts.append((energy, atoms, square, absolute, pairs))
+    values = (torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
     return Errors(indices.cpu().numpy(), *values, groups=data.groups()[indices.cpu()].numpy())
 
 
@@ -114,9 +114,6 @@ def rows_by_structure(errors: Errors, data: GraphData | StoreArrays, **labels) -
     )  # fmt: skip
     rows = zip(*(np.asarray(column).tolist() for column in columns), strict=True)
     return [{**labels, **dict(zip(STRUCTURE_COLUMNS, row, strict=True))} for row in rows]
-
-
-_RESAMPLES = 1000
 
 
 def force_rmse(errors: Errors) -> float:
@@ -160,12 +157,3 @@ def error_bound(errors: Errors, reference: Errors | None = None, margin: float =
         return force_rmse(reference) * (1.0 + rise + margin * uncertainty)
     squares, atoms = resampled(errors.groups, errors.force_square, errors.atoms)
     return force_rmse(errors) + margin * float(np.sqrt(squares / (3 * atoms)).std())
-
-
-def resampled(groups: np.ndarray, *columns: np.ndarray, seed: int = 0) -> list[np.ndarray]:
-    """Sums [resamples] of each column [n] over bootstrap samples of the ``groups`` [n]; the same for the same seed."""
-    _, group = np.unique(groups, return_inverse=True)
-    sums = [np.bincount(group, column) for column in columns]
-    n = len(sums[0])
-    draws = np.random.default_rng(seed).integers(n, size=(_RESAMPLES, n))
-    return [column[draws].sum(1) for column in sums]

@@ -12,13 +12,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fcl.evaluation.statistics import RESAMPLES, resampled
+
 #: A structure whose largest force component (eV/A) is below this is one without forces: labels have five decimals.
 ZERO_FORCE = 1e-4
 QUANTILES = (0.5, 0.9, 0.99)
 INTERVAL = (2.5, 97.5)
 TAIL_STARTS = 0.9  # quantile
 MIN_TAIL = 20  # structures above the threshold: fewer determine no shape
-RESAMPLES, REFITS = 2000, 200
+REFITS = 200
 
 
 def force_distribution(square: np.ndarray, largest: np.ndarray, atoms: np.ndarray, groups: np.ndarray) -> dict:
@@ -28,10 +30,8 @@ def force_distribution(square: np.ndarray, largest: np.ndarray, atoms: np.ndarra
     (eV/A); groups [n]: equal for structures that are not independent (these are resampled).
     """
     rms = np.sqrt(square / (3 * atoms))
-    _, group = np.unique(groups, return_inverse=True)
-    sums, sizes = (np.bincount(group, weights=values) for values in (square, 3.0 * atoms))
-    drawn = np.random.default_rng(0).integers(len(sums), size=(RESAMPLES, len(sums)))
-    low, high = np.percentile(np.sqrt(sums[drawn].sum(1) / sizes[drawn].sum(1)), INTERVAL)
+    sums, components = resampled(groups, square, 3.0 * atoms, resamples=RESAMPLES)
+    low, high = np.percentile(np.sqrt(sums / components), INTERVAL)
     top = np.sort(square)[::-1][: max(1, round(0.05 * len(square)))]
     return {
         "force_rms": float(np.sqrt(square.sum() / (3 * atoms.sum()))),

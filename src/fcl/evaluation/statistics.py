@@ -30,7 +30,7 @@ RESAMPLES = 2000
 FEWEST = 3
 
 
-class NotEvaluated(Exception):
+class NotEvaluated(ValueError):
     """A claim cannot be evaluated from the study's results; the message gives the reason."""
 
 
@@ -52,19 +52,16 @@ class Family:
     fixed: bool = False
 
     def __post_init__(self):
-        n_models, n_structures = self.sums.shape
-        if self.counts.shape != (n_structures,) or self.groups.shape != (n_structures,):
-            raise ValueError(f"{n_structures} structures, {self.counts.shape} counts and {self.groups.shape} groups")
-        if self.nests.shape != (n_models,):
-            raise ValueError(f"{n_models} models and {self.nests.shape} nests")
+        models, structures = self.sums.shape
+        for name, length in (("counts", structures), ("groups", structures), ("nests", models)):
+            if getattr(self, name).shape != (length,):
+                raise ValueError(f"sums {self.sums.shape} of models and structures, {name} {getattr(self, name).shape}")
 
     def levels(self, drawn: np.ndarray) -> np.ndarray:
         """[n_models, n_draws] error of each model when each group occurs ``drawn`` [n_draws, n_groups] times."""
         _, group = np.unique(self.groups, return_inverse=True)
-        sums = np.zeros((drawn.shape[1], len(self.sums)))
-        counts = np.zeros(drawn.shape[1])
-        np.add.at(sums, group, self.sums.T)
-        np.add.at(counts, group, self.counts)
+        sums = np.stack([np.bincount(group, one) for one in self.sums], axis=1)
+        counts = np.bincount(group, self.counts)
         means = (drawn @ sums) / (drawn @ counts)[:, None]
         return (np.sqrt(means) if self.root else means).T
 
@@ -76,10 +73,6 @@ class Family:
     def values(self) -> np.ndarray:
         """[n_models] error of each model on all structures."""
         return self.levels(np.ones((1, self.n_groups)))[:, 0]
-
-    def of(self, members: np.ndarray) -> Family:
-        """The family on some of the structures (mask or indices)."""
-        return replace(self, sums=self.sums[:, members], counts=self.counts[members], groups=self.groups[members])
 
 
 @dataclass(frozen=True)
@@ -314,6 +307,14 @@ def ratio_of_deviations(first: Sequence[float], second: Sequence[float]) -> Esti
         return float(2.0 * min(tail(math.exp(2.0 * (x - other)), *free) for tail in (f.cdf, f.sf)))
 
     return Estimate(x, x - below, x + above, np.array([x]), p_of, models, models)
+
+
+def resampled(groups: np.ndarray, *columns: np.ndarray, resamples: int = 1000, seed: int = 0) -> list[np.ndarray]:
+    """Sums [resamples] of each column [n] over bootstrap samples of the ``groups`` [n]; the same for the same seed."""
+    _, group = np.unique(groups, return_inverse=True)
+    sums = [np.bincount(group, column) for column in columns]
+    draws = np.random.default_rng(seed).integers(len(sums[0]), size=(resamples, len(sums[0])))
+    return [column[draws].sum(1) for column in sums]
 
 
 @lru_cache(maxsize=1)  # a table compares many families on the same structures; for all of MAD it is 150 MB

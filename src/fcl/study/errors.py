@@ -5,7 +5,6 @@ At uniform cutoffs (``errors/*.csv.gz``), and of calibrations (``calibration/*_e
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from fcl.evaluation.statistics import Family, NotEvaluated
+from fcl.study.read import PathLike, read_table, read_tables
 
-PathLike = str | os.PathLike[str]
 #: Largest difference (A) between cutoffs that are the same.
 SAME_CUTOFF = 1e-6
 
@@ -41,6 +40,10 @@ QUANTITIES = {
 PAIRS = "pairs per atom"
 ALL = "all"
 FCL_MODEL = "fcl_seed{}"
+#: Kinds of models, as their names begin, and what is said where there are none.
+NO_MODELS = {
+    "fcl_": "no errors per structure of FCL models", "static_": "no static models", "trivial": "no trivial predictions",
+}  # fmt: skip
 
 
 def family(tables: Sequence[pd.DataFrame], quantity: str, nests: Sequence[int], *, fixed: bool = False) -> Family:
@@ -70,6 +73,11 @@ def mean_pairs(tables: Sequence[pd.DataFrame]) -> float:
     return float(np.mean([table["pairs_per_atom"].mean() for table in tables]))
 
 
+def seed_of(model: str) -> int:
+    """7 of ``fcl_seed7``."""
+    return int(model.removeprefix("fcl_seed"))
+
+
 class UniformErrors:
     """Errors per structure of all models of a study at uniform cutoffs.
 
@@ -86,57 +94,56 @@ class UniformErrors:
         """One table per model; all on the same structures in the same order. `NotEvaluated` for a missing file."""
         if not self.files:
             raise NotEvaluated("no file in errors/")
-        return {model: _read(path) for model, path in self.files.items()}
+        return {model: read_table(path) for model, path in self.files.items()}
 
     def subsets(self) -> list[str]:
         """All structures, then each subset by its name."""
         table = next(iter(self.tables.values()))
         return [ALL, *sorted(table["subset"].unique())]
 
-    def fcl_seeds(self) -> list[int]:
-        """Seeds of the FCL models."""
-        return sorted(int(model.removeprefix("fcl_seed")) for model in self.files if model.startswith("fcl_"))
-
     def largest_cutoff(self) -> float:
         """The largest uniform cutoff (A) at which FCL models were evaluated."""
-        tables = [table for model, table in self.tables.items() if model.startswith("fcl_")]
-        if not tables:
-            raise NotEvaluated("no errors per structure of FCL models")
-        return float(max(table["cutoff_angstrom"].max() for table in tables))
+        return float(max(self.tables[model]["cutoff_angstrom"].max() for model in self._models("fcl_")))
 
     def fcl(self, quantity: str, cutoff: float, subset: str = ALL, seeds: Sequence[int] | None = None) -> Family:
         """The FCL models (of some seeds) at a uniform ``cutoff`` (A), nested in their pre-trained models."""
-        models = [FCL_MODEL.format(seed) for seed in (self.fcl_seeds() if seeds is None else seeds)]
-        if not models:
-            raise NotEvaluated("no errors per structure of FCL models")
-        return self._family(models, quantity, cutoff, subset)
+        if seeds is None:
+            seeds = sorted(seed_of(model) for model in self._models("fcl_"))
+        if not seeds:
+            raise NotEvaluated(NO_MODELS["fcl_"])
+        return self._family([FCL_MODEL.format(seed) for seed in seeds], quantity, cutoff, subset)
 
     def static(self, quantity: str, cutoff: float, subset: str = ALL) -> Family:
         """The static models of ``cutoff`` (A)."""
-        return self._family([m for m in self.files if m.startswith(f"static_r{cutoff:.1f}_")], quantity, cutoff, subset)
+        return self._family(self._static(cutoff), quantity, cutoff, subset)
 
     def trivial(self, quantity: str, subset: str = ALL) -> Family:
         """Zero forces, or energies linear in the composition."""
-        return self._family([model for model in self.files if model == "trivial"], quantity, None, subset)
+        return self._family(self._models("trivial"), quantity, None, subset)
 
     def static_cutoffs(self) -> list[float]:
         """Cutoffs (A) of the static models, ascending."""
-        labels = {model.removeprefix("static_r").split("_")[0] for model in self.files if model.startswith("static_r")}
-        return sorted(map(float, labels))
+        return sorted({float(model.split("_")[1].removeprefix("r")) for model in self._models("static_")})
 
     def static_tables(self, cutoff: float, subset: str = ALL) -> list[pd.DataFrame]:
         """Rows of the static models of ``cutoff`` (A), one table per model."""
-        models = [model for model in self.files if model.startswith(f"static_r{cutoff:.1f}_")]
-        return [self._rows(model, cutoff, subset) for model in models]
+        return [self._rows(model, cutoff, subset) for model in self._static(cutoff)]
 
     def pairs_per_atom(self, cutoff: float, subset: str = ALL) -> float:
         """Mean over structures, as in Figs. 3 and 5."""
-        table = self._rows(next(m for m in self.files if m.startswith("fcl_")), cutoff, subset)
-        return float(table["pairs_per_atom"].mean())
+        return mean_pairs([self._rows(self._models("fcl_")[0], cutoff, subset)])
 
-    def _family(self, models: list[str], quantity: str, cutoff: float | None, subset: str) -> Family:
+    def _static(self, cutoff: float) -> list[str]:
+        return self._models(f"static_r{cutoff:.1f}_", f"no model at {cutoff:.1f} A")
+
+    def _models(self, prefix: str, otherwise: str = "") -> list[str]:
+        """Names of the models with this ``prefix``, in the order of the files; `NotEvaluated` if there are none."""
+        models = [model for model in self.files if model.startswith(prefix)]
         if not models:
-            raise NotEvaluated(f"no model at {cutoff:.1f} A" if cutoff is not None else "no trivial predictions")
+            raise NotEvaluated(otherwise or NO_MODELS[prefix])
+        return models
+
+    def _family(self, models: Sequence[str], quantity: str, cutoff: float | None, subset: str) -> Family:
         tables = [self._rows(model, cutoff, subset) for model in models]
         nests = [self.nests.get(model, -1 - number) for number, model in enumerate(models)]
         # a trivial prediction is not one of many models, and pairs at a uniform cutoff depend on no model
@@ -168,14 +175,7 @@ class CalibratedErrors:
     @cached_property
     def table(self) -> pd.DataFrame:
         """All files. `NotEvaluated` if there is none, or for a missing file or column."""
-        if not self.files:
-            raise NotEvaluated("no errors per structure in calibration/")
-        tables = []
-        for path in map(Path, self.files):
-            tables.append(_read(path))
-            if missing := [name for name in self.COLUMNS if name not in tables[-1]]:
-                raise NotEvaluated(f"{path.name}: column {missing[0]!r} is missing")
-        return pd.concat(tables, ignore_index=True)
+        return read_tables(self.files, self.COLUMNS, "calibration")
 
     def subsets(self) -> list[str]:
         """In the order of the files."""
@@ -214,9 +214,3 @@ class CalibratedErrors:
         if lam not in self.lambdas(subset):
             raise NotEvaluated(f"{subset} was not calibrated at lambda {lam:g}")
         return family(self.tables(subset, lam, configuration), quantity, self.nests(subset))
-
-
-def _read(path: PathLike) -> pd.DataFrame:
-    if not Path(path).is_file():
-        raise NotEvaluated(f"{Path(path).parent.name}/{Path(path).name} is missing")
-    return pd.read_csv(path)

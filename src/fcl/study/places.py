@@ -5,14 +5,11 @@ Its own files are in its folder, results in the working directory, and the files
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fcl.study.records.record import RECORDS, numbers_root
-
-PathLike = str | os.PathLike[str]
+from fcl.study.records.record import RECORDS, PathLike, numbers_root
 
 
 class Places:

@@ -1,10 +1,7 @@
-"""Read the small result files of a study for the claims; a missing file, row or column is `NotEvaluated`."""
+"""The result files of a study, for claims, comparisons and pages; what is missing is `NotEvaluated`."""
 
 from __future__ import annotations
 
-import json
-import math
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fcl.evaluation.statistics import Estimate, Family, NotEvaluated
+from fcl.evaluation.statistics import Estimate, Family, NotEvaluated, exact
 from fcl.evaluation.statistics import error as error_of
 from fcl.evaluation.statistics import over_seeds as nested_seeds
-from fcl.study.errors import SAME_CUTOFF, CalibratedErrors, UniformErrors
+from fcl.study.errors import SAME_CUTOFF, CalibratedErrors, UniformErrors, seed_of
+from fcl.study.read import PathLike, read_calibrations, read_table, read_tables
 
-PathLike = str | os.PathLike[str]
 #: Fewest structures that a statistic of a sample is made of.
 FEWEST_STRUCTURES = 10
 
@@ -30,40 +27,31 @@ class Results:
 
     ``errors``: errors per structure at uniform cutoffs; ``cutoffs``: one file per calibration, with its errors per
     structure beside it; ``nests``: seed of the pre-trained model that each FCL model starts from, by its name;
-    ``structures``: a row per structure, only if the data are a sample of the paper's.
+    ``structures``: a row per structure, only if the data are a sample of the paper's. The others are named like their
+    folders, see `of_folder`.
     """
 
-    errors: tuple[Path, ...] = ()
-    histories: tuple[Path, ...] = ()
-    diatomics: tuple[Path, ...] = ()
-    cutoffs: tuple[Path, ...] = ()
-    neighbors: Path | None = None
-    elements: Path | None = None
-    hyperparameters: Path | None = None
+    errors: Sequence[PathLike]
+    histories: Sequence[PathLike]
+    diatomics: Sequence[PathLike]
+    cutoffs: Sequence[PathLike]
+    neighbors: PathLike
+    elements: PathLike
+    hyperparameters: PathLike
     nests: Mapping[str, int] = field(default_factory=dict)
-    structures: Path | None = None
-
-    @classmethod
-    def of_files(
-        cls, errors: Sequence[PathLike], histories: Sequence[PathLike], diatomics: Sequence[PathLike],
-        cutoffs: Sequence[PathLike], neighbors: PathLike, elements: PathLike, hyperparameters: PathLike,
-        nests: Mapping[str, int], structures: PathLike | None = None,
-    ) -> Results:  # fmt: skip
-        """From file paths by kind; the names are those of the folders, see `of_folder`."""
-        lists = (tuple(map(Path, files)) for files in (errors, histories, diatomics, cutoffs))
-        return cls(*lists, Path(neighbors), Path(elements), Path(hyperparameters), dict(nests), _path(structures))
+    structures: PathLike | None = None
 
     @classmethod
     def of_folder(cls, study: PathLike, nests: Mapping[str, int], sample: bool = False) -> Results:
         """Every result file below ``study``, such as results/mini; ``sample``: the data are one of the paper's."""
         study = Path(study)
 
-        def found(pattern: str) -> list[Path]:
-            return sorted(path for path in study.glob(pattern) if not path.name.endswith(".manifest.json"))
+        def found(*patterns: str) -> list[Path]:
+            paths = (path for pattern in patterns for path in sorted(study.glob(pattern)))
+            return [path for path in paths if not path.name.endswith(".manifest.json")]
 
-        models = ("errors/fcl_seed*.csv.gz", "errors/static_*.csv.gz", "errors/trivial.csv.gz")
-        return cls.of_files(
-            errors=[path for pattern in models for path in found(pattern)],
+        return cls(
+            errors=found("errors/fcl_seed*.csv.gz", "errors/static_*.csv.gz", "errors/trivial.csv.gz"),
             histories=found("metrics/history/fcl_seed*.csv"),
             diatomics=found("diatomics/*.csv"),
             cutoffs=found("calibration/*.json"),
@@ -84,14 +72,13 @@ class Results:
     @cached_property
     def calibrated(self) -> CalibratedErrors:
         """Errors of the calibrations."""
-        if not self.cutoffs:
-            raise NotEvaluated("no cutoffs file in calibration/")
-        return CalibratedErrors([path.with_name(f"{path.stem}_errors.csv.gz") for path in self.cutoffs], self.nests)
+        files = map(Path, self.cutoffs)
+        return CalibratedErrors([path.with_name(f"{path.stem}_errors.csv.gz") for path in files], self.nests)
 
     @property
     def seeds(self) -> dict[int, int]:
         """Seeds of the FCL models, with those of the pre-trained models that they start from."""
-        return {_seed(model): nest for model, nest in self.nests.items()}
+        return {seed_of(model): nest for model, nest in self.nests.items()}
 
     def over_seeds(self, values: Mapping[int, float]) -> Estimate:
         """Mean of a quantity of each FCL model, by seed."""
@@ -107,7 +94,7 @@ class Results:
         """
         if self.structures is None:
             return None
-        table = _joined("data", (self.structures,), ("subset", "formula", "atoms", "group", "pairs_per_atom_6"))
+        table = read_table(self.structures, ("subset", "formula", "atoms", "group", "pairs_per_atom_6"))
         rows = table[table["subset"] == subset]
         atoms = rows["atoms"].to_numpy(float)
         if quantity == "pairs":
@@ -125,110 +112,62 @@ class Results:
     def curves(self) -> pd.DataFrame:
         """Diatomic curves: pair, cutoff_angstrom, seed, distance_angstrom, energy_ev."""
         columns = ("pair", "cutoff_angstrom", "seed", "distance_angstrom", "energy_ev")
-        return _joined("diatomics", self.diatomics, columns)
+        return read_tables(self.diatomics, columns, "diatomics")
 
     @cached_property
-    def _tables(self) -> list[tuple[dict, dict[str, float]]]:
-        """(provenance, cutoffs in A by symbol) of each cutoffs file, of elements calibrated each for itself."""
-        if not self.cutoffs:
-            raise NotEvaluated("no cutoffs file in calibration/")
-        tables = []
-        for path in self.cutoffs:
-            if not path.is_file():
-                raise NotEvaluated(f"{path.name} is missing")
-            content = json.loads(path.read_text(encoding="utf-8"))
-            provenance = content["provenance"]
-            shared = (provenance.get("convergence") or {}).get("shared_cutoff", ())
-            idle = {*provenance.get("not_calibrated", ()), *shared}
-            table = {symbol: radius for symbol, radius in content["cutoffs"].items() if symbol not in idle}
-            tables.append((provenance, table))
-        return tables
+    def _calibrations(self) -> pd.DataFrame:
+        return read_calibrations(self.cutoffs)
 
     # -- single numbers -----------------------------------------------------------------------------------------------
 
     def element_cutoffs_by_seed(self, subset: str, lam: float) -> dict[str, dict[int, float]]:
-        """Optimised cutoffs (A) by symbol and seed, for the elements calibrated with every seed."""
-        tables = {
-            int(provenance["seed"]): table
-            for provenance, table in self._tables
-            if provenance["subset"] == subset and math.isclose(provenance["lambda"], lam, rel_tol=1e-6)
-        }
-        if not tables:
-            raise NotEvaluated(f"{subset} was not calibrated at lambda {lam:g}")
-        common = [symbol for symbol in next(iter(tables.values())) if all(symbol in table for table in tables.values())]
-        return {symbol: {seed: table[symbol] for seed, table in tables.items()} for symbol in common}
-
-    def average_neighbors(self, split: str, cutoff: float, definition: str) -> float:
-        """Average number of neighbours of a split at ``cutoff`` (A) in one of the three definitions."""
-        table = _joined("data", _given(self.neighbors), ("split", "cutoff_angstrom", definition))
-        rows = table[(table["split"] == split) & _near(table["cutoff_angstrom"], cutoff)]
+        """Optimised cutoffs (A) by symbol and seed, for the elements that have one of their own with every seed."""
+        table = self._calibrations
+        rows = table[(table["subset"] == subset) & np.isclose(table["lambda"], lam, rtol=1e-6, atol=0.0)]
         if rows.empty:
-            raise NotEvaluated(f"{self.neighbors.name}: no row of the {split} split at {cutoff:.1f} A")
-        return float(rows[definition].iloc[0])
+            raise NotEvaluated(f"{subset} was not calibrated at lambda {lam:g}")
+        own = rows[rows["calibrated"] & ~rows["shared"]]
+        by_element = {
+            element: dict(zip(part["seed"].astype(int), part["cutoff_angstrom"], strict=True))
+            for element, part in own.groupby("element", sort=False)
+        }
+        return {e: cutoffs for e, cutoffs in by_element.items() if len(cutoffs) == rows["seed"].nunique()}
 
-    def element_fraction(self, split: str, subset: str, element: str) -> float:
+    def average_neighbors(self, split: str, cutoff: float, definition: str) -> Estimate:
+        """Average number of neighbours of a split at ``cutoff`` (A): MACE's for Table 3, over structures for Fig. 3."""
+        table = read_table(self.neighbors, ("split", "cutoff_angstrom", definition))
+        rows = table[(table["split"] == split) & ((table["cutoff_angstrom"] - cutoff).abs() < SAME_CUTOFF)]
+        if rows.empty:
+            raise NotEvaluated(f"{Path(self.neighbors).name}: no row of the {split} split at {cutoff:.1f} A")
+        return exact(float(rows[definition].iloc[0]))
+
+    def element_fraction(self, split: str, subset: str, element: str) -> Estimate:
         """Fraction of ``element`` among the atoms of a subset of a split; 0 if it does not occur."""
-        table = _joined("data", _given(self.elements), ("split", "subset", "element", "fraction"))
+        table = read_table(self.elements, ("split", "subset", "element", "fraction"))
         rows = table[(table["split"] == split) & (table["subset"] == subset)]
         if rows.empty:
-            raise NotEvaluated(f"{self.elements.name}: the {split} split has no subset {subset}")
-        return float(rows.loc[rows["element"] == element, "fraction"].sum())
+            raise NotEvaluated(f"{Path(self.elements).name}: the {split} split has no subset {subset}")
+        return exact(float(rows.loc[rows["element"] == element, "fraction"].sum()))
 
-    def hyperparameter(self, key: str, kind: str) -> float:
+    def hyperparameter(self, key: str, kind: str) -> Estimate:
         """A number of Table 2: row ``key``, column ``kind`` (static or fcl)."""
-        table = _joined("tables", _given(self.hyperparameters), ("key", kind)).set_index("key")
+        table = read_table(self.hyperparameters, ("key", kind)).set_index("key")
         if key not in table.index:
-            raise NotEvaluated(f"{self.hyperparameters.name}: no row {key!r}")
-        return float(table.loc[key, kind])
+            raise NotEvaluated(f"{Path(self.hyperparameters).name}: no row {key!r}")
+        return exact(float(table.loc[key, kind]))
 
-    def mean_sampled_cutoffs(self) -> dict[int, float]:
-        """Mean of the cutoffs (A) drawn in FCL training by seed, over the epochs of its history."""
+    def mean_sampled_cutoff(self) -> Estimate:
+        """Mean of the cutoffs (A) drawn in FCL training, over the epochs of its history, by run."""
         column = "mean_cutoff_angstrom"
         means = {}
-        for path in self.histories:
-            table = _joined("metrics/history", (path,), ("epoch",))
-            if column not in table or table[column].isna().any():
-                raise NotEvaluated(f"{path.name}: the training history has no column {column}")
-            means[_seed(path.stem)] = float(table[column].mean())
+        for path in map(Path, self.histories):
+            drawn = read_table(path, ("epoch", column))[column]
+            if drawn.isna().any():
+                raise NotEvaluated(f"{path.name}: {column} is empty")
+            means[seed_of(path.stem)] = float(drawn.mean())
         if not means:
             raise NotEvaluated("no training history of an FCL model")
-        return means
-
-
-def _given(path: Path | None) -> tuple[Path, ...]:
-    return () if path is None else (path,)
-
-
-def _near(column: pd.Series, value: float) -> pd.Series:
-    return (pd.to_numeric(column) - value).abs() < SAME_CUTOFF
-
-
-def _joined(kind: str, files: Sequence[Path], columns: Sequence[str]) -> pd.DataFrame:
-    """The CSV files of one kind as one table; raises `NotEvaluated` if a file or column is missing."""
-    if not files:
-        raise NotEvaluated(f"no file in {kind}/")
-    tables = []
-    for path in files:
-        if not path.is_file():
-            raise NotEvaluated(f"{path.name} is missing")
-        table = pd.read_csv(path)
-        missing = [name for name in columns if name not in table]
-        if missing:
-            raise NotEvaluated(f"{path.name}: column {missing[0]!r} is missing")
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True)
-
-
-def _seed(model: str) -> int:
-    """7 of ``fcl_seed7``."""
-    match = re.fullmatch(r"fcl_seed(\d+)", model)
-    if match is None:
-        raise ValueError(f"{model!r} is not the name of an FCL model")
-    return int(match[1])
-
-
-def _path(file: PathLike | None) -> Path | None:
-    return None if file is None else Path(file)
+        return self.over_seeds(means)
 
 
 def _atoms_of(element: str, formula: str) -> float:

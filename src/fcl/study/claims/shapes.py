@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fcl.evaluation.statistics import Estimate, NotEvaluated, contrast, ratio, ratio_of_deviations
-from fcl.study.claims.measured import Conditions, conditions
+from fcl.study.claims.verdicts import Conditions, conditions
 from fcl.study.results import Results
 
 FORCE_RMSE = "force RMSE"

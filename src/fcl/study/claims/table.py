@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,10 +20,10 @@ from fcl.study.claims.verdicts import (
     ask,
     parse_tolerance,
 )
+from fcl.study.read import PathLike, read_table
 from fcl.study.results import Results
-from fcl.study.tables.common import Column, html, markdown, shown
+from fcl.study.tables.common import Column, as_html, as_markdown, shown
 
-PathLike = str | os.PathLike[str]
 CLAIM_COLUMNS = ("id", "where", "dataset", "quantity", "paper_value", "unit", "kind", "tolerance", "note")
 COLUMNS = (
     "id", "where", "dataset", "quantity", "kind", "unit", "paper_value", "value", "low", "high", "votes",
@@ -123,11 +122,11 @@ def claims_table(results: Results, source: PathLike, data: StudyData) -> pd.Data
             row |= dict(zip(("verdict", "reason"), unjudged, strict=True)) | {"votes": None}
         rows.append({**{key: claim[key] for key in claim if key not in ("note", "rule")}, **row})
         asked.append(None if "verdict" in row else question)
-    parts = [part for question in asked if question for part in question.parts.values()]
+    parts = [part for question in asked if question for part in question.judged.values()]
     judged = iter(verdicts(parts))
     for row, question in zip(rows, asked, strict=True):
         if question:
-            found = [next(judged) for _ in question.parts]
+            found = [next(judged) for _ in question.judged]
             row |= {"verdict": data.word(question.verdict(found), row["kind"]), "reason": question.note(found)}
     return pd.DataFrame(rows).reindex(columns=list(COLUMNS))
 
@@ -140,20 +139,16 @@ def write_claims(
 ) -> None:  # fmt: skip
     """Compute every claim of ``source`` from the result files and write the table as CSV, Markdown and HTML."""
     described = (neighbors, elements, hyperparameters, nests, structures if sample else None)
-    results = Results.of_files(errors, histories, diatomics, cutoffs, *described)
+    results = Results(errors, histories, diatomics, cutoffs, *described)
     table = claims_table(results, source, StudyData(dataset, title, whole, read_sample(sample)))
     write_csv(csv, table, COLUMNS)
     write_text(markdown, f"Data of this study: {title}.\n\n{claims_markdown(table)}")
     write_text(html, claims_html(table, title))
 
 
-def read_table(path: PathLike) -> pd.DataFrame:
-    """Read a claims table; units are kept as text, since one of them is 1. `ValueError` for one of an older version."""
-    table = pd.read_csv(Path(path), dtype={"unit": str})
-    missing = [name for name in COLUMNS if name not in table]
-    if missing:
-        raise ValueError(f"{path} is of an older version: it has no column {missing[0]!r}")
-    return table
+def read_written(path: PathLike) -> pd.DataFrame:
+    """The table that `write_claims` wrote; units are kept as text, since one of them is 1."""
+    return read_table(path, COLUMNS, dtype={"unit": str})
 
 
 def counts(table: pd.DataFrame) -> str:
@@ -204,7 +199,7 @@ def apart(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def claims_markdown(table: pd.DataFrame, columns: Mapping[str, Column] = SHOWN) -> str:
     """Counts and tables as Markdown, those of the model apart."""
-    parts = (f"**{title}.** {counts(part)}\n\n{markdown(shown(readable(part), columns))}\n"
+    parts = (f"**{title}.** {counts(part)}\n\n{as_markdown(shown(readable(part), columns))}\n"
              for title, part in apart(table).items())  # fmt: skip
     return "\n".join(parts)
 
@@ -215,7 +210,7 @@ def claims_html(table: pd.DataFrame, title: str) -> str:
     said = " ".join(f"{name}: {counts(part)}" for name, part in parts.items())
     caption = f"The paper's claims beside this study. Data of this study: {title}. {said}"
     colours = {verdict: _colour(verdict) for verdict in table["verdict"].unique()}
-    return html(shown(readable(pd.concat(parts.values())), SHOWN), caption, colours)
+    return as_html(shown(readable(pd.concat(parts.values())), SHOWN), caption, colours)
 
 
 def _colour(verdict: str) -> str:
@@ -225,7 +220,7 @@ def _colour(verdict: str) -> str:
 
 def readme_block(study: PathLike) -> str:
     """Content of the README's claims block: counts and collapsed tables, from the study's claims.csv."""
-    table = read_table(Path(study) / "claims.csv")
+    table = read_written(Path(study) / "claims.csv")
     columns = {name: SHOWN[name] for name in ("where", "claim", "paper_text", "value_text", "verdict")}
     said = " ".join(f"{name}: {counts(part)}" for name, part in apart(table).items())
     return (

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from fcl.evaluation.statistics import HOLDS, Estimate, NotEvaluated, contrast, error, exact, relative
+from fcl.evaluation.statistics import HOLDS, Estimate, NotEvaluated, contrast, error, relative
 from fcl.study.claims import shapes
-from fcl.study.claims.measured import Measured
 from fcl.study.claims.shapes import FORCE_RMSE, MOLCRYS
+from fcl.study.claims.verdicts import Measured
 from fcl.study.errors import PAIRS
 from fcl.study.results import Results
 
@@ -18,25 +18,9 @@ START = 6.0
 TABLE4_ELEMENTS = ("H", "C", "N", "O", "F", "Na", "Mg", "P", "S", "Cl", "K", "Ca")
 
 
-def average_neighbors(results: Results, cutoff: float, split: str, definition: str) -> Estimate:
-    """Average neighbours of a split at ``cutoff`` (A): MACE's for Table 3, mean over structures for Fig. 3."""
-    return exact(results.average_neighbors(split, cutoff, definition))
-
-
 def element_fraction(results: Results, element: str) -> Estimate:
     """Fraction of an element among the atoms of molecular crystals (Table 4): of the training split, or of a sample."""
-    sampled = results.sampled(MOLCRYS, element)
-    return sampled or exact(results.element_fraction("train", MOLCRYS, element))
-
-
-def parameters(results: Results, key: str, kind: str) -> Estimate:
-    """Number of parameters of the models built by the study (Table 2)."""
-    return exact(results.hyperparameter(key, kind))
-
-
-def mean_sampled_cutoff(results: Results) -> Estimate:
-    """Mean cutoff (A) sampled in FCL training, over epochs, by run."""
-    return results.over_seeds(results.mean_sampled_cutoffs())
+    return results.sampled(MOLCRYS, element) or results.element_fraction("train", MOLCRYS, element)
 
 
 def force_rmse_at(results: Results, cutoff: float) -> Estimate:
@@ -44,18 +28,15 @@ def force_rmse_at(results: Results, cutoff: float) -> Estimate:
     return error(results.uniform.fcl(FORCE_RMSE, cutoff))
 
 
-def pairs(results: Results, subset: str, lam: float | None) -> Estimate:
-    """Pairs per atom of a subset's test structures at ``lam``; at the uniform start where it is None."""
-    if lam is None:
-        return error(results.uniform.fcl(PAIRS, START, subset))
-    return error(results.calibrated.family(PAIRS, subset, lam))
+def at_lambda(results: Results, quantity: str, subset: str, lam: float | None, unit: float = 1.0) -> Estimate:
+    """A quantity of a subset's test structures at ``lam``; at the uniform start where it is None."""
+    uniform, calibrated = results.uniform, results.calibrated
+    models = uniform.fcl(quantity, START, subset) if lam is None else calibrated.family(quantity, subset, lam)
+    return error(models).times(unit)
 
 
-def force_rmse_mev(results: Results, subset: str, lam: float | None) -> Estimate:
-    """Force RMSE (meV/A) of a subset's test structures at ``lam``; at the uniform start where it is None."""
-    if lam is None:
-        return error(results.uniform.fcl(FORCE_RMSE, START, subset)).times(1000.0)
-    return error(results.calibrated.family(FORCE_RMSE, subset, lam)).times(1000.0)
+pairs = partial(at_lambda, quantity=PAIRS)
+force_rmse_mev = partial(at_lambda, quantity=FORCE_RMSE, unit=1000.0)  # meV/A
 
 
 def saving(results: Results, subset: str, lam: float, before: float | None = None) -> Estimate:
@@ -88,29 +69,29 @@ def element_cutoff(results: Results, subset: str, element: str, lam: float) -> E
 
 def initial_pairs(results: Results) -> Estimate:
     """Pairs per atom of the molecular crystals at the uniform start: of the test structures, or of all in a sample."""
-    return results.sampled(MOLCRYS, "pairs") or pairs(results, MOLCRYS, None)
+    return results.sampled(MOLCRYS, "pairs") or pairs(results, subset=MOLCRYS, lam=None)
 
 
 FUNCTIONS: dict[str, Callable[[Results], Measured]] = {
     **{
         f"table3_avg_neighbors_{cutoff}": partial(
-            average_neighbors, cutoff=float(cutoff), split="train", definition="per_connected_atom"
+            Results.average_neighbors, cutoff=float(cutoff), split="train", definition="per_connected_atom"
         )
         for cutoff in (4, 5, 6, 7)
     },
     **{f"table4_{element}": partial(element_fraction, element=element) for element in TABLE4_ELEMENTS},
-    "params_static": partial(parameters, key="parameters", kind="static"),
-    "params_added": partial(parameters, key="parameters_added", kind="fcl"),
-    "params_added_fraction": partial(parameters, key="parameters_added_fraction", kind="fcl"),
-    "expected_cutoff": mean_sampled_cutoff,
+    "params_static": partial(Results.hyperparameter, key="parameters", kind="static"),
+    "params_added": partial(Results.hyperparameter, key="parameters_added", kind="fcl"),
+    "params_added_fraction": partial(Results.hyperparameter, key="parameters_added_fraction", kind="fcl"),
+    "expected_cutoff": Results.mean_sampled_cutoff,
     "fig3_fcl_force_rmse_4": partial(force_rmse_at, cutoff=4.0),
     "fig3_fcl_force_rmse_5": partial(force_rmse_at, cutoff=5.0),
     "fig3_plateau": partial(shapes.error_ratio, cutoff=6.0, reference=5.0),
     "fig3_upturn_7": partial(shapes.error_ratio, cutoff=7.0, reference=6.0),
     "fig3_static_below_fcl": shapes.static_to_fcl,
     "fig3_static_std_7": shapes.static_spread,
-    "fig3_pairs_3p7": partial(average_neighbors, cutoff=3.7, split="test", definition="per_structure"),
-    "fig3_pairs_4p0": partial(average_neighbors, cutoff=4.0, split="test", definition="per_structure"),
+    "fig3_pairs_3p7": partial(Results.average_neighbors, cutoff=3.7, split="test", definition="per_structure"),
+    "fig3_pairs_4p0": partial(Results.average_neighbors, cutoff=4.0, split="test", definition="per_structure"),
     "fig4_adjacent_cutoffs": shapes.adjacent_difference,
     "fig4_oscillation_7": shapes.oscillation,
     "fig5_mc3d_1e-6_pairs": partial(pairs, subset="MC3D", lam=1e-6),

@@ -11,8 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fcl.evaluation.statistics import FAILS, HOLDS, UNDECIDED, Estimate, Judgement, all_of, exact
-from fcl.study.claims.measured import Conditions, Measured
+from fcl.evaluation.statistics import FAILS, HOLDS, UNDECIDED, Estimate, Judgement, NotEvaluated, all_of, exact, vote
 
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
 NOT_COMPARABLE, NOT_EVALUATED, BESIDE = "not comparable", "not evaluated", "beside the paper's"
@@ -118,62 +117,106 @@ class StudyData:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A measured value that was asked whether it agrees with the paper's: ``parts`` by name, or ``conditions``."""
+class Parts:
+    """A measured value that was asked whether it agrees with the paper's, in ``judged`` parts by name."""
 
-    parts: Mapping[str, Judgement] = field(default_factory=dict)
-    conditions: Conditions | None = None
+    judged: Mapping[str, Judgement]
 
     @property
-    def shown(self) -> Judgement | None:
+    def _shown(self) -> Judgement:
         """The part that is shown: that with the fewest votes."""
-        return min(self.parts.values(), key=lambda one: (one.share, -one.p_value), default=None)
+        return min(self.judged.values(), key=lambda one: (one.share, -one.p_value))
 
     @property
     def sampled(self) -> bool:
-        """Whether the structures that a value depends on were resampled."""
-        return any(one.groups for one in self.parts.values())
+        """Whether the structures that the value depends on were resampled."""
+        return any(one.groups for one in self.judged.values())
 
     def cells(self) -> dict[str, float]:
-        """Value, interval and share of the votes; of conditions, the latter alone."""
-        one = self.shown
-        if one is None:
-            return {} if self.conditions is None else {"votes": self.conditions.share}
+        """Value, interval and share of the votes."""
+        one = self._shown
         return {"value": one.value, "low": one.low, "high": one.high, "votes": one.share}
 
     def verdict(self, found: Sequence[str]) -> str:
-        """The verdict, given those on the ``parts`` in a table of comparisons."""
-        return all_of(found if self.conditions is None else self.conditions.verdicts.values())
+        """The verdict, given those on the parts in a table of comparisons."""
+        return all_of(found)
 
     def note(self, found: Sequence[str]) -> str:
         """What the verdict rests on, and why the value or a part of it is undecided."""
-        if self.conditions is not None:
-            return self.conditions.note
         notes = [
             f"{name} {one.value:.3f} [{one.low:.3f}, {one.high:.3f}]: {verdict}" if name else ""
-            for (name, one), verdict in zip(self.parts.items(), found, strict=True)
+            for (name, one), verdict in zip(self.judged.items(), found, strict=True)
         ]
-        one = self.shown
-        if one is not None and one.models:
-            notes.append(basis(one))
-        if one is not None and self.verdict(found) == UNDECIDED:
-            notes.append(one.reason or "not after the correction for several comparisons")
+        if self._shown.models:
+            notes.append(basis(self._shown))
+        if self.verdict(found) == UNDECIDED:
+            notes.append(self._shown.reason or "not after the correction for several comparisons")
         return "; ".join(filter(None, notes))
 
 
-def ask(measured: Measured, tolerance: Tolerance, paper: float | None, *, as_exact: bool = False) -> Asked:
+@dataclass(frozen=True)
+class Conditions:
+    """Named conditions, each with one vote per seed, instead of a value; ``left_out``: how many cannot be decided."""
+
+    votes: Mapping[str, Sequence[bool]]
+    left_out: int = 0
+    judged: Mapping[str, Judgement] = field(default_factory=dict, init=False)
+    sampled: bool = field(default=False, init=False)
+
+    @property
+    def verdicts(self) -> dict[str, str]:
+        """Verdict of each condition."""
+        return {name: vote(votes) for name, votes in self.votes.items()}
+
+    @property
+    def share(self) -> float:
+        """Fraction of all votes that say that a condition holds."""
+        votes = [vote for found in self.votes.values() for vote in found]
+        return sum(votes) / len(votes)
+
+    def cells(self) -> dict[str, float]:
+        """As `Parts.cells`: only the share of the votes."""
+        return {"votes": self.share}
+
+    def verdict(self, found: Sequence[str]) -> str:
+        """The verdict: all conditions have to hold."""
+        return all_of(self.verdicts.values())
+
+    def note(self, found: Sequence[str]) -> str:
+        """How many conditions hold and do not, the votes for these, and how many could not be decided."""
+        kinds = self.verdicts
+        held, failed = (sum(verdict == kind for verdict in kinds.values()) for kind in (HOLDS, FAILS))
+        others = [f"{n} {sum(v)}/{len(v)}" for n, v in self.votes.items() if kinds[n] != HOLDS]
+        note = f"{held} of {len(kinds)} conditions hold, {failed} do not"
+        note += f"; models for the others: {', '.join(others)}" if others else ""
+        return note + (f"; {self.left_out} more cannot be decided: elements missing" if self.left_out else "")
+
+
+#: What the function of a claim returns: one quantity, several that all have to lie within the bounds, or conditions.
+Measured = Estimate | Mapping[str, Estimate] | Conditions
+
+
+def conditions(votes: Mapping[str, Sequence[bool]], of: int | None = None) -> Conditions:
+    """Conditions of a claim that has ``of`` (default: these); `NotEvaluated` if fewer than half are there."""
+    wanted = len(votes) if of is None else of
+    if not votes or 2 * len(votes) < wanted:
+        raise NotEvaluated(f"{len(votes)} of {wanted} conditions can be decided: the elements are missing")
+    return Conditions(votes, wanted - len(votes))
+
+
+def ask(measured: Measured, tolerance: Tolerance, paper: float | None, *, as_exact: bool = False) -> Parts | Conditions:
     """Ask whether ``measured`` agrees with the paper's value; ``as_exact``: without a sampling error.
 
     Raises `ValueError` for a value with the tolerance of conditions, or the reverse.
     """
     if isinstance(measured, Conditions):
-        return Asked(conditions=measured)
+        return measured
     if paper is None:
         raise ValueError(f"tolerance {tolerance.rule!r} needs a value of the paper")
     least, most = tolerance.bounds(paper)
     parts = {"": measured} if isinstance(measured, Estimate) else measured
     judged = ((name, exact(part.value) if as_exact else part) for name, part in parts.items())
-    return Asked({name: part.judged(most, least) for name, part in judged})
+    return Parts({name: part.judged(most, least) for name, part in judged})
 
 
 def basis(one: Judgement) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -14,10 +13,10 @@ from fcl.evaluation.statistics import FAILS, HOLDS, UNDECIDED, Estimate, NotEval
 from fcl.runs.files import write_csv, write_text
 from fcl.study.claims.shapes import FORCE_RMSE, turns_by_seed
 from fcl.study.claims.verdicts import basis
+from fcl.study.read import PathLike
 from fcl.study.results import Results
-from fcl.study.tables.common import Column, markdown, shown
+from fcl.study.tables.common import Column, as_markdown, shown
 
-PathLike = str | os.PathLike[str]
 #: Sections that define where a trained model is evaluated.
 OBSERVATION = ("evaluation", "diatomics")
 HIGHER, LOWER = "higher", "lower"
@@ -63,7 +62,7 @@ SHOWN = {
     "study": Column("study"),
     "change": Column("change"),
     "quantity": Column("quantity"),
-    "by_text": Column("by how much (95%)"),
+    "by": Column("by how much (95%)", "{by:+.2f} [{low:+.2f}, {high:+.2f}]{unit}"),
     "basis": Column("of"),
     "alone": Column("alone"),
     "verdict": Column("verdict"),
@@ -100,9 +99,7 @@ def ablation_table(base: Results, ablations: Mapping[str, Results], changes: Map
 
 def readable(table: pd.DataFrame) -> str:
     """The ablation table as Markdown."""
-    rows = list(table.fillna({"unit": ""}).itertuples())
-    texts = [f"{row.by:+.2f} [{row.low:+.2f}, {row.high:+.2f}]{row.unit}" for row in rows]
-    return markdown(shown(table.assign(by_text=texts), SHOWN))
+    return as_markdown(shown(table.fillna({"unit": ""}), SHOWN))
 
 
 def change_text(changes: Mapping[str, tuple[Any, Any]]) -> str:

@@ -10,20 +10,15 @@ import pandas as pd
 from fcl.evaluation.statistics import NotEvaluated, error_over_folds, ratio_over_folds, relative, verdicts
 from fcl.runs.files import write_csv, write_text
 from fcl.study.errors import QUANTITIES, UniformErrors
-from fcl.study.tables.common import Column, PathLike, markdown, shown
+from fcl.study.read import PathLike
+from fcl.study.tables import uniform
+from fcl.study.tables.common import Column, as_markdown, interval_cells, shown
 
-SHOWN = {
-    "quantity": Column("error"),
-    "subset": Column("subset"),
-    "cutoff_angstrom": Column("cutoff (Å)", "{:.1f}"),
-    "pairs_per_atom": Column("pairs per atom", "{:.1f}"),
-    "trivial_text": Column("trivial"),
-    "fcl_text": Column("FCL"),
-    "static_text": Column("static"),
-    "static_to_fcl_text": Column("static to FCL"),
-    "by_fold_text": Column("in each fold"),
-    "static_below_fcl": Column("static better than FCL"),
-}
+COLUMNS = (
+    "quantity", "subset", "cutoff_angstrom", "pairs_per_atom", "trivial", "fcl", "static", "static_to_fcl",
+    "by_fold_text", "static_below_fcl",
+)  # fmt: skip
+SHOWN = {name: {**uniform.SHOWN, "by_fold_text": Column("in each fold")}[name] for name in COLUMNS}
 
 
 def folds_table(folds: Sequence[UniformErrors], cutoffs: Sequence[float]) -> pd.DataFrame:
@@ -49,13 +44,9 @@ def folds_table(folds: Sequence[UniformErrors], cutoffs: Sequence[float]) -> pd.
                 row |= {"pairs_per_atom": float(np.average(pairs, weights=structures)), "folds": len(folds)}
                 row |= {"structures": sum(structures), "groups": comparison.groups}
                 row |= {"trivial": error_over_folds(trivial).value}
-                named = {
-                    "fcl": error_over_folds(fcl).judged(),
-                    "static": error_over_folds(static).judged(),
-                    "static_to_fcl": comparison,
-                }
-                for name, one in named.items():
-                    row |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
+                row |= interval_cells("fcl", error_over_folds(fcl).judged())
+                row |= interval_cells("static", error_over_folds(static).judged())
+                row |= interval_cells("static_to_fcl", comparison)
                 for number, (a, b) in enumerate(zip(static, fcl, strict=True), start=1):
                     row[f"static_to_fcl_{number}"] = relative(a, b, paired=False).value
                 rows.append(row | {"votes_static_below_fcl": comparison.share})
@@ -65,20 +56,9 @@ def folds_table(folds: Sequence[UniformErrors], cutoffs: Sequence[float]) -> pd.
 
 def readable(table: pd.DataFrame) -> str:
     """The table as Markdown, in meV/A, meV/atom and percent."""
-
-    def interval(name: str, scale: float, pattern: str) -> list[str]:
-        parts = (table[f"{name}{end}"] * scale for end in ("", "_low", "_high"))
-        return [f"{v:{pattern}} [{low:{pattern}}, {high:{pattern}}]" for v, low, high in zip(*parts, strict=True)]
-
     single = [100.0 * table[f"static_to_fcl_{number}"] for number in range(1, int(table["folds"].iloc[0]) + 1)]
-    cells = table.assign(
-        trivial_text=[f"{1000.0 * value:.0f}" for value in table["trivial"]],
-        fcl_text=interval("fcl", 1000.0, ".0f"),
-        static_text=interval("static", 1000.0, ".0f"),
-        static_to_fcl_text=interval("static_to_fcl", 100.0, "+.1f"),
-        by_fold_text=[", ".join(f"{value:+.0f}" for value in values) for values in zip(*single, strict=True)],
-    )
-    return markdown(shown(cells, SHOWN))
+    by_fold = [", ".join(f"{value:+.0f}" for value in values) for values in zip(*single, strict=True)]
+    return as_markdown(shown(table.assign(by_fold_text=by_fold), SHOWN))
 
 
 def write_folds(

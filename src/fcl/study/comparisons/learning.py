@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,68 +12,45 @@ import pandas as pd
 from fcl.evaluation.statistics import Family, Judgement, NotEvaluated, level, relative, verdicts
 from fcl.study.claims.shapes import FORCE_RMSE
 from fcl.study.errors import UniformErrors
-from fcl.study.figures.common import (
-    ALL,
-    COLUMN_WIDTH,
-    FORCE_RMSE_LABEL,
-    as_text,
-    over_seeds,
-    read_tables,
-    save,
-    save_table,
-    styled,
-    subset_style,
-)
+from fcl.study.figures import common
+from fcl.study.figures.common import FORCE, Drawing, drawn
+from fcl.study.read import PathLike, read_table
 
-PathLike = str | os.PathLike[str]
-ERROR = "force_rmse_mev_per_angstrom"
-COLUMNS = ("model_kind", "training_cutoff_angstrom", "seed", "cutoff_angstrom", "subset", "force_rmse_ev_per_angstrom")
+COLUMNS = ("model_kind", "training_cutoff_angstrom", "seed", "cutoff_angstrom", "subset", common.SOURCES[FORCE][0])
 #: More data are worthwhile if the last step of the learning curve lowers the error by more than this fraction.
 WORTHWHILE = 0.05
 DODGE = 0.03  # of the number of parents, between the subsets
 
 
-def structures_of(manifest: PathLike) -> int:
-    """Number of training structures, from the run manifest of a graph store or the collected manifests of a record.
+def size_of(manifest: PathLike, what: str) -> int:
+    """Number of training structures, or of groups of these with a parent in common (``what``: structures, parents).
 
-    Raises ValueError naming a file without this entry.
+    ``manifest`` is the run manifest of a graph store or the collected manifests of a record. A structure without a
+    parent is a group of its own. Raises ValueError naming a file without the entry: earlier versions count no parents.
     """
-    return _count(manifest, "structures")
-
-
-def parents_of(manifest: PathLike) -> int:
-    """Number of groups of training structures with a parent in common, from the files of `structures_of`.
-
-    A structure without a parent is a group of its own. Raises ValueError as `structures_of`: stores built by earlier
-    versions do not have this number.
-    """
-    return _count(manifest, "parents")
-
-
-def _count(manifest: PathLike, key: str) -> int:
     try:
         content = json.loads(Path(manifest).read_text(encoding="utf-8"))
         store = content["runs"]["stores/train.manifest.json"] if "runs" in content else content
-        return int(store["extra"][key])
+        return int(store["extra"][what])
     except (KeyError, TypeError) as error:
-        reason = f"the manifest of the training store says nothing of extra.{key} ({error}): build the store again"
+        reason = f"the manifest of the training store says nothing of extra.{what} ({error}): build the store again"
         raise ValueError(f"{manifest}: {reason}") from None
 
 
 def errors_by_size(metrics: Sequence[PathLike], stores: Sequence[PathLike], cutoff: float) -> pd.DataFrame:
-    """Test force RMSE (meV/A) of each static model at ``cutoff`` (A): structures, parents, subset, seed, `ERROR`.
+    """Test force RMSE (meV/A) of each static model at ``cutoff`` (A): structures, parents, subset, seed, `FORCE`.
 
     ``metrics`` has one file per model, ``stores`` the run manifest of the training store of each. Raises ValueError if
     a column is missing or there is no static model at the cutoff.
     """
     tables = []
     for file, store in zip(metrics, stores, strict=True):
-        table = read_tables([file], COLUMNS).assign(structures=structures_of(store), parents=parents_of(store))
+        table = read_table(file, COLUMNS).assign(**{what: size_of(store, what) for what in ("structures", "parents")})
         tables.append(table[(table["model_kind"] == "static") & np.isclose(table["cutoff_angstrom"], cutoff)])
     joined = pd.concat(tables, ignore_index=True)
     if joined.empty:
         raise ValueError(f"no static model at {cutoff:g} A in the tables")
-    return joined.assign(**{ERROR: 1000.0 * joined["force_rmse_ev_per_angstrom"]})
+    return common.in_units_drawn(joined, [FORCE])
 
 
 def static_family(folder: Path, cutoff: float) -> tuple[int, Family]:
@@ -88,7 +64,7 @@ def static_family(folder: Path, cutoff: float) -> tuple[int, Family]:
     manifests = [path for path in (folder / "stores/train.manifest.json", folder / "manifest.json") if path.is_file()]
     if not manifests:
         raise NotEvaluated(f"{folder.name} has no run manifest of its training structures")
-    return structures_of(manifests[0]), UniformErrors(files, {}).static(FORCE_RMSE, cutoff)
+    return size_of(manifests[0], "structures"), UniformErrors(files, {}).static(FORCE_RMSE, cutoff)
 
 
 def steps(families: Mapping[int, Family]) -> list[tuple[int, Judgement, Judgement | None, str]]:
@@ -108,44 +84,33 @@ def steps(families: Mapping[int, Family]) -> list[tuple[int, Judgement, Judgemen
     return list(zip(sizes, levels, [None, *changes], ["", *verdicts(changes)], strict=True))
 
 
-def learning_curve(
-    metrics: Sequence[PathLike], stores: Sequence[PathLike], png: PathLike, pdf: PathLike, csv: PathLike, *,
-    cutoff: float, title: str,
-) -> pd.DataFrame:  # fmt: skip
-    """Draw the learning curve, write PNG, PDF and CSV (one row per model), and return its rows.
-
-    Args:
-        metrics, stores: as for `errors_by_size`.
-        png, pdf, csv: output files.
-        cutoff: cutoff of the static models (A).
-        title: data shown in the figure.
-    """
+@drawn
+def learning_curve(metrics: Sequence[PathLike], stores: Sequence[PathLike], *, cutoff: float, title: str) -> Drawing:
+    """The learning curve of static models of ``cutoff`` (A), a row of numbers per model; see `errors_by_size`."""
     errors = errors_by_size(metrics, stores, cutoff)
-    table = over_seeds(errors, ("subset", "structures", "parents"), (ERROR,))
+    table = common.over_seeds(errors, ("subset", "structures", "parents"), (FORCE,))
     seeds = sorted({int(table["seeds"].min()), int(table["seeds"].max())})
     note = f"static models at {cutoff:g} Å; lines: means of {' to '.join(map(str, seeds))} seeds"
-    with styled(COLUMN_WIDTH, 3.3, f"{title}; {note}") as figure:
-        axes = figure.subplots()
-        subsets = list(table["subset"].unique())
-        for index, subset in enumerate(subsets):  # a little beside each other
-            style, shift = subset_style(subset), 1.0 + DODGE * (index - (len(subsets) - 1) / 2)
-            means, points = (part[part["subset"] == subset] for part in (table, errors))
-            name = "all structures" if subset == ALL else as_text(subset)
-            axes.plot(means["parents"] * shift, means[f"{ERROR}_mean"], color=style["color"])
-            axes.plot(points["parents"] * shift, points[ERROR], linestyle="none", markersize=3, label=name, **style)
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        sizes = errors.groupby("parents")["structures"].unique()
-        axes.set_xticks(sizes.index, [f"{parents}\n({', '.join(map(str, own))})" for parents, own in sizes.items()])
-        axes.minorticks_off()
-        axes.yaxis.set_major_formatter("{x:.0f}")
-        axes.set_yticks(_round_ticks(errors[ERROR]))
-        axes.set_xlabel("parents (structures) in the training set")
-        axes.set_ylabel(FORCE_RMSE_LABEL)
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
-        save(figure, png, pdf)
-    save_table(errors[["subset", "structures", "parents", "seed", ERROR]], png, csv)
-    return errors
+    figure = common.new_figure(common.COLUMN_WIDTH, 3.3, f"{title}; {note}")
+    axes = figure.subplots()
+    subsets = list(table["subset"].unique())
+    for index, subset in enumerate(subsets):  # a little beside each other
+        style, shift = common.subset_style(subset), 1.0 + DODGE * (index - (len(subsets) - 1) / 2)
+        means, points = (part[part["subset"] == subset] for part in (table, errors))
+        name = "all structures" if subset == common.ALL else common.as_text(subset)
+        axes.plot(means["parents"] * shift, means[f"{FORCE}_mean"], color=style["color"])
+        axes.plot(points["parents"] * shift, points[FORCE], linestyle="none", markersize=3, label=name, **style)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    sizes = errors.groupby("parents")["structures"].unique()
+    axes.set_xticks(sizes.index, [f"{parents}\n({', '.join(map(str, own))})" for parents, own in sizes.items()])
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter("{x:.0f}")
+    axes.set_yticks(_round_ticks(errors[FORCE]))
+    axes.set_xlabel("parents (structures) in the training set")
+    axes.set_ylabel(common.LABELS[FORCE])
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure, errors[["subset", "structures", "parents", "seed", FORCE]]
 
 
 def _round_ticks(values: pd.Series) -> list[float]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 import pandas as pd
 
 from fcl.evaluation.statistics import NotEvaluated
+from fcl.study.read import PathLike
 from fcl.study.records.manifests import read_manifests
 
-PathLike = str | os.PathLike[str]
 MODEL = "fcl_seed{seed}"
 
 

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from fcl.config.types import SYMBOLS
-from fcl.study.figures.common import (
-    ANGSTROM,
-    TEXT_WIDTH,
-    PathLike,
-    check_seeds,
-    panel_title,
-    power_of_ten,
-    save,
-    save_table,
-    styled,
-    subset_style,
-)
+from fcl.study.figures import common
+from fcl.study.figures.common import ANGSTROM, TEXT_WIDTH, Drawing, drawn
+from fcl.study.read import PathLike, read_calibrations
 
 CUTOFF = "cutoff_angstrom"
 CUTOFF_LABEL = f"cutoff ({ANGSTROM})"
@@ -41,40 +28,6 @@ AT_BOUND = {
 }  # fmt: skip
 
 
-def read_calibrations(files: Sequence[PathLike]) -> pd.DataFrame:
-    """Calibrated cutoffs, one row per element of each file, in file order.
-
-    Columns: ``subset``, ``lambda``, ``element``, ``atomic_number``, ``seed``, ``cutoff_angstrom``, ``calibrated``
-    (false if an element is not in the calibration structures and kept its initial cutoff) and ``shared`` (elements in
-    too few structures share one cutoff; files without this entry are older than that, and have none).
-
-    Raises:
-        ValueError: no files were given, or one lacks a key or has a cutoff for an unknown element; the message
-            names file and key.
-    """
-    if not files:
-        raise ValueError("a figure needs at least one file of calibrated cutoffs")
-    rows = []
-    for file in files:
-        content = json.loads(Path(file).read_text(encoding="utf-8"))
-        try:
-            provenance = content["provenance"]
-            subset, lam, seed = (provenance[key] for key in ("subset", "lambda", "seed"))
-            cutoffs, kept = content["cutoffs"], provenance["not_calibrated"]
-        except KeyError as error:
-            raise ValueError(f"{file}: key {error} is missing") from None
-        unknown = [element for element in cutoffs if element not in SYMBOLS]
-        if unknown:
-            raise ValueError(f"{file}: cutoffs: {unknown[0]!r} is not a chemical symbol")
-        shared = (provenance.get("convergence") or {}).get("shared_cutoff", ())
-        rows += [
-            (subset, lam, e, 1 + SYMBOLS.index(e), seed, float(cutoff), e not in kept, e in shared)
-            for e, cutoff in cutoffs.items()
-        ]
-    names = ["subset", "lambda", "element", "atomic_number", "seed", CUTOFF, "calibrated", "shared"]
-    return pd.DataFrame(rows, columns=names)
-
-
 def calibrated_table(files: Sequence[PathLike], bounds: tuple[float, float]) -> pd.DataFrame:
     """The rows of `read_calibrations`, and whether each cutoff is ``at_bounds`` (``lower``, ``upper`` or empty).
 
@@ -82,7 +35,7 @@ def calibrated_table(files: Sequence[PathLike], bounds: tuple[float, float]) -> 
     ValueError as `read_calibrations`, and if a seed is given twice.
     """
     table = read_calibrations(files)
-    check_seeds(table, ("subset", "lambda", "element"))
+    common.check_seeds(table, ("subset", "lambda", "element"))
     low, high = bounds
     at_bounds = np.select([table[CUTOFF] <= low + TOLERANCE, table[CUTOFF] >= high - TOLERANCE], ["lower", "upper"], "")
     order = {subset: index for index, subset in enumerate(table["subset"].unique())}
@@ -99,22 +52,14 @@ def common_elements(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["element"].isin(common)].reset_index(drop=True)
 
 
+@drawn
 def figure_06(
-    calibrations: Sequence[PathLike],
-    png: PathLike,
-    pdf: PathLike,
-    csv: PathLike | None = None,
-    *,
-    title: str,
-    initial_cutoff: float,
-    bounds: tuple[float, float],
-) -> pd.DataFrame:
-    """Draw Fig. 6 (elements that all subsets have, one lambda), write PNG, PDF and CSV, and return the numbers drawn.
+    calibrations: Sequence[PathLike], *, title: str, initial_cutoff: float, bounds: tuple[float, float]
+) -> Drawing:
+    """Fig. 6: elements that all subsets have, at one lambda.
 
     Args:
         calibrations: ``calibration/<subset>_lambda<lambda>_seed<seed>.json`` of each subset, all with the same lambda.
-        png, pdf: output files.
-        csv: the numbers drawn; next to ``png`` if not given.
         title: data and study shown in the figure.
         initial_cutoff: start of the optimisation (A).
         bounds: bounds of the cutoffs (A).
@@ -127,32 +72,22 @@ def figure_06(
     if len(lambdas) > 1:
         raise ValueError(f"cutoffs at one lambda are asked for, but the files have {sorted(lambdas)}")
     table, subsets = common_elements(everything), list(everything["subset"].unique())
-    with styled(TEXT_WIDTH, 3.0, f"{title}; λ = {power_of_ten(lambdas[0])}{_points_note(everything)}") as figure:
-        axes = figure.subplots()
-        elements = _panel(axes, table, table, subsets, initial_cutoff, bounds)
-        if not elements:
-            axes.text(0.5, 0.3, "no element occurs in all subsets", transform=axes.transAxes, ha="center")
-        _legend(figure, table, subsets, initial_cutoff)
-        save(figure, png, pdf)
-    save_table(table, png, csv)
-    return table
+    figure = common.new_figure(
+        TEXT_WIDTH, 3.0, f"{title}; λ = {common.power_of_ten(lambdas[0])}{_points_note(everything)}"
+    )
+    axes = figure.subplots()
+    elements = _panel(axes, table, table, subsets, initial_cutoff, bounds)
+    if not elements:
+        axes.text(0.5, 0.3, "no element occurs in all subsets", transform=axes.transAxes, ha="center")
+    _legend(figure, table, subsets, initial_cutoff)
+    return figure, table
 
 
+@drawn
 def figure_07(
-    calibrations: Sequence[PathLike],
-    png: PathLike,
-    pdf: PathLike,
-    csv: PathLike | None = None,
-    *,
-    title: str,
-    initial_cutoff: float,
-    bounds: tuple[float, float],
-) -> pd.DataFrame:
-    """Draw Fig. 7 (every element of one subset, one panel per lambda), write PNG, PDF and CSV, and return the numbers.
-
-    Args:
-        calibrations: ``calibration/<subset>_lambda<lambda>_seed<seed>.json`` of one subset.
-        png, pdf, csv, title, initial_cutoff, bounds: as for :func:`figure_06`.
+    calibrations: Sequence[PathLike], *, title: str, initial_cutoff: float, bounds: tuple[float, float]
+) -> Drawing:
+    """Fig. 7: every element of one subset, one panel per lambda; arguments as for `figure_06`.
 
     Raises:
         ValueError: a file lacks a key, or the files differ in subset.
@@ -164,19 +99,17 @@ def figure_07(
     lambdas = list(table["lambda"].unique())
     columns = min(2, len(lambdas))
     rows = -(-len(lambdas) // columns)
-    with styled(TEXT_WIDTH, 0.8 + 1.6 * rows, f"{title}; {subsets[0]}{_points_note(table)}") as figure:
-        panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
-        for index, (axes, lam) in enumerate(zip(panels, lambdas, strict=False)):
-            _panel(axes, table[table["lambda"] == lam], table, subsets, initial_cutoff, bounds)
-            axes.label_outer()
-            axes.tick_params(axis="x", labelbottom=True)
-            axes.set_title(panel_title(index, f"λ = {power_of_ten(lam)}"))
-        for axes in panels[len(lambdas) :]:
-            axes.set_visible(False)
-        _legend(figure, table, subsets, initial_cutoff)
-        save(figure, png, pdf)
-    save_table(table, png, csv)
-    return table
+    figure = common.new_figure(TEXT_WIDTH, 0.8 + 1.6 * rows, f"{title}; {subsets[0]}{_points_note(table)}")
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    for index, (axes, lam) in enumerate(zip(panels, lambdas, strict=False)):
+        _panel(axes, table[table["lambda"] == lam], table, subsets, initial_cutoff, bounds)
+        axes.label_outer()
+        axes.tick_params(axis="x", labelbottom=True)
+        axes.set_title(common.panel_title(index, f"λ = {common.power_of_ten(lam)}"))
+    for axes in panels[len(lambdas) :]:
+        axes.set_visible(False)
+    _legend(figure, table, subsets, initial_cutoff)
+    return figure, table
 
 
 def _points_note(table: pd.DataFrame) -> str:
@@ -203,7 +136,7 @@ def _panel(
     _cutoff_axis(axes, rows, initial, bounds)
     width = GROUP_WIDTH / len(subsets)
     for number, subset in enumerate(subsets):
-        style = subset_style(subset)
+        style = common.subset_style(subset)
         for element, group in rows[rows["subset"] == subset].groupby("element", sort=False):
             centre = elements.index(element) + width * (number - (len(subsets) - 1) / 2)
             step = min(0.15, 0.65 * width / max(len(group) - 1, 1))
@@ -244,15 +177,15 @@ def _points(axes: Axes, x: np.ndarray, group: pd.DataFrame, style: dict[str, str
 
 def _legend(figure: Figure, table: pd.DataFrame, subsets: list[str], initial: float) -> None:
     """Legend below the panels, with an entry for each kind of mark that occurs."""
-    handles = [Line2D([], [], label=subset, **subset_style(subset), **POINT) for subset in subsets]
+    handles = [common.key(subset, **common.subset_style(subset), **POINT) for subset in subsets]
     grey = {"color": "0.4", "marker": "o", **POINT}
     if table.duplicated(["subset", "lambda", "element"]).any():
-        handles.append(Line2D([], [], color="0.4", label="median of the seeds", **MEDIAN))
-    handles.append(Line2D([], [], label=f"initial: {initial:.1f} {ANGSTROM}", **INITIAL))
+        handles.append(common.key("median of the seeds", color="0.4", **MEDIAN))
+    handles.append(common.key(f"initial: {initial:.1f} {ANGSTROM}", **INITIAL))
     if table["shared"].any():
-        handles.append(Line2D([], [], **grey, markerfacecolor="white", label="cutoff shared by rare elements (open)"))
+        handles.append(common.key("cutoff shared by rare elements (open)", **grey, markerfacecolor="white"))
     if not table["calibrated"].all():
-        handles.append(Line2D([], [], **{**grey, "marker": "x"}, label="not calibrated: kept initial"))
+        handles.append(common.key("not calibrated: kept initial", **{**grey, "marker": "x"}))
     if (table["at_bounds"] != "").any():
-        handles.append(Line2D([], [], label="at a bound (circled)", **AT_BOUND))
+        handles.append(common.key("at a bound (circled)", **AT_BOUND))
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4))

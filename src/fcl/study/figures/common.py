@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import io
-import os
 import textwrap
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -19,20 +19,32 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.style import context as style_context
 from PIL import Image
 
 from fcl.runs.files import atomic_path, write_csv
+from fcl.study.products import extended
+from fcl.study.read import PathLike
 
-PathLike = str | os.PathLike[str]
+#: A figure and the numbers that it shows; None if they have a file of their own.
+Drawing = tuple[Figure, pd.DataFrame | None]
 
 COLUMN_WIDTH = 3.4  # inches
 TEXT_WIDTH = 7.0  # inches
 CHARACTERS_PER_INCH = 18  # of the title font
 ANGSTROM = "Å"
-FORCE_RMSE_LABEL = f"force RMSE (meV/{ANGSTROM})"
-ENERGY_RMSE_LABEL = "energy RMSE (meV/atom)"
-PAIRS_LABEL = "pairs per atom"
+#: What is drawn against cutoffs and pairs, by its name in the CSV of a figure.
+FORCE, ENERGY, PAIRS = "force_rmse_mev_per_angstrom", "energy_rmse_mev_per_atom", "pairs_per_atom"
+LABELS = {FORCE: f"force RMSE (meV/{ANGSTROM})", ENERGY: "energy RMSE (meV/atom)", PAIRS: "pairs per atom"}
+#: Their columns in ``metrics/`` and ``calibration/``, with a conversion factor.
+SOURCES = {
+    FORCE: ("force_rmse_ev_per_angstrom", 1000.0),
+    ENERGY: ("energy_rmse_ev_per_atom", 1000.0),
+    PAIRS: ("pairs_per_atom", 1.0),
+}
+#: Trivial predictions, as they are called in the figures.
+TRIVIAL = {FORCE: "zero forces", ENERGY: "composition"}
 LARGEST_PNG = 150_000  # bytes; records are committed
 #: Subsets of MAD, the paper's four first, in the order of the colours and markers below.
 SUBSETS = (
@@ -44,29 +56,8 @@ SUBSET_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
 ALL = "all"
 
 
-def read_tables(files: Sequence[PathLike], columns: Sequence[str]) -> pd.DataFrame:
-    """Read CSV files of the same kind into one table.
-
-    Raises:
-        ValueError: no files were given, or one lacks a column or has no rows; the message names file and
-            column.
-    """
-    if not files:
-        raise ValueError("a figure needs at least one table")
-    tables = []
-    for file in files:
-        table = pd.read_csv(Path(file))
-        missing = [name for name in columns if name not in table.columns]
-        if missing:
-            raise ValueError(f"{file}: column {missing[0]!r} is missing; there are {', '.join(table.columns)}")
-        if table.empty:
-            raise ValueError(f"{file}: no rows")
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True)
-
-
 def subset_style(subset: str) -> dict[str, str]:
-    """Colour and marker of a subset, the same in all figures and studies; both are for use inside `styled`.
+    """Colour and marker of a subset, the same in all figures and studies; both are for use inside `drawn`.
 
     Those of an unknown name follow from its letters. All structures together (`ALL`) are dark.
     """
@@ -103,22 +94,44 @@ def over_seeds(table: pd.DataFrame, by: Sequence[str], values: Sequence[str]) ->
     return result.reset_index()
 
 
-@contextmanager
-def styled(width: float, height: float, title: str) -> Iterator[Figure]:
-    """Figure of ``width`` x ``height`` inches in the project's style, with ``title`` (if any) above it.
+def new_figure(width: float, height: float, title: str) -> Figure:
+    """Figure of ``width`` x ``height`` inches with ``title`` (if any) above it, in the style of `drawn`."""
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    if title:
+        lines = textwrap.wrap(title, int(width * CHARACTERS_PER_INCH))
+        figure.suptitle("\n".join(lines), x=0.01, ha="left", color="0.35")
+    return figure
 
-    The style is active inside the block only: drawing and ``save`` belong there.
-    """
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The project's style, active inside the block only."""
     sheet = resources.files("fcl.study.figures").joinpath("fcl.mplstyle")
     with resources.as_file(sheet) as path, matplotlib.rc_context(), style_context(["default", path]):
         # Distinguishable by colour-blind readers; each use also has its own marker or dash.
         matplotlib.rcParams["axes.prop_cycle"] = cycler("color", seaborn.color_palette("colorblind"))
-        figure = Figure(figsize=(width, height))
-        FigureCanvasAgg(figure)
-        if title:
-            lines = textwrap.wrap(title, int(width * CHARACTERS_PER_INCH))
-            figure.suptitle("\n".join(lines), x=0.01, ha="left", color="0.35")
-        yield figure
+        yield
+
+
+def drawn(draw: Callable[..., Drawing]) -> Callable[..., pd.DataFrame | None]:
+    """Decorator of a function that draws a figure, in the project's style, and returns it with its numbers.
+
+    The decorated function also takes the output files ``png``, ``pdf`` and ``csv`` (next to ``png`` if not given),
+    writes them and returns the numbers; the CSV has six digits. A figure without numbers of its own (None) has no CSV.
+    """
+
+    @functools.wraps(draw)
+    def written(*inputs, png: PathLike, pdf: PathLike, csv: PathLike | None = None, **options) -> pd.DataFrame | None:
+        with style():
+            figure, numbers = draw(*inputs, **options)
+            save(figure, png, pdf)
+        if numbers is not None:
+            write_csv(Path(png).with_suffix(".csv") if csv is None else csv, numbers, float_format="%.6g")
+        return numbers
+
+    written.__signature__ = extended(draw, png=..., pdf=..., csv=None)
+    return written
 
 
 def panel_title(index: int, text: str) -> str:
@@ -152,6 +165,21 @@ def seeds_note(table: pd.DataFrame) -> str:
     return f"; mean ± s.d. of {seeds} seeds" if most > 1 else ""
 
 
+def in_units_drawn(table: pd.DataFrame, values: Sequence[str]) -> pd.DataFrame:
+    """``table`` with the columns ``values`` of a figure, from those of `SOURCES`."""
+    return table.assign(**{value: SOURCES[value][1] * table[SOURCES[value][0]] for value in values})
+
+
+def key(label: str, **style) -> Line2D:
+    """Entry of a legend."""
+    return Line2D([], [], label=label, **style)
+
+
+def trivial_key(label: str) -> Line2D:
+    """Entry of a legend for `trivial_level`."""
+    return key(label, color="0.4", linestyle="--", linewidth=1.0)
+
+
 def trivial_level(axes: Axes, level: float) -> None:
     """The trivial prediction: its value above the panel, and a dashed line unless that is far off."""
     axes.set_title(f"trivial: {level:.0f}", loc="right", color="0.4", fontsize="small")
@@ -181,8 +209,3 @@ def _small_png(figure: Figure) -> bytes:
         if packed.tell() <= LARGEST_PNG:
             break
     return packed.getvalue()
-
-
-def save_table(table: pd.DataFrame, png: PathLike, csv: PathLike | None) -> None:
-    """Write the numbers shown in a figure to ``csv``, or next to ``png`` with suffix ``.csv``."""
-    write_csv(Path(csv) if csv is not None else Path(png).with_suffix(".csv"), table, float_format="%.6g")

@@ -9,17 +9,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from fcl.study.figures.common import (
-    ANGSTROM,
-    TEXT_WIDTH,
-    PathLike,
-    check_seeds,
-    panel_title,
-    read_tables,
-    save,
-    save_table,
-    styled,
-)
+from fcl.study.figures import common
+from fcl.study.figures.common import ANGSTROM, TEXT_WIDTH, Drawing, drawn
+from fcl.study.read import PathLike, read_tables
 
 COLUMNS = ("pair", "cutoff_angstrom", "seed", "distance_angstrom", "energy_ev")
 KEYS = ["pair", "cutoff_angstrom", "distance_angstrom"]
@@ -51,10 +43,10 @@ def diatomic_table(diatomics: Sequence[PathLike]) -> pd.DataFrame:
     Raises:
         ValueError: a table lacks a column, or a seed is given twice.
     """
-    table = read_tables(diatomics, COLUMNS)
+    table = read_tables(diatomics, COLUMNS, "diatomics")
     for key in KEYS[1:]:
         table[key] = table[key].round(6)
-    check_seeds(table, KEYS)
+    common.check_seeds(table, KEYS)
     found = sorted((oscillation(rows), seed) for seed, rows in near_cutoffs(table).groupby("seed"))
     _, typical = found[(len(found) - 1) // 2]
     order = {pair: index for index, pair in enumerate(table["pair"].unique())}
@@ -64,39 +56,28 @@ def diatomic_table(diatomics: Sequence[PathLike]) -> pd.DataFrame:
     )
 
 
-def figure_04(
-    diatomics: Sequence[PathLike], png: PathLike, pdf: PathLike, csv: PathLike | None = None, *, title: str
-) -> pd.DataFrame:
-    """Draw Fig. 4 (near the cutoffs), write PNG, PDF and CSV, and return the numbers.
-
-    Args:
-        diatomics: ``diatomics/fcl_seed*.csv``.
-        png, pdf: output files.
-        csv: the numbers drawn; next to ``png`` if not given.
-        title: data and study shown in the figure.
-    """
+@drawn
+def figure_04(diatomics: Sequence[PathLike], *, title: str) -> Drawing:
+    """Fig. 4: near the cutoffs; ``diatomics`` are ``diatomics/fcl_seed*.csv``."""
     table = near_cutoffs(diatomic_table(diatomics)).reset_index(drop=True)
-    return _figure(table, 1000.0, "energy (meV)", NEAR_LIMITS, png, pdf, csv, title)
+    return _figure(table, 1000.0, "energy (meV)", NEAR_LIMITS, title)
 
 
-def figure_10(
-    diatomics: Sequence[PathLike], png: PathLike, pdf: PathLike, csv: PathLike | None = None, *, title: str
-) -> pd.DataFrame:
-    """Draw Fig. 10 (full range of distances); arguments and result as for :func:`figure_04`."""
-    return _figure(diatomic_table(diatomics), 1.0, "energy (eV)", FULL_LIMITS, png, pdf, csv, title)
+@drawn
+def figure_10(diatomics: Sequence[PathLike], *, title: str) -> Drawing:
+    """Fig. 10: full range of distances; arguments as for `figure_04`."""
+    return _figure(diatomic_table(diatomics), 1.0, "energy (eV)", FULL_LIMITS, title)
 
 
-def _figure(table: pd.DataFrame, scale: float, label: str, shown, png, pdf, csv, title: str) -> pd.DataFrame:
+def _figure(table: pd.DataFrame, scale: float, label: str, shown: tuple[float, float], title: str) -> Drawing:
     seed, seeds = int(table["seed"].iloc[0]), int(table["seeds"].iloc[0])
     note = f"; seed {seed}" + (f" of {seeds}, that of the median oscillation" if seeds > 1 else "")
-    with styled(TEXT_WIDTH, 2.5, title + note) as figure:
-        _panels(figure, table, label, scale)
-        axes = figure.axes[0]  # the others share its limits
-        axes.set_xlim(table["distance_angstrom"].min(), table["distance_angstrom"].max())
-        axes.set_ylim(*energy_limits(scale * table["energy_ev"], shown))
-        save(figure, png, pdf)
-    save_table(table, png, csv)
-    return table
+    figure = common.new_figure(TEXT_WIDTH, 2.5, title + note)
+    _panels(figure, table, label, scale)
+    axes = figure.axes[0]  # the others share its limits
+    axes.set_xlim(table["distance_angstrom"].min(), table["distance_angstrom"].max())
+    axes.set_ylim(*energy_limits(scale * table["energy_ev"], shown))
+    return figure, table
 
 
 def _panels(figure: Figure, table: pd.DataFrame, label: str, scale: float) -> None:
@@ -114,7 +95,7 @@ def _panels(figure: Figure, table: pd.DataFrame, label: str, scale: float) -> No
             axes.plot(curve["distance_angstrom"], scale * curve["energy_ev"], linestyle=dash, **style)
             tick = {"transform": axes.get_xaxis_transform(), "color": style["color"], "linewidth": 2.2}
             axes.plot([cutoff, cutoff], [0.0, 0.07], **tick)
-        axes.set_title(panel_title(index, pair.replace("-", "–")))
+        axes.set_title(common.panel_title(index, pair.replace("-", "–")))
         axes.set_xlabel(f"distance ({ANGSTROM})")
     panels[0].set_ylabel(label)
     handles, labels = panels[0].get_legend_handles_labels()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,8 +11,8 @@ from matplotlib.patches import Circle, Wedge
 
 from fcl.cutoffs.plain import numpy_rule, within
 from fcl.study.figures.atoms import draw_atom, element_color, element_outline
-from fcl.study.figures.calibrated import read_calibrations
-from fcl.study.figures.common import ANGSTROM, TEXT_WIDTH, PathLike, panel_title, power_of_ten, save, save_table, styled
+from fcl.study.figures.common import ANGSTROM, TEXT_WIDTH, Drawing, drawn, new_figure, panel_title, power_of_ten
+from fcl.study.read import PathLike, json_of, read_calibrations
 
 KEPT = {"color": "0.35", "linewidth": 0.5}
 REJECTED = {"color": "0.7", "linewidth": 0.5, "linestyle": ":"}
@@ -35,11 +33,8 @@ def read_example(file: PathLike) -> dict:
     A pair is ``[i, j, s1, s2, s3, distance]``: atoms i and j with the shift s of j in cell vectors, and their
     distance (A). Raises ValueError naming the file and a key that is missing.
     """
-    content = json.loads(Path(file).read_text(encoding="utf-8"))
-    missing = [key for key in EXAMPLE_KEYS if key not in content]
-    if missing:
-        raise ValueError(f"{file}: key {missing[0]!r} is missing")
-    return content
+    with json_of(file) as content:
+        return {key: content[key] for key in EXAMPLE_KEYS}
 
 
 def pair_table(example: Mapping, cutoffs: Mapping[str, float], initial_cutoff: float, mixing_rule: str) -> pd.DataFrame:
@@ -99,18 +94,11 @@ def plane(positions: np.ndarray) -> np.ndarray:
     return axes
 
 
+@drawn
 def figure_01(
-    example: PathLike,
-    calibration: PathLike,
-    png: PathLike,
-    pdf: PathLike,
-    csv: PathLike | None = None,
-    *,
-    title: str,
-    mixing_rule: str,
-    initial_cutoff: float,
-) -> pd.DataFrame:
-    """Draw Fig. 1 from a structure of the data and optimised cutoffs, write PNG, PDF and CSV, and return the pairs.
+    example: PathLike, calibration: PathLike, *, title: str, mixing_rule: str, initial_cutoff: float
+) -> Drawing:
+    """Fig. 1, from a structure of the data and optimised cutoffs; its numbers are all candidate pairs.
 
     (a) the atoms of the cell in projection, with the cutoff spheres of three of them and the pairs kept by Eq. 4;
     (b), (c) all candidate neighbours of the atoms with the smallest and the largest cutoff, periodic images included,
@@ -119,8 +107,6 @@ def figure_01(
     Args:
         example: ``data/example.json``.
         calibration: ``calibration/<subset>_lambda<lambda>_seed<seed>.json`` of the same subset.
-        png, pdf: output files.
-        csv: all candidate pairs; next to ``png`` if not given.
         title: data and study shown in the figure.
         mixing_rule: name of the mixing rule of Eq. 4.
         initial_cutoff: cutoff (A) of elements that were not calibrated.
@@ -140,27 +126,25 @@ def figure_01(
     reach = max(table["distance_angstrom"].max(), cutoffs.max()) if len(table) else cutoffs.max()
     facts = calibrated.iloc[0]
     note = f"; {structure['subset']}, cutoffs optimised at λ = {power_of_ten(facts['lambda'])} (seed {facts['seed']})"
-    with styled(TEXT_WIDTH, 3.05, title + note) as figure:
-        panels = figure.subplots(1, 3)
-        points = (positions - positions.mean(axis=0)) @ view.T
-        _structure_panel(panels[0], table, symbols, cutoffs, points, shown)
-        panels[0].set_title(panel_title(0, "one cutoff per atom"))
-        for index, (atom, which) in enumerate(((shown[0], "smallest"), (shown[-1], "largest")), start=1):
-            axes, around = panels[index], neighbours(table, atom)
-            _environment_panel(axes, around, symbols[atom], reach)
-            axes.set(xlim=(-1.34 * reach, 1.34 * reach), ylim=(-1.34 * reach, 1.34 * reach))
-            axes.set_title(panel_title(index, f"{which} cutoff: {symbols[atom]}, {cutoffs[atom]:.2f} {ANGSTROM}"))
-            axes.set_xlabel(
-                f"{int(around['kept'].sum())} of {len(around)} neighbours kept\n(numbers: pair cutoffs in {ANGSTROM})"
-            )
-        for axes in panels:
-            axes.set(aspect="equal", xticks=[], yticks=[])
-            axes.grid(False)
-            axes.spines[:].set_visible(False)
-            _scale_bar(axes)
-        save(figure, png, pdf)
-    save_table(table, png, csv)
-    return table
+    figure = new_figure(TEXT_WIDTH, 3.05, title + note)
+    panels = figure.subplots(1, 3)
+    points = (positions - positions.mean(axis=0)) @ view.T
+    _structure_panel(panels[0], table, symbols, cutoffs, points, shown)
+    panels[0].set_title(panel_title(0, "one cutoff per atom"))
+    for index, (atom, which) in enumerate(((shown[0], "smallest"), (shown[-1], "largest")), start=1):
+        axes, around = panels[index], neighbours(table, atom)
+        _environment_panel(axes, around, symbols[atom], reach)
+        axes.set(xlim=(-1.34 * reach, 1.34 * reach), ylim=(-1.34 * reach, 1.34 * reach))
+        axes.set_title(panel_title(index, f"{which} cutoff: {symbols[atom]}, {cutoffs[atom]:.2f} {ANGSTROM}"))
+        axes.set_xlabel(
+            f"{int(around['kept'].sum())} of {len(around)} neighbours kept\n(numbers: pair cutoffs in {ANGSTROM})"
+        )
+    for axes in panels:
+        axes.set(aspect="equal", xticks=[], yticks=[])
+        axes.grid(False)
+        axes.spines[:].set_visible(False)
+        _scale_bar(axes)
+    return figure, table
 
 
 def _shown_atoms(symbols: list[str], cutoffs: np.ndarray, positions: np.ndarray) -> list[int]:

@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from fcl.evaluation.statistics import FAILS, HOLDS, UNDECIDED, NotEvaluated
-from fcl.study.figures.common import ANGSTROM, TEXT_WIDTH, PathLike, panel_title, power_of_ten, save, save_table, styled
+from fcl.study.figures.common import ANGSTROM, TEXT_WIDTH, Drawing, drawn, key, new_figure, panel_title, power_of_ten
+from fcl.study.read import PathLike
 from fcl.study.tables.observables import (
     DRIFT,
     MINIMUM,
@@ -59,31 +62,19 @@ def drawn_rows(table: pd.DataFrame) -> pd.DataFrame:
     return drawn.drop(columns="reason")
 
 
+@drawn
 def figure_observables(
-    statics: Sequence[PathLike],
-    nve: Sequence[PathLike],
-    rdf: Sequence[PathLike],
-    png: PathLike,
-    pdf: PathLike,
-    csv: PathLike | None = None,
-    *,
-    tolerances: Mapping[str, float],
-    title: str,
-    at_lambda: float,
-    uniform_cutoff: float,
-) -> pd.DataFrame:
-    """Draw one panel per quantity, write PNG, PDF and CSV, and return the numbers drawn.
+    statics: Sequence[PathLike], nve: Sequence[PathLike], rdf: Sequence[PathLike], *, tolerances: Mapping[str, float],
+    title: str, at_lambda: float, uniform_cutoff: float,
+) -> Drawing:  # fmt: skip
+    """One panel per quantity; files of an earlier version give an empty figure that says so.
 
     Args:
         statics, nve, rdf: ``observables/<subset>_<stage>.json`` of each subset.
-        png, pdf: output files.
-        csv: the numbers drawn; next to ``png`` if not given.
         tolerances: those of the configuration.
         title: data and study shown in the figure.
         at_lambda: lambda of the calibrated cutoffs.
         uniform_cutoff: uniform cutoff of the comparison (A).
-
-    Files of an earlier version give an empty figure that says so.
     """
     try:
         table, missing = drawn_rows(observable_rows(statics, nve, rdf, tolerances)), "no structure"
@@ -93,20 +84,18 @@ def figure_observables(
     heading = f"{title}; cutoffs at λ = {power_of_ten(at_lambda)} minus uniform {uniform_cutoff:g} {ANGSTROM}"
     if not structures:
         heading = f"{heading}; nothing to draw: {missing}"
-    with styled(TEXT_WIDTH, 1.9 + ROWS * ROW_HEIGHT * max(len(structures), 4), heading) as figure:
-        panels = figure.subplots(ROWS, COLUMNS, sharey=True)
-        for number, (axes, (quantity, labels)) in enumerate(zip(panels.flat, PANELS.items(), strict=True)):
-            _panel(axes, table[table["quantity"] == quantity], structures)
-            axes.set(title=panel_title(number, labels[0]), xlabel=labels[1])
-        for axes in panels[:, 0]:
-            axes.set_yticks(range(len(structures)), structures)
-            axes.set_ylim(max(len(structures), 1) - 0.5, -0.5)
-            for row in table[table["quantity"] == MINIMUM].itertuples():
-                _note(axes, structures.index(row.label), NO_REFERENCE)
-        _legend(figure)
-        save(figure, png, pdf)
-    save_table(table, png, csv)
-    return table
+    figure = new_figure(TEXT_WIDTH, 1.9 + ROWS * ROW_HEIGHT * max(len(structures), 4), heading)
+    panels = figure.subplots(ROWS, COLUMNS, sharey=True)
+    for number, (axes, (quantity, labels)) in enumerate(zip(panels.flat, PANELS.items(), strict=True)):
+        _panel(axes, table[table["quantity"] == quantity], structures)
+        axes.set(title=panel_title(number, labels[0]), xlabel=labels[1])
+    for axes in panels[:, 0]:
+        axes.set_yticks(range(len(structures)), structures)
+        axes.set_ylim(max(len(structures), 1) - 0.5, -0.5)
+        for row in table[table["quantity"] == MINIMUM].itertuples():
+            _note(axes, structures.index(row.label), NO_REFERENCE)
+    _legend(figure)
+    return figure, table
 
 
 def _note(axes: Axes, place: float, text: str) -> None:
@@ -149,16 +138,9 @@ def _scale(axes: Axes, part: pd.DataFrame) -> None:
     axes.set_xlim(-1.3 * ticks[-1] if signed else -0.15 * tolerance, 1.3 * ticks[-1])
 
 
-def _legend(figure) -> None:
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
-    handles = [
-        Line2D([], [], linestyle="none", label=f"optimised cutoffs: {verdict}", markersize=4, **style)
-        for verdict, style in MARKERS.items()
-    ]
-    handles += [
-        Line2D([], [], linestyle="none", label=label, markersize=3.5, **style) for label, style in NULLS.values()
-    ]
+def _legend(figure: Figure) -> None:
+    point = {"linestyle": "none", "markersize": 4}
+    handles = [key(f"optimised cutoffs: {verdict}", **point, **style) for verdict, style in MARKERS.items()]
+    handles += [key(label, **{**point, "markersize": 3.5}, **style) for label, style in NULLS.values()]
     handles.append(Patch(color="C2", alpha=0.15, label="tolerance"))
     figure.legend(handles=handles, loc="outside lower center", ncols=3)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 
 from fcl.study.figures.atoms import draw_atom, element_color, element_outline
-from fcl.study.figures.common import ANGSTROM, TEXT_WIDTH, PathLike, panel_title, save, styled
+from fcl.study.figures.common import ANGSTROM, TEXT_WIDTH, Drawing, drawn, new_figure, panel_title
 
 #: Sketch of methanol: element and position (panel units) of each atom, and bonds.
 ATOMS = (
@@ -31,23 +31,23 @@ FORWARD = {"color": "0.25", "linewidth": 1.1}
 BACKWARD = {"color": "C1", "linewidth": 1.6, "linestyle": (0, (4, 2))}
 
 
-def figure_02(png: PathLike, pdf: PathLike, *, r_min: float, r_max: float, initial_cutoff: float) -> None:
-    """Draw Fig. 2, a schematic without data, and write PNG and PDF.
+@drawn
+def figure_02(*, r_min: float, r_max: float, initial_cutoff: float) -> Drawing:
+    """Fig. 2, a schematic without data.
 
     Args:
-        png, pdf: output files.
         r_min, r_max: sampling interval of cutoffs in training (A).
         initial_cutoff: start of the optimisation (A).
     """
-    with styled(TEXT_WIDTH, 4.1, "") as figure:
-        top, bottom = figure.subplots(2, 1)
-        for index, axes in enumerate((top, bottom)):
-            axes.set(xlim=(-0.2, 20.4), ylim=(-0.3, 5.5), aspect="equal")
-            axes.set_axis_off()
-            axes.set_title(panel_title(index, ("training with sampled cutoffs", "optimising the cutoffs")[index]))
-        _training(top, f"$r^{{(i)}}_{{cut}}$ ~ U({r_min:.1f}, {r_max:.1f}) {ANGSTROM}")
-        _optimisation(bottom, f"{initial_cutoff:.1f} {ANGSTROM}")
-        save(figure, png, pdf)
+    figure = new_figure(TEXT_WIDTH, 4.1, "")
+    top, bottom = figure.subplots(2, 1)
+    for index, axes in enumerate((top, bottom)):
+        axes.set(xlim=(-0.2, 20.4), ylim=(-0.3, 5.5), aspect="equal")
+        axes.set_axis_off()
+        axes.set_title(panel_title(index, ("training with sampled cutoffs", "optimising the cutoffs")[index]))
+    _training(top, f"$r^{{(i)}}_{{cut}}$ ~ U({r_min:.1f}, {r_max:.1f}) {ANGSTROM}")
+    _optimisation(bottom, f"{initial_cutoff:.1f} {ANGSTROM}")
+    return figure, None
 
 
 def _training(axes: Axes, distribution: str) -> None:

@@ -11,38 +11,17 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from fcl.study.figures.common import (
-    ANGSTROM,
-    ENERGY_RMSE_LABEL,
-    FORCE_RMSE_LABEL,
-    PAIRS_LABEL,
-    TEXT_WIDTH,
-    PathLike,
-    over_seeds,
-    power_of_ten,
-    read_tables,
-    save,
-    save_table,
-    seeds_note,
-    spread,
-    styled,
-    trivial_level,
-)
-from fcl.study.tables.chosen import read_choices
+from fcl.study.figures import common
+from fcl.study.figures.common import ANGSTROM, ENERGY, FORCE, PAIRS, TEXT_WIDTH, Drawing, drawn
+from fcl.study.figures.uniform import models_at_uniform_cutoffs
+from fcl.study.read import PathLike, read_choices, read_tables
 
-FORCE, ENERGY, PAIRS = "force_rmse_mev_per_angstrom", "energy_rmse_mev_per_atom", "pairs_per_atom"
-#: Error drawn -> its column in the calibration tables, in eV.
-SOURCES = {FORCE: "force_rmse_ev_per_angstrom", ENERGY: "energy_rmse_ev_per_atom"}
 COLUMNS = ("seed", "subset", "lambda", "configuration", "cutoff_angstrom", PAIRS)
-UNIFORM_COLUMNS = ("model_kind", "training_cutoff_angstrom", "seed", "cutoff_angstrom", "subset", PAIRS)
 START = {"linestyle": "none", "marker": "D", "markerfacecolor": "white", "markersize": 5}
 SWEEP = {"linestyle": "-", "color": "0.55", "linewidth": 1.0}
 STATIC = {"linestyle": "none", "marker": "s", "color": "0.2", "markersize": 3.5}
 CHOSEN = {"linestyle": "none", "marker": "o", "markerfacecolor": "none", "markersize": 9}
-#: Trivial predictions, as they are called in the figures.
-TRIVIAL = {FORCE: "zero forces", ENERGY: "composition"}
 LABEL_DISTANCE = 10.0  # points from the centre of a label to its data point
 SAME_POINT = 7.0  # points
 
@@ -61,7 +40,7 @@ def tradeoff_table(
     Raises:
         ValueError: a table lacks a column, or there is no optimised configuration.
     """
-    table = read_tables(calibration_metrics, (*COLUMNS, SOURCES[error]))
+    table = read_tables(calibration_metrics, (*COLUMNS, common.SOURCES[error][0]), "calibration")
     if (table["subset"] != "all").any():
         table = table[table["subset"] != "all"]
     if not (table["configuration"] == "optimised").any():
@@ -74,8 +53,8 @@ def tradeoff_table(
     order = {subset: index for index, subset in enumerate(table["subset"].unique())}
     if uniform:
         table = pd.concat([table, _at_uniform_cutoffs(uniform, error, table)], ignore_index=True)
-    table = table.assign(**{error: 1000.0 * table[SOURCES[error]]})
-    result = over_seeds(table, ("subset", "configuration", "lambda", "cutoff_angstrom"), (error, PAIRS))
+    table = common.in_units_drawn(table, [error])
+    result = common.over_seeds(table, ("subset", "configuration", "lambda", "cutoff_angstrom"), (error, PAIRS))
     result = result.sort_values(
         ["lambda", "cutoff_angstrom"], ascending=[False, True], na_position="first", kind="stable"
     )
@@ -85,13 +64,11 @@ def tradeoff_table(
 
 def _at_uniform_cutoffs(files: Sequence[PathLike], error: str, calibrated: pd.DataFrame) -> pd.DataFrame:
     """Rows of the calibrated models at uniform cutoffs, of static models at their own, and of trivial predictions."""
-    table = read_tables(files, (*UNIFORM_COLUMNS, SOURCES[error]))
+    table = models_at_uniform_cutoffs(files, (error, PAIRS))
     table = table[table["subset"].isin(calibrated["subset"].unique())]
-    kind, own = table["model_kind"], table["training_cutoff_angstrom"].astype(float)
-    sweep = (kind == "fcl") & table["seed"].isin(calibrated["seed"].unique())
-    static = (kind == "static") & np.isclose(own, table["cutoff_angstrom"])
-    names = kind.map({"fcl": "uniform", "static": "static", "trivial": "trivial"})
-    return table.assign(configuration=names, **{"lambda": np.nan})[sweep | static | (kind == "trivial")]
+    wanted = (table["model_kind"] != "fcl") | table["seed"].isin(calibrated["seed"].unique())
+    names = table["model_kind"].replace("fcl", "uniform")
+    return table.assign(configuration=names, **{"lambda": np.nan})[wanted]
 
 
 def _chosen(table: pd.DataFrame, choices: Sequence[PathLike]) -> list[int]:
@@ -107,72 +84,65 @@ def _chosen(table: pd.DataFrame, choices: Sequence[PathLike]) -> list[int]:
     return counts
 
 
+@drawn
 def figure_05(
-    calibration_metrics: Sequence[PathLike], png: PathLike, pdf: PathLike, csv: PathLike | None = None, *, title: str,
-    uniform: Sequence[PathLike] = (), choices: Sequence[PathLike] = (),
-) -> pd.DataFrame:  # fmt: skip
-    """Draw Fig. 5 (force RMSE) from calibration tables, write PNG, PDF and CSV, and return the numbers drawn.
+    calibration_metrics: Sequence[PathLike], *, title: str, uniform: Sequence[PathLike] = (),
+    choices: Sequence[PathLike] = (),
+) -> Drawing:  # fmt: skip
+    """Fig. 5: force RMSE.
 
     Args:
         calibration_metrics: ``calibration/*_metrics.csv``.
-        png, pdf: output files.
-        csv: the numbers drawn; next to ``png`` if not given.
         title: data and study shown in the figure.
         uniform: ``metrics/*.csv`` of FCL and static models and of trivial predictions, to compare with.
         choices: ``choice/*.json``, to mark the chosen lambda.
     """
-    table = tradeoff_table(calibration_metrics, FORCE, uniform, choices)
-    return _figure(table, FORCE, FORCE_RMSE_LABEL, png, pdf, csv, title)
+    return _figure(tradeoff_table(calibration_metrics, FORCE, uniform, choices), FORCE, title)
 
 
+@drawn
 def figure_09(
-    calibration_metrics: Sequence[PathLike], png: PathLike, pdf: PathLike, csv: PathLike | None = None, *, title: str,
-    uniform: Sequence[PathLike] = (), choices: Sequence[PathLike] = (),
-) -> pd.DataFrame:  # fmt: skip
-    """Draw Fig. 9 (RMSE of the energy per atom); arguments and result as for :func:`figure_05`."""
-    table = tradeoff_table(calibration_metrics, ENERGY, uniform, choices)
-    return _figure(table, ENERGY, ENERGY_RMSE_LABEL, png, pdf, csv, title)
+    calibration_metrics: Sequence[PathLike], *, title: str, uniform: Sequence[PathLike] = (),
+    choices: Sequence[PathLike] = (),
+) -> Drawing:  # fmt: skip
+    """Fig. 9: RMSE of the energy per atom; arguments as for `figure_05`."""
+    return _figure(tradeoff_table(calibration_metrics, ENERGY, uniform, choices), ENERGY, title)
 
 
-def _figure(
-    table: pd.DataFrame, error: str, label: str, png: PathLike, pdf: PathLike, csv: PathLike | None, title: str
-) -> pd.DataFrame:
+def _figure(table: pd.DataFrame, error: str, title: str) -> Drawing:
     subsets = list(table["subset"].unique())
     initial = table[table["configuration"] == "initial"]
     start = ", ".join(f"{cutoff:.1f}" for cutoff in sorted(initial["cutoff_angstrom"].unique()))
     columns = min(2, len(subsets))
     rows = -(-len(subsets) // columns)
     optimised = table[table["configuration"] == "optimised"]
-    with styled(TEXT_WIDTH, 1.2 + 2.1 * rows, title + seeds_note(optimised)) as figure:
-        panels = figure.subplots(rows, columns, squeeze=False).ravel()
-        for index, (axes, subset) in enumerate(zip(panels, subsets, strict=False)):
-            _panel(axes, table[table["subset"] == subset], error, color=f"C{index}")
-            axes.set_title(subset)
-            if index % columns == 0:
-                axes.set_ylabel(label)
-            if index >= len(subsets) - columns:
-                axes.set_xlabel(PAIRS_LABEL)
-        for axes in panels[len(subsets) :]:
-            axes.set_visible(False)
-        keys = [
-            Line2D([], [], color="0.3", marker="o", label="optimised cutoffs, λ beside each point"),
-            Line2D([], [], color="0.3", label=f"start: uniform {start} {ANGSTROM}", **START),
-        ]
-        drawn = set(table["configuration"])
-        if "uniform" in drawn:
-            keys.append(Line2D([], [], label="same model, uniform cutoffs", **SWEEP))
-        if "static" in drawn:
-            keys.append(Line2D([], [], label="static models", **STATIC))
-        if "chosen" in table:
-            keys.append(Line2D([], [], color="0.3", label="λ chosen by cross-validation", **CHOSEN))
-        if "trivial" in drawn:
-            name = f"trivial: {TRIVIAL[error]} (where in range)"
-            keys.append(Line2D([], [], color="0.4", linestyle="--", linewidth=1.0, label=name))
-        figure.legend(handles=keys, loc="outside lower center", ncols=min(3, len(keys)))
-        _label_points(figure, table, error, dict(zip(subsets, panels, strict=False)))
-        save(figure, png, pdf)
-    save_table(table, png, csv)
-    return table
+    figure = common.new_figure(TEXT_WIDTH, 1.2 + 2.1 * rows, title + common.seeds_note(optimised))
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for index, (axes, subset) in enumerate(zip(panels, subsets, strict=False)):
+        _panel(axes, table[table["subset"] == subset], error, color=f"C{index}")
+        axes.set_title(subset)
+        if index % columns == 0:
+            axes.set_ylabel(common.LABELS[error])
+        if index >= len(subsets) - columns:
+            axes.set_xlabel(common.LABELS[PAIRS])
+    for axes in panels[len(subsets) :]:
+        axes.set_visible(False)
+    keys = [
+        common.key("optimised cutoffs, λ beside each point", color="0.3", marker="o"),
+        common.key(f"start: uniform {start} {ANGSTROM}", color="0.3", **START),
+    ]
+    shown = set(table["configuration"])
+    if "uniform" in shown:
+        keys.append(common.key("same model, uniform cutoffs", **SWEEP))
+    if "static" in shown:
+        keys.append(common.key("static models", **STATIC))
+    if "chosen" in table:
+        keys.append(common.key("λ chosen by cross-validation", color="0.3", **CHOSEN))
+    if "trivial" in shown:
+        keys.append(common.trivial_key(f"trivial: {common.TRIVIAL[error]} (where in range)"))
+    figure.legend(handles=keys, loc="outside lower center", ncols=min(3, len(keys)))
+    _label_points(figure, table, error, dict(zip(subsets, panels, strict=False)))
+    return figure, table
 
 
 def _panel(axes: Axes, table: pd.DataFrame, error: str, *, color: str) -> None:
@@ -192,7 +162,7 @@ def _panel(axes: Axes, table: pd.DataFrame, error: str, *, color: str) -> None:
         axes.plot(sweep[f"{PAIRS}_mean"], sweep[f"{error}_mean"], label="uniform", zorder=1, **SWEEP)
     for name, style in styles.items():
         if len(part := shown[shown["configuration"] == name]):
-            bars = {"xerr": spread(part, PAIRS), "yerr": spread(part, error)}
+            bars = {"xerr": common.spread(part, PAIRS), "yerr": common.spread(part, error)}
             axes.errorbar(part[f"{PAIRS}_mean"], part[f"{error}_mean"], **bars, **style)
     if "chosen" in table:
         rows = table[table["chosen"] > 0]
@@ -203,7 +173,7 @@ def _panel(axes: Axes, table: pd.DataFrame, error: str, *, color: str) -> None:
     axes.set_xlim(low, high)
     axes.set_ylim(bottom - margin, top + margin)
     if "trivial" in parts:
-        trivial_level(axes, float(parts["trivial"][f"{error}_mean"].iloc[0]))
+        common.trivial_level(axes, float(parts["trivial"][f"{error}_mean"].iloc[0]))
 
 
 def _label_points(figure: Figure, table: pd.DataFrame, error: str, panels: dict[str, Axes]) -> None:
@@ -233,7 +203,7 @@ def _label_points(figure: Figure, table: pd.DataFrame, error: str, panels: dict[
             height = axes.transData.transform((0.0, y))[1] * scale
             taken.append(_between(np.array([frame[0, 0], height]), np.array([frame[1, 0], height])))
         for members in _coinciding(curve):
-            text = ", ".join(power_of_ten(value) for value in rows.loc[optimised, "lambda"].iloc[members])
+            text = ", ".join(common.power_of_ten(value) for value in rows.loc[optimised, "lambda"].iloc[members])
             half, middle = 8.5 * len(members), curve[members].mean(0)
             around = np.stack([(half + 6.0) * np.cos(angles), LABEL_DISTANCE * np.sin(angles)], axis=1)
             offsets = np.concatenate([around, 1.5 * around])

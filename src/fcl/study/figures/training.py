@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from fcl.study.figures.common import ANGSTROM, TEXT_WIDTH, PathLike, panel_title, read_tables, save, styled
+from fcl.evaluation.statistics import NotEvaluated
+from fcl.study.figures.common import ANGSTROM, TEXT_WIDTH, Drawing, drawn, key, new_figure, panel_title
+from fcl.study.read import PathLike, read_table
 
 COLUMNS = ("epoch", "learning_rate", "train_loss", "val_loss", "best")
 #: Column of a history -> label of its row of panels.
@@ -44,7 +45,7 @@ def read_runs(histories: Sequence[PathLike]) -> list[Run]:
         ValueError: no files were given, or one has an unknown model name, lacks a column or has no rows.
     """
     if not histories:
-        raise ValueError("a figure needs at least one table")
+        raise NotEvaluated("no file in metrics/history/")
     runs = []
     for file in map(Path, histories):
         name = MODEL.fullmatch(file.stem)
@@ -53,19 +54,15 @@ def read_runs(histories: Sequence[PathLike]) -> list[Run]:
                 f"{file}: not the history of a model of the study (pretrain, fcl_seed1, static_r4.0_seed1)"
             )
         cutoff, seed = name["cutoff"] and float(name["cutoff"]), name["seed"] and int(name["seed"])
-        runs.append(Run(name["kind"], cutoff, seed, read_tables([file], COLUMNS)))
+        runs.append(Run(name["kind"], cutoff, seed, read_table(file, COLUMNS)))
     return sorted(runs, key=lambda run: (list(KINDS).index(run.kind), run.cutoff or 0.0, run.seed or 0))
 
 
-def figure_training(histories: Sequence[PathLike], png: PathLike, pdf: PathLike, *, title: str) -> list[Run]:
-    """Draw the training curves, write PNG and PDF, and return the histories drawn.
+@drawn
+def figure_training(histories: Sequence[PathLike], *, title: str) -> Drawing:
+    """Training curves from ``metrics/history/*.csv``.
 
     A marker is the epoch with the lowest validation loss, whose weights are kept.
-
-    Args:
-        histories: ``metrics/history/*.csv``.
-        png, pdf: output files.
-        title: data and study shown in the figure.
     """
     runs = read_runs(histories)
     columns = list(dict.fromkeys(run.column for run in runs))
@@ -74,34 +71,29 @@ def figure_training(histories: Sequence[PathLike], png: PathLike, pdf: PathLike,
         seed: {"color": f"C{index}", "linestyle": DASHES[index % len(DASHES)]} for index, seed in enumerate(seeds)
     }
     styles[None] = {"color": "0.3", "linestyle": "-"}
-    with styled(TEXT_WIDTH, 4.3, title) as figure:
-        panels = figure.subplots(
-            len(ROWS), len(columns), sharex="col", sharey="row", squeeze=False, height_ratios=(1.0, 1.0, 0.7)
-        )
-        for axes, (value, label) in zip(panels, ROWS.items(), strict=True):
-            for run in runs:
-                _curve(axes[columns.index(run.column)], run, value, **styles[run.seed])
-            axes[0].set_ylabel(label)
-            axes[0].set_yscale("log")
-            drawn = pd.concat([run.history[value] for run in runs])
-            digits = (1.0, 2.0, 5.0) if drawn.max() < 30.0 * drawn.min() else (1.0,)
-            axes[0].yaxis.set_major_locator(LogLocator(subs=digits))
-            axes[0].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-            axes[0].yaxis.set_minor_formatter(NullFormatter())
-        for index, column in enumerate(columns):
-            panels[0, index].set_title(panel_title(index, column))
-            panels[-1, index].set_xlabel("epoch")
-            panels[-1, index].xaxis.set_major_locator(MaxNLocator(3, integer=True))
-        keys = [Line2D([], [], **styles[seed], label=f"seed {seed}") for seed in seeds]
-        keys.append(
-            Line2D(
-                [], [], color="0.3", marker="o", markersize=3, linestyle="none", label="epoch whose weights are kept"
-            )
-        )
-        figure.legend(handles=keys, loc="outside lower center", ncols=len(keys))
-        figure.align_ylabels()
-        save(figure, png, pdf)
-    return runs
+    figure = new_figure(TEXT_WIDTH, 4.3, title)
+    panels = figure.subplots(
+        len(ROWS), len(columns), sharex="col", sharey="row", squeeze=False, height_ratios=(1.0, 1.0, 0.7)
+    )
+    for axes, (value, label) in zip(panels, ROWS.items(), strict=True):
+        for run in runs:
+            _curve(axes[columns.index(run.column)], run, value, **styles[run.seed])
+        axes[0].set_ylabel(label)
+        axes[0].set_yscale("log")
+        drawn = pd.concat([run.history[value] for run in runs])
+        digits = (1.0, 2.0, 5.0) if drawn.max() < 30.0 * drawn.min() else (1.0,)
+        axes[0].yaxis.set_major_locator(LogLocator(subs=digits))
+        axes[0].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes[0].yaxis.set_minor_formatter(NullFormatter())
+    for index, column in enumerate(columns):
+        panels[0, index].set_title(panel_title(index, column))
+        panels[-1, index].set_xlabel("epoch")
+        panels[-1, index].xaxis.set_major_locator(MaxNLocator(3, integer=True))
+    keys = [key(f"seed {seed}", **styles[seed]) for seed in seeds]
+    keys.append(key("epoch whose weights are kept", color="0.3", marker="o", markersize=3, linestyle="none"))
+    figure.legend(handles=keys, loc="outside lower center", ncols=len(keys))
+    figure.align_ylabels()
+    return figure, None
 
 
 def _curve(axes: Axes, run: Run, value: str, **style) -> None:

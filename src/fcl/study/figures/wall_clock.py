@@ -5,59 +5,38 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
-from fcl.study.figures.common import (
-    PAIRS_LABEL,
-    TEXT_WIDTH,
-    PathLike,
-    read_tables,
-    save,
-    save_table,
-    styled,
-    subset_style,
-)
-from fcl.study.tables.cost import MEMORY, PAIRS, TIME, regimes
+from fcl.study.figures import common
+from fcl.study.figures.common import TEXT_WIDTH, Drawing, drawn
+from fcl.study.read import PathLike, read_table
+from fcl.study.tables.cost import MEMORY, PAIRS, TIME, regimes, where_measured
 
 COLUMNS = ("subset", "configuration", "cutoff_angstrom", "lambda", PAIRS, TIME, MEMORY, "device", "threads")
 AXES = {TIME: "time per atom and step (µs)", MEMORY: "peak memory per atom (kB)"}
 POINT = {"linestyle": "none", "markersize": 4}
 
 
-def figure_wall_clock(
-    measured: PathLike, png: PathLike, pdf: PathLike, csv: PathLike | None = None, *, title: str
-) -> pd.DataFrame:
-    """Draw time and memory against pairs per atom, write PNG, PDF and CSV, and return the numbers drawn.
-
-    Args:
-        measured: ``cost/wall_clock.csv``.
-        png, pdf: output files.
-        csv: the numbers drawn; next to ``png`` if not given.
-        title: data and study shown in the figure.
-    """
-    table = read_tables([measured], COLUMNS)
+@drawn
+def figure_wall_clock(measured: PathLike, *, title: str) -> Drawing:
+    """Time and memory against pairs per atom; ``measured`` is ``cost/wall_clock.csv``."""
+    table = read_table(measured, COLUMNS)
     values = [value for value in AXES if table[value].notna().all()]  # memory cannot be measured everywhere
-    threads = int(table["threads"].iloc[0])
-    where = f"{table['device'].iloc[0]}, {threads} CPU thread{'s' if threads > 1 else ''}"
     subsets = list(table["subset"].unique())
-    with styled(TEXT_WIDTH, 3.2, f"{title}; measured on {where}") as figure:
-        panels = figure.subplots(1, len(values), squeeze=False).ravel()
-        for axes, value in zip(panels, values, strict=True):
-            _panel(axes, table, value, subsets)
-        keys = [Line2D([], [], label=subset, **subset_style(subset), **POINT) for subset in subsets]
-        grey = {"color": "0.3", "marker": "o", **POINT}
-        keys += [Line2D([], [], label="uniform", markerfacecolor="white", **grey)]
-        keys += [Line2D([], [], label="optimised", **grey)]
-        figure.legend(handles=keys, loc="outside lower center", ncols=len(keys))
-        save(figure, png, pdf)
-    save_table(table, png, csv)
-    return table
+    figure = common.new_figure(TEXT_WIDTH, 3.2, f"{title}; measured on {where_measured(table)}")
+    panels = figure.subplots(1, len(values), squeeze=False).ravel()
+    for axes, value in zip(panels, values, strict=True):
+        _panel(axes, table, value, subsets)
+    keys = [common.key(subset, **common.subset_style(subset), **POINT) for subset in subsets]
+    grey = {"color": "0.3", "marker": "o", **POINT}
+    keys += [common.key("uniform", markerfacecolor="white", **grey), common.key("optimised", **grey)]
+    figure.legend(handles=keys, loc="outside lower center", ncols=len(keys))
+    return figure, table
 
 
 def _panel(axes: Axes, table: pd.DataFrame, value: str, subsets: list[str]) -> None:
     """Markers by subset, open for a uniform cutoff, and the line or lines fitted to all points."""
     for subset in subsets:
-        style = subset_style(subset)
+        style = common.subset_style(subset)
         for configuration, face in (("uniform", "white"), ("optimised", style["color"])):
             part = table[(table["subset"] == subset) & (table["configuration"] == configuration)]
             axes.plot(part[PAIRS], part[value], markerfacecolor=face, **style, **POINT)
@@ -71,5 +50,5 @@ def _panel(axes: Axes, table: pd.DataFrame, value: str, subsets: list[str]) -> N
     axes.legend(handles=[line], loc="upper left")
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
-    axes.set_xlabel(PAIRS_LABEL)
+    axes.set_xlabel(common.LABELS[PAIRS])
     axes.set_ylabel(AXES[value])

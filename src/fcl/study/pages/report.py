@@ -10,13 +10,13 @@ from pathlib import Path
 import pandas as pd
 
 from fcl.runs.files import write_text
-from fcl.study.claims.table import claims_markdown, read_sample, read_table
+from fcl.study.claims.table import claims_markdown, read_sample, read_written
 from fcl.study.claims.verdicts import NOT_EVALUATED, StudyData
 from fcl.study.pages.text import INTERVALS
+from fcl.study.read import PathLike
 from fcl.study.records.manifests import read_manifests
-from fcl.study.tables.common import Column, markdown, shown
+from fcl.study.tables.common import Column, as_markdown, shown
 
-PathLike = str | os.PathLike[str]
 #: Order of the stages in the table of run times; others follow by name.
 STAGES = (
     "build_store", "describe_data", "pretrain", "train_fcl", "train_static", "evaluate_cutoffs", "diatomic_curves",
@@ -25,16 +25,16 @@ STAGES = (
 )  # fmt: skip
 #: Packages whose versions are listed in the report.
 NAMED_PACKAGES = ("python", "torch", "mace-torch", "e3nn", "snakemake")
+MEBIBYTE = 2**20
 RUN_TIMES = {
     "stage": Column("stage"),
     "jobs": Column("jobs", "{:.0f}"),
     "total": Column("in all (s)", "{:.0f}"),
     "longest": Column("longest job (s)", "{:.0f}"),
-    "memory": Column("most memory (MiB)", "{:.0f}"),
-    "gpu_memory": Column("most GPU memory (MiB)", "{:.0f}"),
+    "memory": Column("most memory (MiB)", "{:.0f}", 1.0 / MEBIBYTE),
+    "gpu_memory": Column("most GPU memory (MiB)", "{:.0f}", 1.0 / MEBIBYTE),
     "device": Column("device"),
 }
-MEBIBYTE = 2**20
 DRAWN = ("figures", "tables")
 
 
@@ -50,32 +50,21 @@ def manifests_of_numbers(folder: PathLike) -> list[dict]:
     return [content for name, content in manifests.items() if Path(name).parts[0] not in DRAWN and "/" in name]
 
 
-def run_times(manifests: Iterable[dict]) -> pd.DataFrame:
-    """One row per stage: jobs, wall time in total and of the longest job (s), peak memory (MiB), devices."""
-    rows = [
-        {
-            "stage": record["stage"],
-            "seconds": record["seconds"],
-            "memory": record["peak_memory_bytes"] / MEBIBYTE,
-            "gpu_memory": (record.get("peak_gpu_memory_bytes") or float("nan")) / MEBIBYTE,
-            "device": record["device"],
-        }
-        for record in manifests
-    ]
-    if not rows:
-        return pd.DataFrame(columns=list(RUN_TIMES))
-    groups = pd.DataFrame(rows).groupby("stage")
-    table = groups.agg(
+def run_times(manifests: Sequence[dict]) -> pd.DataFrame:
+    """One row per stage: jobs, wall time in total and of the longest job (s), peak memory (bytes), devices."""
+    columns = ["stage", "seconds", "peak_memory_bytes", "peak_gpu_memory_bytes", "device"]
+    jobs = pd.DataFrame(manifests, columns=columns).astype({"peak_gpu_memory_bytes": float})
+    table = jobs.groupby("stage").agg(
         jobs=("seconds", "size"),
         total=("seconds", "sum"),
         longest=("seconds", "max"),
-        memory=("memory", "max"),
-        gpu_memory=("gpu_memory", "max"),
+        memory=("peak_memory_bytes", "max"),
+        gpu_memory=("peak_gpu_memory_bytes", "max"),
         device=("device", lambda names: ", ".join(sorted(set(names)))),
-    ).reset_index()
+    )
     ranks = {stage: rank for rank, stage in enumerate(STAGES)}
-    order = table["stage"].map(lambda stage: (ranks.get(stage, len(STAGES)), stage))
-    return table.loc[order.sort_values().index].reset_index(drop=True)
+    order = sorted(table.index, key=lambda stage: (ranks.get(stage, len(STAGES)), stage))
+    return table.loc[order].reset_index()
 
 
 def versions(manifests: Iterable[dict]) -> str:
@@ -135,10 +124,11 @@ def write_report(
         study, dataset, title, whole: name of the study, name and title of its data, and whether they are complete.
         sample: list of claims, if the data are a sample of the paper's.
     """
-    table, data = read_table(claims), StudyData(dataset, title, whole, read_sample(sample))
+    table, data = read_written(claims), StudyData(dataset, title, whole, read_sample(sample))
     manifests = manifests_of_numbers(folder)
-    times = run_times(manifests)
-    times_text = markdown(shown(times, RUN_TIMES)) if len(times) else "There are no run manifests beside the results."
+    times = "There are no run manifests beside the results."
+    if manifests:
+        times = as_markdown(shown(run_times(manifests), RUN_TIMES))
     made_with = versions(manifests)
     sections = [
         f"# Flexible Cutoff Learning: the study `{study}`",
@@ -148,7 +138,7 @@ def write_report(
         *(_figure(image, text, Path(page)) for image, text in zip(figures, captions, strict=True)),
         "## Tables",
         *map(_table, tables),
-        f"## Run times\n\nFrom the run manifests beside the results.\n\n{times_text}",
+        f"## Run times\n\nFrom the run manifests beside the results.\n\n{times}",
         *([f"Made with {made_with}."] if made_with else []),
         f"## What was not run\n\n{_not_run(table, data.difference)}",
     ]

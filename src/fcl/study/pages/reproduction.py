@@ -7,14 +7,12 @@ Verdicts first, then each claim with its numbers and the ablations that test lik
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
-from fcl.config.load import Config, derived, load_config
+from fcl.config.load import Config, derived
 from fcl.config.study import Study
 from fcl.data.manifest import load_data_manifest
 from fcl.evaluation.statistics import FAILS, HOLDS, UNDECIDED, NotEvaluated
@@ -28,7 +26,8 @@ from fcl.study.comparisons.repeat import repeated_digests
 from fcl.study.pages import reproduction_optimised as optimised
 from fcl.study.pages import reproduction_uniform as uniform
 from fcl.study.pages.reproduction_forces import zero_forces
-from fcl.study.pages.text import INTERVALS, interval_text, listed, read_or_say, table
+from fcl.study.pages.text import INTERVALS, interval_text, listed, or_reason, print_page, table
+from fcl.study.read import read_table
 from fcl.study.results import Results
 
 NOT_RUN = "*Not evaluated*: {}."
@@ -65,20 +64,14 @@ def claims(results: Results, data: StudyData, source: Path) -> str:
 
 def _section(title: str, *parts: Callable[[], str]) -> str:
     """A section; a part that cannot be evaluated is replaced by the reason."""
-    texts = []
-    for part in parts:
-        try:
-            texts.append(part())
-        except NotEvaluated as missing:
-            texts.append(NOT_RUN.format(missing))
-    return "\n\n".join([f"## {title}", *filter(None, texts)])
+    return "\n\n".join([f"## {title}", *filter(None, (or_reason(part, NOT_RUN) for part in parts))])
 
 
 def ablations_of(folder: Path) -> pd.DataFrame:
     """The ablation table of the study."""
     if not (folder / "ablations.csv").is_file():
         raise NotEvaluated("ablations of this study")
-    return read_or_say(folder / "ablations.csv", ABLATION_COLUMNS)
+    return read_table(folder / "ablations.csv", ABLATION_COLUMNS)
 
 
 def tested(folder: Path, word: str) -> str:
@@ -109,8 +102,8 @@ def learning(folder: Path, studies: list[Study]) -> str:
     found = steps(dict(static_family(one, cutoff) for one in (*(folder.parent / s.name for s in studies), folder)))
     pays = {HOLDS: "pay", FAILS: "do not pay", UNDECIDED: "may pay: it is undecided"}
     rows = [
-        (str(size), f"{interval_text(error, '{:.0f}', 1000.0)}",
-         "" if change is None else f"{interval_text(change, '{:+.1f}', 100.0)}%", verdict)
+        (str(size), f"{interval_text(error, '.0f', 1000.0)}",
+         "" if change is None else f"{interval_text(change, '+.1f', 100.0)}%", verdict)
         for size, error, change, verdict in found
     ]  # fmt: skip
     (few, *_), (many, *_, last) = found[-2:]
@@ -174,21 +167,12 @@ def reproduction_page(folder: Path, config: Config, source: Path) -> str:
             lambda: repeated(folder, derived(config.studies, study.name, "repeat"), study.fcl.seeds[0]),
         ),
     ]
-    return "\n\n".join(sections) + "\n"
+    return "\n\n".join(sections)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Print the page for a study folder, which is named like the study."""
-    parser = argparse.ArgumentParser(
-        prog="python -m fcl.study.pages.reproduction", description=(__doc__ or "").splitlines()[0]
-    )
-    parser.add_argument("study", type=Path, help="folder of a finished study, such as record/embedded")
-    parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="default: config.yaml")
-    parser.add_argument("--claims", type=Path, default=Path("resources/claims.csv"), help="the paper's claims")
-    options = parser.parse_args(arguments)
-    if not (options.study / "metrics").is_dir():
-        parser.exit(1, f"error: {options.study}: no metrics/; has this study been run?\n")
-    sys.stdout.write(reproduction_page(options.study, load_config(options.config), options.claims))
+    """Print the page of a study."""
+    print_page("fcl.study.pages.reproduction", __doc__, reproduction_page, arguments)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,12 @@ from fcl.evaluation.statistics import FAILS, HOLDS, UNDECIDED, Judgement, contra
 from fcl.study.claims.shapes import FORCE_RMSE, SUBSETS
 from fcl.study.claims.values import saving
 from fcl.study.claims.verdicts import basis
-from fcl.study.pages.text import interval_text, read_or_say, table
+from fcl.study.pages.text import interval_text, table
+from fcl.study.read import read_table
 from fcl.study.results import Results
 from fcl.study.tables import chosen as chosen_tables
 from fcl.study.tables import controls as control_tables
-from fcl.study.tables.common import Column, markdown, shown
+from fcl.study.tables.common import Column, as_markdown, shown
 
 ELEMENTS = ("H", "C", "N", "O", "S")
 SHOWN_LAMBDA = 1e-4
@@ -42,7 +43,7 @@ def savings(results: Results) -> str:
     words = {HOLDS: "falls", FAILS: "rises", UNDECIDED: UNDECIDED}
     judged = verdicts([change for *_, change in found])
     rows = [
-        (subset, label(lam), f"{interval_text(saved, '{:.0f}', 100.0)}%", f"{interval_text(change, '{:+.1f}', 100.0)}%",
+        (subset, label(lam), f"{interval_text(saved, '.0f', 100.0)}%", f"{interval_text(change, '+.1f', 100.0)}%",
          words[verdict], basis(change))
         for (subset, lam, saved, change), verdict in zip(found, judged, strict=True)
     ]  # fmt: skip
@@ -65,10 +66,10 @@ def controls(folder: Path) -> str:
 
 def _judged(file: Path, title: str, columns: Callable[[pd.DataFrame], Mapping[str, Column]]) -> str:
     """The rows of the force RMSE of a table of the study."""
-    found = read_or_say(file, ("quantity", "optimised_to_initial"))
+    found = read_table(file, ("quantity", "optimised_to_initial"))
     found = found[found["quantity"] == FORCE_RMSE]
     cells = shown(found.assign(**control_tables.texts(found)), columns(found))
-    return f"### {title}\n\nForce RMSE {control_tables.how(found)}\n\n{markdown(cells)}"
+    return f"### {title}\n\nForce RMSE {control_tables.how(found)}\n\n{as_markdown(cells)}"
 
 
 def orderings(results: Results) -> str:
@@ -76,7 +77,7 @@ def orderings(results: Results) -> str:
     tables = {subset: results.element_cutoffs_by_seed(subset, SHOWN_LAMBDA) for subset in SUBSETS}
 
     def cell(values: dict[int, float] | None) -> str:
-        return "–" if values is None else interval_text(results.over_seeds(values).judged(), "{:.2f}")
+        return "–" if values is None else interval_text(results.over_seeds(values).judged(), ".2f")
 
     rows = [(element, *(cell(cutoffs.get(element)) for cutoffs in tables.values())) for element in ELEMENTS]
     sentence = (

@@ -10,8 +10,10 @@ import pandas as pd
 from fcl.evaluation.statistics import FAILS, HOLDS, UNDECIDED, contrast, verdicts
 from fcl.study.claims.shapes import FORCE_RMSE, STATIC_CUTOFFS, turns_by_seed
 from fcl.study.errors import ALL, QUANTITIES
-from fcl.study.pages.text import interval_text, listed, read_or_say, table
+from fcl.study.pages.text import interval_text, listed, table
+from fcl.study.read import read_table
 from fcl.study.results import Results
+from fcl.study.tables.common import interval_of
 
 #: Of the table ``uniform``, which is judged as a whole (`fcl.study.tables.uniform`).
 UNIFORM = ("quantity", "subset", "cutoff_angstrom", "trivial", "fcl", "static", "skill", "static_below_fcl",
@@ -21,7 +23,7 @@ POOL = "all structures"
 
 def uniform_table(folder: Path) -> pd.DataFrame:
     """The table of errors at uniform cutoffs of the study in ``folder``; `NotEvaluated` if there is none."""
-    return read_or_say(folder / "tables/uniform.csv", UNIFORM)
+    return read_table(folder / "tables/uniform.csv", UNIFORM)
 
 
 def against_static(folder: Path, quantities: Sequence[str] = tuple(QUANTITIES)) -> str:
@@ -39,8 +41,8 @@ def against_static(folder: Path, quantities: Sequence[str] = tuple(QUANTITIES)) 
 
 
 def _cell(row: pd.Series) -> str:
-    low, value, high = (100.0 * row[f"static_to_fcl{end}"] for end in ("_low", "", "_high"))
-    return f"{1000.0 * row['fcl']:.0f}, {1000.0 * row['static']:.0f} ({value:+.0f}% [{low:+.0f}, {high:+.0f}])"
+    ratio = interval_of(row, "static_to_fcl", "+.0f", 100.0).replace(" [", "% [")
+    return f"{1000.0 * row['fcl']:.0f}, {1000.0 * row['static']:.0f} ({ratio})"
 
 
 def _said(found: pd.DataFrame) -> str:
@@ -80,7 +82,7 @@ def plateau(results: Results) -> str:
     said = []
     for (subset, below, above), one, word in zip(places, judged, found, strict=True):
         by_subset.setdefault(POOL if subset == ALL else subset, []).append(
-            f"{interval_text(one, '{:+.1f}')}%" + ("" if word == UNDECIDED else f": {word}")
+            f"{interval_text(one, '+.1f')}%" + ("" if word == UNDECIDED else f": {word}")
         )
         if subset == ALL:
             verb = "is not shown to change" if word == UNDECIDED else word
@@ -95,5 +97,5 @@ def diatomics(results: Results) -> str:
     """Number of turning points of the diatomic curves between 3 A and the cutoff."""
     cutoffs = sorted(float(cutoff) for cutoff in results.curves["cutoff_angstrom"].unique())
     turns = {cutoff: results.over_seeds(turns_by_seed(results, cutoff)).judged() for cutoff in cutoffs}
-    rows = [(f"{cutoff:.1f} Å", interval_text(one, "{:.2f}")) for cutoff, one in turns.items()]
+    rows = [(f"{cutoff:.1f} Å", interval_text(one, ".2f")) for cutoff, one in turns.items()]
     return table(("cutoff", "turning points of a curve beyond 3 Å, mean over pairs of atoms (models: 95%)"), rows)

@@ -7,21 +7,18 @@ Every number is computed from the study's result files and from `resources/claim
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
-from fcl.config.load import Config, load_config
-from fcl.evaluation.statistics import NotEvaluated
+from fcl.config.load import Config
 from fcl.study.pages.reproduction_optimised import changes, label
 from fcl.study.pages.reproduction_uniform import against_static
-from fcl.study.pages.text import INTERVALS, interval_text, read_or_say, table
+from fcl.study.pages.text import CLAIMS, INTERVALS, interval_text, or_reason, print_page, table
+from fcl.study.read import read_table
 from fcl.study.results import Results
+from fcl.study.tables.common import interval_of
 
-#: The paper's numbers.
-CLAIMS = Path("resources/claims.csv")
 QUANTITIES = ("force RMSE", "force MAE", "energy MAE")
 
 
@@ -37,12 +34,12 @@ def sweeps(results: Results, folder: Path) -> str:
         if (subset, lam) not in found:
             return "–"
         saved, change = found[subset, lam]
-        return f"{interval_text(saved, '{:.0f}', 100.0)}% / {interval_text(change, '{:+.1f}', 100.0)}%"
+        return f"{interval_text(saved, '.0f', 100.0)}% / {interval_text(change, '+.1f', 100.0)}%"
 
     heads = ["pairs saved / change of test force RMSE", *(f"λ = {label(lam)}" for lam in lambdas)]
     rows = [[subset, *(cell(subset, lam) for lam in lambdas)] for subset in dict.fromkeys(name for name, _ in found)]
     if (folder / "tables/chosen.csv").is_file():
-        choice = read_or_say(folder / "tables/chosen.csv", ("quantity", "chosen", "max_error_increase"))
+        choice = read_table(folder / "tables/chosen.csv", ("quantity", "chosen", "max_error_increase"))
         choice = choice[choice["quantity"] == "force RMSE"].set_index("subset")
         tolerance = choice["max_error_increase"].iloc[0]
         heads.append(f"λ chosen for ≤ {tolerance:.0%} by cross-validation (resamples that agree)")
@@ -52,15 +49,7 @@ def sweeps(results: Results, folder: Path) -> str:
 
 def _chosen_cell(row: pd.Series) -> str:
     """``1e-04 (87%): 54% / -3.2 [-6.0, +1.2]%``."""
-    change, low, high = (100.0 * row[f"optimised_to_initial{end}"] for end in ("", "_low", "_high"))
-    return f"{row['chosen']}: {row['saving']:.0%} / {change:+.1f} [{low:+.1f}, {high:+.1f}]%"
-
-
-def _or_reason(part: Callable[[], str]) -> str:
-    try:
-        return part()
-    except NotEvaluated as missing:
-        return f"Not evaluated: {missing}."
+    return f"{row['chosen']}: {row['saving']:.0%} / {interval_of(row, 'optimised_to_initial', '+.1f', 100.0)}%"
 
 
 def markdown(folder: Path, config: Config, claims_file: Path = CLAIMS) -> str:
@@ -74,21 +63,12 @@ def markdown(folder: Path, config: Config, claims_file: Path = CLAIMS) -> str:
         f"more saved for less than {penalty:.0%} of force RMSE."
     )
     parts = (lambda: against_static(folder, QUANTITIES), lambda: sweeps(results, folder))
-    return "\n\n".join([*map(_or_reason, parts), INTERVALS, paper])
+    return "\n\n".join([*(or_reason(part, "Not evaluated: {}.") for part in parts), INTERVALS, paper])
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Print the tables for a study folder, which is named like the study."""
-    parser = argparse.ArgumentParser(
-        prog="python -m fcl.study.pages.summary", description=(__doc__ or "").splitlines()[0]
-    )
-    parser.add_argument("study", type=Path, help="folder of a finished study, such as results/mini")
-    parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="default: config.yaml")
-    parser.add_argument("--claims", type=Path, default=CLAIMS, help=f"the paper's numbers (default {CLAIMS})")
-    options = parser.parse_args(arguments)
-    if not (options.study / "metrics").is_dir():
-        parser.exit(1, f"error: {options.study}: no metrics/; has this study been run?\n")
-    print(markdown(options.study, load_config(options.config), options.claims))
+    """Print the tables of a study."""
+    print_page("fcl.study.pages.summary", __doc__, markdown, arguments)
 
 
 if __name__ == "__main__":

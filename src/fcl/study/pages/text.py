@@ -1,15 +1,19 @@
-"""Formatting of numbers, lists and tables on generated pages, and the reader of the table of uniform errors."""
+"""Formatting of numbers, lists and tables on generated pages."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import argparse
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from fcl.config.load import Config, load_config
 from fcl.evaluation.statistics import Judgement, NotEvaluated
-from fcl.study.tables.common import markdown
+from fcl.study.tables.common import as_markdown
 
+#: The paper's numbers.
+CLAIMS = Path("resources/claims.csv")
 #: What brackets mean, on every page.
 INTERVALS = (
     "Brackets are 95% intervals. For errors and pairs they contain the scatter over groups of structures (a parent "
@@ -19,10 +23,18 @@ INTERVALS = (
 )
 
 
-def interval_text(one: Judgement, pattern: str = "{:.0f}", scale: float = 1.0) -> str:
+def interval_text(one: Judgement, pattern: str = ".0f", scale: float = 1.0) -> str:
     """``5.1 [4.0, 6.2]``; the value alone if it has no scatter that would be seen, or none is known."""
-    value, low, high = (pattern.format(scale * number) for number in (one.value, one.low, one.high))
+    value, low, high = (f"{scale * number:{pattern}}" for number in (one.value, one.low, one.high))
     return value if low == high else f"{value} [{low}, {high}]"
+
+
+def or_reason(part: Callable[[], str], otherwise: str) -> str:
+    """A part of a page; if it cannot be evaluated, ``otherwise`` with the reason."""
+    try:
+        return part()
+    except NotEvaluated as missing:
+        return otherwise.format(missing)
 
 
 def listed(words: Iterable[str], none: str = "none") -> str:
@@ -33,15 +45,18 @@ def listed(words: Iterable[str], none: str = "none") -> str:
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table of text cells."""
-    return markdown(pd.DataFrame([list(row) for row in rows], columns=list(heads)))
+    return as_markdown(pd.DataFrame([list(row) for row in rows], columns=list(heads)))
 
 
-def read_or_say(file: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """A table of results; `NotEvaluated` if the file is missing, or of a version without one of the ``columns``."""
-    if not file.is_file():
-        raise NotEvaluated(f"{file.parent.name}/{file.name} is missing")
-    found = pd.read_csv(file)
-    missing = [name for name in columns if name not in found]
-    if missing:
-        raise NotEvaluated(f"{file.parent.name}/{file.name} is of an older version: it has no column {missing[0]!r}")
-    return found
+def print_page(
+    module: str, description: str | None, page: Callable[[Path, Config, Path], str], arguments: Sequence[str] | None
+) -> None:
+    """The command ``python -m module``: print the page of a study folder, which is named like the study."""
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=(description or "").splitlines()[0])
+    parser.add_argument("study", type=Path, help="folder of a finished study, such as record/embedded")
+    parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="default: config.yaml")
+    parser.add_argument("--claims", type=Path, default=CLAIMS, help=f"the paper's numbers (default {CLAIMS})")
+    options = parser.parse_args(arguments)
+    if not (options.study / "metrics").is_dir():
+        parser.exit(1, f"error: {options.study}: no metrics/; has this study been run?\n")
+    print(page(options.study, load_config(options.config), options.claims))

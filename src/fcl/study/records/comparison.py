@@ -35,17 +35,7 @@ from pathlib import Path
 from typing import Any
 
 from fcl.study.records.manifests import RECORD_MANIFEST, read_manifests
-from fcl.study.records.rows import (
-    CURVES,
-    MEASURED,
-    VERDICTS,
-    Cell,
-    Rows,
-    flatten,
-    read_rows,
-    reduced,
-    shown,
-)
+from fcl.study.records.rows import CURVES, MEASURED, VERDICTS, Cell, Rows, flatten, read_rows, reduced, shown
 from fcl.study.records.scatter import Scatter
 
 #: Packages whose version does not affect results; fcl itself is what is being compared.
@@ -104,23 +94,17 @@ class Comparison:
         """Mode and reason, a line of counts, and tables of the ``worst`` differences and of changed verdicts."""
         mode = "same platform" if self.same_platform else "tolerance mode"
         lines = [f"{mode}: {'; '.join(self.reasons)}", self._counts()]
-        if worst and (self.off or self.within):
-            head = ("", "file", "row", "column", "run", "record", "difference", "allowed")
-            marks = ["off"] * len(self.off) + ["within"] * len(self.within)
-            table = [
-                (mark, item.file, item.where, item.column, item.run, item.record)
-                + tuple("" if value is None else f"{value:.3g}" for value in (item.difference, item.allowed))
-                for mark, item in zip(marks, self.worst[:worst], strict=False)
-            ]
-            lines += ["", *_columns([head, *table])]
-            if hidden := max(len(self.off) - worst, 0):
-                lines.append(f"... and {_count(hidden)} more that are off")
-        if worst and self.verdicts:
-            table = [(item.file, item.where, item.run, item.record) for item in self.verdicts[:worst]]
-            lines += ["", *_columns([("verdict in", "row", "run", "record"), *table])]
-            if hidden := max(len(self.verdicts) - worst, 0):
-                lines.append(f"... and {_count(hidden)} more verdicts that differ")
-        return "\n".join(lines)
+        head = ("", "file", "row", "column", "run", "record", "difference", "allowed")
+        marks = ["off"] * len(self.off) + ["within"] * len(self.within)
+        table = [
+            (mark, item.file, item.where, item.column, item.run, item.record)
+            + tuple("" if value is None else f"{value:.3g}" for value in (item.difference, item.allowed))
+            for mark, item in zip(marks, self.worst, strict=True)
+        ]
+        lines += _table(head, table, worst, len(self.off), "more that are off")
+        table = [(item.file, item.where, item.run, item.record) for item in self.verdicts]
+        head = ("verdict in", "row", "run", "record")
+        return "\n".join(lines + _table(head, table, worst, len(table), "more verdicts that differ"))
 
     def _counts(self) -> str:
         numbers = self.equal + len(self.within) + sum(item.difference is not None for item in self.off)
@@ -175,10 +159,9 @@ def _compare_file(result: Comparison, name: str, run: Rows, record: Rows, scatte
     if not CURVES.match(name):  # all points of a curve must exist, even if only its RMS value is compared
         run, record = fewer
     partners = _partners(run, record)
-    for where in (where for where in record if where not in partners):
-        result.off.append(Difference(name, where, "", "no such row", "a row"))
-    for where in (where for where in run if where not in set(partners.values())):
-        result.off.append(Difference(name, where, "", "a row", "no such row"))
+    result.off += [Difference(name, where, "", "no such row", "a row") for where in record if where not in partners]
+    known = set(partners.values())
+    result.off += [Difference(name, where, "", "a row", "no such row") for where in run if where not in known]
     if CURVES.match(name):
         run, record = fewer
         partners = _partners(run, record)
@@ -294,11 +277,17 @@ def _count(number: int) -> str:
     return f"{number:,}".replace(",", " ")
 
 
-def _columns(rows: list[tuple[str, ...]]) -> list[str]:
-    """Lines of a table with aligned columns; long texts are truncated."""
-    rows = [tuple(text if len(text) <= WIDTH else f"{text[: WIDTH - 3]}..." for text in row) for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]], most: int, count: int, more: str) -> list[str]:
+    """Lines of a table of ``most`` of the ``rows``, with aligned columns; long texts are truncated.
+
+    ``count`` of the rows are counted as ``more`` if they are not shown.
+    """
+    if not most or not rows:
+        return []
+    cells = [tuple(t if len(t) <= WIDTH else f"{t[: WIDTH - 3]}..." for t in row) for row in (head, *rows[:most])]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    return ["", *lines, *([f"... and {_count(count - most)} {more}"] if count > most else [])]
 
 
 def main(run: str, record: str) -> None:

@@ -62,13 +62,8 @@ def read_rows(path: Path) -> Rows:
             flatten(json.loads(text), "", "", rows)
             return rows
         table = [{name: _cell(cell) for name, cell in row.items()} for row in csv.DictReader(text.splitlines())]
-    except (
-        ValueError,
-        AttributeError,
-        TypeError,
-        OSError,
-        EOFError,
-    ) as error:  # also for a row longer or shorter than the header
+    # AttributeError and TypeError: of a row that is longer or shorter than the header
+    except (ValueError, AttributeError, TypeError, OSError, EOFError) as error:
         raise ValueError(f"{path}: cannot be read ({error})") from None
     texts = {name for row in table for name, cell in row.items() if isinstance(cell, str)}
     keys = KEYS | {name for name in texts if name not in VERDICTS and not MEASURED.search(name)}

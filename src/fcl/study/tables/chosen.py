@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import pandas as pd
 
 from fcl.evaluation.statistics import NotEvaluated, relative, verdicts
 from fcl.study.errors import CalibratedErrors, UniformErrors, family
-from fcl.study.tables.common import Column, PathLike, TableFiles, write_table
+from fcl.study.read import PathLike, read_choices
+from fcl.study.tables.common import Column, Table, ranged, written
 from fcl.study.tables.controls import how, judged, texts, where_skilled, with_verdicts
 
 #: Errors shown.
@@ -23,32 +22,13 @@ SHOWN = {
     "initial_pairs": Column("pairs at the start", "{:.1f}"),
     "pairs_per_atom": Column("pairs", "{:.1f}"),
     "saving": Column("pairs saved", "{:.0%}"),
-    "trivial_text": Column("trivial"),
+    "trivial": Column("trivial", "{:.0f}", 1000.0),
     "optimised_text": Column("optimised"),
-    "optimised_to_initial_text": Column("change from the start"),
+    **ranged("optimised_to_initial", "change from the start", "+.1f", 100.0),
     "within": Column("within the tolerance"),
-    "optimised_to_uniform_text": Column("to uniform, equal pairs"),
+    **ranged("optimised_to_uniform", "to uniform, equal pairs", "+.1f", 100.0),
     "below_uniform": Column("better than uniform"),
 }
-
-
-def read_choices(files: Sequence[PathLike]) -> pd.DataFrame:
-    """One row per (subset, seed): ``lambda`` (NaN: none), ``share`` of the resamples that choose it, tolerance.
-
-    `NotEvaluated` if there is no file, `ValueError` if one lacks a key.
-    """
-    if not files:
-        raise NotEvaluated("no choice of lambda in choice/")
-    rows = []
-    for path in map(Path, files):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        try:
-            row = {name: content[name] for name in ("subset", "seed", "lambda", "max_error_increase")}
-            shares = {trial["lambda"]: trial["share_of_resamples"] for trial in content["trials"]}
-            rows.append(row | {"share": shares[content["lambda"]]})
-        except KeyError as error:
-            raise ValueError(f"{path}: key {error} is missing") from None
-    return pd.DataFrame(rows).astype({"lambda": float})
 
 
 def chosen_lambdas(choices: pd.DataFrame, subset: str) -> dict[int, float | None]:
@@ -90,18 +70,17 @@ def chosen_table(calibrated: CalibratedErrors, errors: UniformErrors, choices: p
     return with_verdicts(rows, found).assign(within=where_skilled(verdicts(rises), found, "initial"))
 
 
+@written("tab:chosen")
 def table_chosen(
-    files: Sequence[PathLike], uniform: Sequence[PathLike], choices: Sequence[PathLike], csv: PathLike,
-    markdown: PathLike, latex: PathLike, html: PathLike, *, title: str, nests: Mapping[str, int],
-) -> None:  # fmt: skip
-    """Write the table; ``choices`` is ``choice/*.json``, other arguments as for `table_controls`."""
+    files: Sequence[PathLike], uniform: Sequence[PathLike], choices: Sequence[PathLike], *, nests: Mapping[str, int]
+) -> Table:
+    """The table of the chosen lambdas; ``choices`` is ``choice/*.json``, other arguments as for `table_controls`."""
     table = chosen_table(CalibratedErrors(files, nests), UniformErrors(uniform, nests), read_choices(choices))
     tolerance = table["max_error_increase"].iloc[0]
     caption = (
         "Errors on the test structures at the lambda with the fewest pairs whose force RMSE, in cross-validation over "
         f"groups of training and validation structures, rises by at most {tolerance:.0%} over the start, with one "
         "standard error to spare; in brackets the share of the resamples of these groups in which the same lambda is "
-        f"chosen. Errors {how(table)} Data of this study: {title}."
+        f"chosen. Errors {how(table)}"
     )
-    outputs = TableFiles(csv, markdown, latex, html)
-    write_table(table, SHOWN, outputs, caption=caption, label="tab:chosen", texts=texts(table))
+    return Table(table, SHOWN, caption, texts(table))

@@ -10,7 +10,8 @@ import pandas as pd
 
 from fcl.evaluation.statistics import Family, Judgement, level, relative, verdicts
 from fcl.study.errors import QUANTITIES, CalibratedErrors, UniformErrors, family, mean_pairs, median_force_rmse
-from fcl.study.tables.common import Column, PathLike, TableFiles, write_table
+from fcl.study.read import PathLike
+from fcl.study.tables.common import Column, Table, interval_cells, interval_of, ranged, written
 
 NO_SKILL = "no verdict: no better than trivial"
 #: Comparisons of the table: the second of each is compared with optimised cutoffs.
@@ -20,18 +21,18 @@ SPLITS = ("train", "val")
 SHOWN = {
     "quantity": Column("error"),
     "subset": Column("subset"),
-    "lambda_text": Column("λ"),
+    "lambda": Column("λ", "{:.0e}"),
     "saving": Column("pairs saved", "{:.0%}"),
     "pairs_per_atom": Column("pairs per atom", "{:.1f}"),
-    "trivial_text": Column("trivial"),
+    "trivial": Column("trivial", "{:.0f}", 1000.0),
     "optimised_text": Column("optimised"),
     "uniform_text": Column("uniform, equal pairs"),
     "static_text": Column("static, nearest pairs"),
-    "optimised_to_trivial_text": Column("optimised to trivial"),
-    "optimised_to_initial_text": Column("optimised to start"),
-    "optimised_to_uniform_text": Column("optimised to uniform"),
+    **ranged("optimised_to_trivial", "optimised to trivial", "+.1f", 100.0),
+    **ranged("optimised_to_initial", "optimised to start", "+.1f", 100.0),
+    **ranged("optimised_to_uniform", "optimised to uniform", "+.1f", 100.0),
     "below_uniform": Column("better than uniform"),
-    "optimised_to_static_text": Column("optimised to static"),
+    **ranged("optimised_to_static", "optimised to static", "+.1f", 100.0),
     "below_static": Column("better than static"),
 }
 
@@ -73,17 +74,13 @@ def judged(
     row["uniform_cutoff_angstrom"] = float(np.mean([table["cutoff_angstrom"].iloc[0] for table in tables["uniform"]]))
     row |= {"static_cutoff_angstrom": cutoff, "static_pairs": mean_pairs(tables["static"])}
     for name, one in families.items():
-        row |= _interval(name, level(one))
+        row |= interval_cells(name, level(one))
         row[f"{name}_median"] = median_force_rmse(tables[name]) if quantity == "force RMSE" else math.nan
     row["trivial"] = level(trivial).value
     for name in ("optimised_to_trivial", *(f"optimised_to_{control}" for control in CONTROLS)):
-        row |= _interval(name, found[name])
+        row |= interval_cells(name, found[name])
         row[f"votes_{name}"] = found[name].share
     return row, found
-
-
-def _interval(name: str, one: Judgement) -> dict[str, float]:
-    return {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
 
 
 def where_skilled(judged: Sequence[str], found: Sequence[Mapping[str, Judgement]], control: str) -> np.ndarray:
@@ -121,8 +118,8 @@ def controls_table(
                 for name, other in (others or {}).items():
                     own = {c: other.tables(subset, lam, c) for c in ("optimised", "uniform")}
                     pair = [family(own[c], quantity, other.nests(subset)) for c in own]
-                    row |= {f"{name}_pairs": mean_pairs(own["optimised"])} | _interval(name, level(pair[0]))
-                    row |= _interval(f"{name}_to_uniform", relative(*pair, paired=True))
+                    row |= {f"{name}_pairs": mean_pairs(own["optimised"])} | interval_cells(name, level(pair[0]))
+                    row |= interval_cells(f"{name}_to_uniform", relative(*pair, paired=True))
                 rows.append(row)
                 found.append(judgements)
     return with_verdicts(rows, found)
@@ -137,10 +134,6 @@ def columns_of(table: pd.DataFrame) -> dict[str, Column]:
 def texts(table: pd.DataFrame) -> dict[str, list[str]]:
     """Cells of the columns shown, for a table of `judged` rows."""
 
-    def percent(name: str) -> list[str]:
-        parts = (100.0 * table[f"{name}{end}"] for end in ("", "_low", "_high"))
-        return [f"{v:+.1f} [{low:+.1f}, {high:+.1f}]" for v, low, high in zip(*parts, strict=True)]
-
     def error(name: str) -> list[str]:
         medians = ["" if math.isnan(m) else f" (median {1000.0 * m:.0f})" for m in table[f"{name}_median"]]
         return [f"{1000.0 * value:.0f}{median}" for value, median in zip(table[name], medians, strict=True)]
@@ -149,13 +142,11 @@ def texts(table: pd.DataFrame) -> dict[str, list[str]]:
     uniform = zip(error("uniform"), table["uniform_cutoff_angstrom"], strict=True)
     cells = {"uniform_text": [f"{text} at {cutoff:.2f} Å" for text, cutoff in uniform]}
     cells["static_text"] = [f"{text} at {cutoff:.1f} Å, {pairs:.1f} pairs" for text, cutoff, pairs in static]
-    cells |= {"optimised_text": error("optimised"), "trivial_text": [f"{1000.0 * v:.0f}" for v in table["trivial"]]}
-    if "lambda" in table:
-        cells["lambda_text"] = [f"{lam:.0e}" for lam in table["lambda"]]
-    cells |= {f"{name}_text": percent(name) for name in table if f"{name}_low" in table and "_to_" in name}
+    cells["optimised_text"] = error("optimised")
     for split in SPLITS:
         if f"{split}_to_uniform" in table:
-            own = zip(table[f"{split}_pairs"], table[split], cells[f"{split}_to_uniform_text"], strict=True)
+            changes = (interval_of(row, f"{split}_to_uniform", "+.1f", 100.0) for row in table.to_dict("records"))
+            own = zip(table[f"{split}_pairs"], table[split], changes, strict=True)
             cells[f"{split}_text"] = [f"{pairs:.1f}, {1000.0 * value:.0f}, {change}" for pairs, value, change in own]
     return cells
 
@@ -173,18 +164,18 @@ def how(table: pd.DataFrame) -> str:
     )
 
 
+@written("tab:controls")
 def table_controls(
-    files: Sequence[PathLike], uniform: Sequence[PathLike], others: Sequence[PathLike], csv: PathLike,
-    markdown: PathLike, latex: PathLike, html: PathLike, *, title: str, nests: Mapping[str, int], split: str,
-) -> None:  # fmt: skip
-    """Write the table of controls.
+    files: Sequence[PathLike], uniform: Sequence[PathLike], others: Sequence[PathLike], *, nests: Mapping[str, int],
+    split: str,
+) -> Table:  # fmt: skip
+    """The table of controls.
 
     Args:
         files: ``calibration/*_errors.csv.gz``; ``others``: those of calibrations on the other split.
         uniform: ``errors/*.csv.gz`` of FCL, static and trivial predictions.
-        csv, markdown, latex, html: output files.
-        title: data of the study; ``split``: that of the calibrations ``files``.
         nests: seed of the pre-trained model of each FCL model.
+        split: that of the calibrations ``files``.
     """
     (other,) = set(SPLITS) - {split}
     further = {other: CalibratedErrors(others, nests)} if others else {}
@@ -192,8 +183,6 @@ def table_controls(
     note = f" Last column: the same models calibrated on the {other} split instead of the {split} split."
     caption = (
         "Errors on the test structures with optimised cutoffs, with the uniform cutoff of the same model that keeps as "
-        f"many pairs, and of the static models whose pairs are nearest, {how(table)}{note if further else ''} Data of "
-        f"this study: {title}."
+        f"many pairs, and of the static models whose pairs are nearest, {how(table)}{note if further else ''}"
     )
-    outputs = TableFiles(csv, markdown, latex, html)
-    write_table(table, columns_of(table), outputs, caption=caption, label="tab:controls", texts=texts(table))
+    return Table(table, columns_of(table), caption, texts(table))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import pandas as pd
 
 from fcl.evaluation.statistics import NotEvaluated
-from fcl.study.tables.common import Column, PathLike, TableFiles, write_table
+from fcl.study.read import PathLike, json_of
+from fcl.study.tables.common import Column, Table, written
 
 SHOWN = {
     "subset": Column("subset"),
@@ -30,19 +29,21 @@ SHOWN = {
 
 def convergence_row(path: PathLike) -> dict:
     """The row of a cutoffs file. `NotEvaluated` for a file without convergence, made before it was kept."""
-    provenance = json.loads(Path(path).read_text(encoding="utf-8"))["provenance"]
-    found = provenance.get("convergence")
-    if found is None:
-        raise NotEvaluated(f"{path}: provenance has no convergence; calibrate again")
-    row = {name: provenance[name] for name in ("subset", "lambda", "seed")}
-    row |= {name: found[name] for name in ("optimiser", "status", "objective")}
-    row["validation_objective"] = found.get("validation_objective")
-    row |= {"uniform_objective": found["uniform_of_equal_pairs"]["objective"]}
-    row |= {name: found[name] for name in ("projected_gradient", "evaluations", "core_seconds")}
-    row["at_bounds"] = ", ".join(f"{symbol} {bound}" for symbol, bound in found["at_bounds"].items())
-    row["shared_cutoff"] = ", ".join(found["shared_cutoff"])
-    row["starts"] = "; ".join(map(_start, found["starts"]))
-    return row
+    with json_of(path) as content:
+        provenance = content["provenance"]
+        found = provenance.get("convergence")
+        if found is None:
+            raise NotEvaluated(f"{path}: provenance has no convergence; calibrate again")
+        return {
+            **{name: provenance[name] for name in ("subset", "lambda", "seed")},
+            **{name: found[name] for name in ("optimiser", "status", "objective")},
+            "validation_objective": found.get("validation_objective"),
+            "uniform_objective": found["uniform_of_equal_pairs"]["objective"],
+            **{name: found[name] for name in ("projected_gradient", "evaluations", "core_seconds")},
+            "at_bounds": ", ".join(f"{symbol} {bound}" for symbol, bound in found["at_bounds"].items()),
+            "shared_cutoff": ", ".join(found["shared_cutoff"]),
+            "starts": "; ".join(map(_start, found["starts"])),
+        }
 
 
 def _start(start: Mapping) -> str:
@@ -51,14 +52,12 @@ def _start(start: Mapping) -> str:
     return f"{start['cutoff_angstrom']:g}: {start['objective']:.4f}{on_val}"
 
 
-def table_convergence(
-    files: Sequence[PathLike], csv: PathLike, markdown: PathLike, latex: PathLike, html: PathLike, *, title: str
-) -> None:
-    """Write the table from the cutoffs files ``calibration/*.json``."""
-    table = pd.DataFrame([convergence_row(path) for path in files])
+@written("tab:convergence")
+def table_convergence(files: Sequence[PathLike]) -> Table:
+    """The table from the cutoffs files ``calibration/*.json``."""
     caption = (
         "How the calibrations ended. The objective and its projected gradient are those of all calibration structures; "
         "each start was followed for some evaluations on a sample, its objective is that of all, and the calibration "
-        f"goes on from the lowest. Data of this study: {title}."
+        "goes on from the lowest."
     )
-    write_table(table, SHOWN, TableFiles(csv, markdown, latex, html), caption=caption, label="tab:convergence")
+    return Table(pd.DataFrame([convergence_row(path) for path in files]), SHOWN, caption)

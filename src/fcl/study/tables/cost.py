@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from fcl.study.tables.common import Column, PathLike, TableFiles, write_table
+from fcl.study.read import PathLike
+from fcl.study.tables.common import Column, Table, written
 
 #: A difference of the Bayesian information criterion that counts as very strong evidence; points on each of two lines.
 EVIDENCE, FEWEST = 10.0, 4
@@ -108,22 +109,25 @@ def wall_clock_table(measured: PathLike, start: float) -> pd.DataFrame:
     return table.assign(cutoffs=names).sort_values(order, key=lambda c: c.replace(ranks), ignore_index=True)
 
 
-def table_wall_clock(
-    measured: PathLike, csv: PathLike, markdown: PathLike, latex: PathLike, html: PathLike, *, title: str,
-    initial_cutoff: float,
-) -> None:  # fmt: skip
-    """Write the table of measured cost; ``title`` names the data, ratios refer to ``initial_cutoff`` (A)."""
+@written("tab:wall-clock")
+def table_wall_clock(measured: PathLike, *, initial_cutoff: float) -> Table:
+    """The table of measured cost; ratios refer to the cutoff ``initial_cutoff`` (A)."""
     table = wall_clock_table(measured, initial_cutoff)
     fit = regimes(table[PAIRS].to_numpy(float), table[TIME].to_numpy(float))
-    threads = int(table["threads"].iloc[0])
     caption = (
         f"Time of energies and forces per atom and step, and peak memory beyond model and batch: uniform cutoffs, and "
         f"those optimised at each λ. The start is {initial_cutoff:g} Å everywhere. Measured on one machine "
-        f"({table['device'].iloc[0]}, {threads} CPU thread{'s' if threads > 1 else ''}), whose numbers they are. Pairs "
+        f"({where_measured(table)}), whose numbers they are. Pairs "
         f"were selected beforehand: neighbour lists are not included. Fitted to all rows: time = {fit.text(' µs')} "
-        f"(typical deviation {fit.deviation:.1%}). Data of this study: {title}."
+        f"(typical deviation {fit.deviation:.1%})."
     )
-    write_table(table, WALL_CLOCK, TableFiles(csv, markdown, latex, html), caption=caption, label="tab:wall-clock")
+    return Table(table, WALL_CLOCK, caption)
+
+
+def where_measured(table: pd.DataFrame) -> str:
+    """``a processor, 2 CPU threads``: device and threads of the measurements."""
+    threads = int(table["threads"].iloc[0])
+    return f"{table['device'].iloc[0]}, {threads} CPU thread{'s' if threads > 1 else ''}"
 
 
 def labels_table(labelled: Sequence[PathLike], unlabelled: Sequence[PathLike]) -> pd.DataFrame:
@@ -135,36 +139,29 @@ def labels_table(labelled: Sequence[PathLike], unlabelled: Sequence[PathLike]) -
     with_labels, without = (
         pd.concat(map(pd.read_csv, files)).set_index([*key, "configuration"]) for files in (labelled, unlabelled)
     )
-    rows = []
-    for where in without.index.droplevel("configuration").unique():
-        start, end, other = without.loc[(*where, "initial")], without.loc[(*where, "optimised")], (*where, "optimised")
-        rows.append(
-            {
-                **dict(zip(key, where, strict=True)),
-                "pairs_start": start[PAIRS],
-                "pairs_labelled": with_labels.loc[other, PAIRS],
-                "pairs_unlabelled": end[PAIRS],
-                "force_rmse_start_ev_per_angstrom": start[force],
-                "change_labelled": with_labels.loc[other, force] / start[force] - 1.0,
-                "change_unlabelled": end[force] / start[force] - 1.0,
-                "added_mev_per_angstrom": 1000.0 * end[f"added_{force}"],
-                "most_change_unlabelled": end[f"added_{force}"] / start[force],
-            }
-        )
-    return pd.DataFrame(rows)
+    start, end = (without.xs(name, level="configuration") for name in ("initial", "optimised"))
+    other = with_labels.xs("optimised", level="configuration").loc[end.index]
+    columns = {
+        "pairs_start": start[PAIRS],
+        "pairs_labelled": other[PAIRS],
+        "pairs_unlabelled": end[PAIRS],
+        "force_rmse_start_ev_per_angstrom": start[force],
+        "change_labelled": other[force] / start[force] - 1.0,
+        "change_unlabelled": end[force] / start[force] - 1.0,
+        "added_mev_per_angstrom": 1000.0 * end[f"added_{force}"],
+        "most_change_unlabelled": end[f"added_{force}"] / start[force],
+    }
+    return pd.DataFrame(columns).loc[end.index].reset_index()
 
 
-def table_labels(
-    labelled: Sequence[PathLike], unlabelled: Sequence[PathLike], csv: PathLike, markdown: PathLike, latex: PathLike,
-    html: PathLike, *, title: str, initial_cutoff: float,
-) -> None:  # fmt: skip
-    """Write the comparison of calibrations; ``title`` names the data; ``initial_cutoff`` in A."""
+@written("tab:labels")
+def table_labels(labelled: Sequence[PathLike], unlabelled: Sequence[PathLike], *, initial_cutoff: float) -> Table:
+    """The comparison of calibrations with and without labels; ``initial_cutoff`` in A."""
     caption = (
         "Cutoffs optimised with labels, and with the model's own energies and forces at the start "
         f"({initial_cutoff:g} Å everywhere) in their place; all else is the same. Pairs and force RMSE are those of "
         "the test structures, against their labels. The added force error is the RMS change of the model's own forces, "
-        "all that is known where there are no labels: it bounds what shorter cutoffs add and says nothing of the error of the "
-        f"model itself. Data of this study: {title}."
+        "all that is known where there are no labels: it bounds what shorter cutoffs add and says nothing of the error "
+        "of the model itself."
     )
-    table = labels_table(labelled, unlabelled)
-    write_table(table, LABELS, TableFiles(csv, markdown, latex, html), caption=caption, label="tab:labels")
+    return Table(labels_table(labelled, unlabelled), LABELS, caption)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from fcl.study.tables.common import Column, PathLike, TableFiles, write_table
+from fcl.study.read import PathLike
+from fcl.study.tables.common import Column, Table, written
 
 SUBSET = "SHIFTML-molcrys"
 NEIGHBORS = {
@@ -52,28 +53,21 @@ def element_fractions_table(elements: PathLike, claims: PathLike) -> pd.DataFram
     return merged.sort_values("element", key=lambda column: column.map(atomic_numbers), ignore_index=True)
 
 
-def table_03(
-    neighbors: PathLike, claims: PathLike, csv: PathLike, markdown: PathLike, latex: PathLike, html: PathLike, *,
-    title: str,
-) -> None:  # fmt: skip
-    """Write Table 3; ``title`` names the data."""
+@written("tab:neighbours")
+def table_03(neighbors: PathLike, claims: PathLike) -> Table:
+    """Table 3."""
     caption = (
         "Average number of neighbours in the training split, in the three definitions of the field. The first one is "
-        "MACE's avg_num_neighbors, the normalisation of static models. The last column is Table 3 of arXiv:2603.10205. "
-        f"Data of this study: {title}."
+        "MACE's avg_num_neighbors, the normalisation of static models. The last column is Table 3 of arXiv:2603.10205."
     )
-    table = average_neighbors_table(neighbors, claims)
-    write_table(table, NEIGHBORS, TableFiles(csv, markdown, latex, html), caption=caption, label="tab:neighbours")
+    return Table(average_neighbors_table(neighbors, claims), NEIGHBORS, caption)
 
 
-def table_04(
-    elements: PathLike, claims: PathLike, csv: PathLike, markdown: PathLike, latex: PathLike, html: PathLike, *,
-    title: str,
-) -> None:  # fmt: skip
-    """Write Table 4; ``title`` names the data."""
+@written("tab:elements")
+def table_04(elements: PathLike, claims: PathLike) -> Table:
+    """Table 4."""
     caption = (
         f"Element fractions over the atoms of {SUBSET} in the training split. "
-        f"The last column is Table 4 of arXiv:2603.10205. Data of this study: {title}."
+        "The last column is Table 4 of arXiv:2603.10205."
     )
-    table = element_fractions_table(elements, claims)
-    write_table(table, ELEMENTS, TableFiles(csv, markdown, latex, html), caption=caption, label="tab:elements")
+    return Table(element_fractions_table(elements, claims), ELEMENTS, caption)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from fcl.evaluation.forces import force_distribution, tail_prediction, zero_force_errors
-from fcl.study.tables.common import Column, PathLike, TableFiles, write_table
+from fcl.study.read import PathLike
+from fcl.study.tables.common import Column, Table, ranged, written
 
 #: Claim with the smallest error of the paper on a subset, in meV/A (Fig. 5).
 PAPER_ERRORS = {
@@ -22,17 +24,20 @@ TEST_STRUCTURES = {"MC3D": 3360, "MC2D": 268, "SHIFTML-molcrys": 858, "SHIFTML-m
 SHOWN = {
     "subset": Column("subset"),
     "structures": Column("structures", "{:.0f}"),
-    "rms_text": Column("RMS force component (meV/Å)"),
+    **ranged("force_rms", "RMS force component (meV/Å)", ".0f", 1000.0),
     "without_forces": Column("without forces", "{:.0f}"),
-    "median_text": Column("median structure (meV/Å)"),
-    "largest_text": Column("largest structure (meV/Å)"),
-    "share_text": Column("share of 5%"),
-    "part_text": Column("zero forces on a fifth (meV/Å)"),
-    "tail_text": Column("zero forces on MAD's test structures, by the tail model (meV/Å)"),
-    "paper_text": Column("paper's RMSE (meV/Å)"),
-    "above_text": Column("zero forces above the paper's RMSE"),
+    "structure_rms_q50": Column("median structure (meV/Å)", "{:.0f}", 1000.0),
+    "structure_rms_max": Column("largest structure (meV/Å)", "{:.0f}", 1000.0),
+    "share_of_largest_5_percent": Column("share of 5%", "{:.0f}%", 100.0),
+    "part_low": Column("zero forces on a fifth (meV/Å)", "{part_low:.0f} to {part_high:.0f}", 1000.0),
 }
-BESIDE_PAPER = ("tail_text", "paper_text", "above_text")
+BESIDE_PAPER = {
+    "rmse_low": Column(
+        "zero forces on MAD's test structures, by the tail model (meV/Å)", "{rmse_low:.0f} to {rmse_high:.0f}", 1000.0
+    ),
+    "paper_rmse": Column("paper's RMSE (meV/Å)", "{:.0f}", 1000.0),
+    "above": Column("zero forces above the paper's RMSE", "{:.0f}%", 100.0),
+}
 
 
 def forces_table(structures: PathLike, claims: PathLike | None) -> pd.DataFrame:
@@ -65,43 +70,21 @@ def forces_table(structures: PathLike, claims: PathLike | None) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def table_forces(
-    structures: PathLike, claims: PathLike, csv: PathLike, markdown: PathLike, latex: PathLike, html: PathLike, *,
-    title: str, of_paper: bool,
-) -> None:  # fmt: skip
-    """Write the table of forces; ``title`` names the data, ``of_paper``: they are the paper's, or a sample of these."""
+@written("tab:forces")
+def table_forces(structures: PathLike, claims: PathLike, *, of_paper: bool) -> Table:
+    """The table of forces; ``of_paper``: the data are the paper's, or a sample of these."""
     table = forces_table(structures, claims if of_paper else None)
-    tail = table.reindex(columns=["rmse_low", "rmse_high", "above", "paper_rmse"])
-
-    def texts(pattern: str, *columns: pd.Series, scale: float = 1000.0) -> list[str]:
-        rows = zip(*columns, strict=True)
-        return ["" if any(map(pd.isna, row)) else pattern.format(*(scale * value for value in row)) for row in rows]
-
-    intervals = (table[f"force_rms{end}"] for end in ("", "_low", "_high"))
-    cells = {
-        "rms_text": texts("{:.0f} [{:.0f}, {:.0f}]", *intervals),
-        "median_text": texts("{:.0f}", table["structure_rms_q50"]),
-        "largest_text": texts("{:.0f}", table["structure_rms_max"]),
-        "share_text": texts("{:.0f}%", table["share_of_largest_5_percent"], scale=100.0),
-        "part_text": texts("{:.0f} to {:.0f}", table["part_low"], table["part_high"]),
-        "tail_text": texts("{:.0f} to {:.0f}", tail["rmse_low"], tail["rmse_high"]),
-        "paper_text": texts("{:.0f}", tail["paper_rmse"]),
-        "above_text": texts("{:.0f}%", tail["above"], scale=100.0),
-    }
     caption = (
         "Forces of all structures of each subset, in all splits; zero forces have the RMS force component as their "
         "RMSE. Interval: 95%, groups of structures resampled. Median and largest structure: RMS of its components. "
         "Share: of the squared forces, in the 5% of the structures with most. A fifth: 95% of random parts of that "
-        "size. "
+        "size."
     )
-    if of_paper:
-        caption += (
-            "Tail model: generalised Pareto distribution above the 90% quantile of the squared force per structure, "
-            "refitted to resamples; 95% of the predictions for a tenth of MAD 1.0, and their share above the paper's "
-            "RMSE. "
-        )
-    caption += f"Data of this study: {title}."
-    columns = {name: column for name, column in SHOWN.items() if of_paper or name not in BESIDE_PAPER}
-    write_table(
-        table, columns, TableFiles(csv, markdown, latex, html), caption=caption, label="tab:forces", texts=cells
+    if not of_paper:
+        return Table(table, SHOWN, caption)
+    caption += (
+        " Tail model: generalised Pareto distribution above the 90% quantile of the squared force per structure, "
+        "refitted to resamples; 95% of the predictions for a tenth of MAD 1.0, and their share above the paper's RMSE."
     )
+    unknown = {name: math.nan for name in (*BESIDE_PAPER, "rmse_high") if name not in table}  # no fit at all
+    return Table(table, SHOWN | BESIDE_PAPER, caption, unknown)

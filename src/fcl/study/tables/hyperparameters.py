@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from fcl.study.tables.common import Column, PathLike, TableFiles, write_table
+from fcl.study.read import PathLike
+from fcl.study.tables.common import Column, Table, written
 
 CAPTION = (
     "Hyperparameters, read from the models that this study builds, beside Table 2 and section 3 of arXiv:2603.10205. "
@@ -83,7 +84,7 @@ def hyperparameters_table(study, source: PathLike) -> pd.DataFrame:
     return table[["key", *COLUMNS]]
 
 
-def table_02(study, source: PathLike, csv: PathLike, markdown: PathLike, latex: PathLike, html: PathLike) -> None:
-    """Write Table 2."""
-    files = TableFiles(csv, markdown, latex, html)
-    write_table(hyperparameters_table(study, source), COLUMNS, files, caption=CAPTION, label="tab:hyperparameters")
+@written("tab:hyperparameters")
+def table_02(study, source: PathLike) -> Table:
+    """Table 2."""
+    return Table(hyperparameters_table(study, source), COLUMNS, CAPTION)

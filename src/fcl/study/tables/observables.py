@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,8 @@ import pandas as pd
 
 from fcl.evaluation.differences import Difference, difference_with_errors, distance_of_curves, within_tolerance
 from fcl.evaluation.statistics import FAILS, UNDECIDED, VERDICTS, NotEvaluated
-from fcl.study.tables.common import Column, PathLike, TableFiles, write_table
+from fcl.study.read import PathLike, json_of
+from fcl.study.tables.common import Column, Table, written
 
 NO_REFERENCE = "no reference"
 #: Quantities of the rows, in order, with their units.
@@ -56,24 +56,22 @@ def observable_rows(
     rows = []
     for files, quantities in ((statics, _statics), (nve, _nve), (rdf, _rdf)):
         for file in files:
-            rows += _rows_of(Path(file), quantities, tolerances)
+            rows += _rows_of(file, quantities, tolerances)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     order = {subset: place for place, subset in enumerate(table["subset"].unique())}
     ranked = table.assign(rank=table["subset"].map(order))
     return ranked.sort_values(["rank", "structure"], kind="stable", ignore_index=True).drop(columns="rank")
 
 
-def _rows_of(file: Path, quantities: Callable, tolerances: Mapping[str, float]) -> list[dict[str, Any]]:
-    content = json.loads(file.read_text(encoding="utf-8"))
+def _rows_of(file: PathLike, quantities: Callable, tolerances: Mapping[str, float]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    try:
+    with json_of(file) as content:
         for record in content["structures"]:
             labels = {"subset": content["subset"], **{key: record[key] for key in ("structure", "formula")}}
             if "no_reference" not in record:
-                raise NotEvaluated(f"{file.name} was written by an earlier version, which did not test its references")
+                name = Path(file).name
+                raise NotEvaluated(f"{name} was written by an earlier version, which did not test its references")
             rows += [{**labels, **row} for row in quantities(record, tolerances)]
-    except KeyError as error:
-        raise ValueError(f"{file}: key {error} is missing") from None
     return rows
 
 
@@ -186,12 +184,12 @@ def summary(table: pd.DataFrame) -> str:
     return f"{text} No reference: {none} of {structures} structures{f', {runs} further runs' if runs else ''}."
 
 
+@written("tab:observables")
 def table_observables(
-    statics: Sequence[PathLike], nve: Sequence[PathLike], rdf: Sequence[PathLike],
-    csv: PathLike, markdown: PathLike, latex: PathLike, html: PathLike, *,
-    tolerances: Mapping[str, float], at_lambda: float, uniform_cutoff: float, title: str,
-) -> None:  # fmt: skip
-    """Write the table; the calibration at ``at_lambda`` against ``uniform_cutoff`` (A), ``title`` names the data."""
+    statics: Sequence[PathLike], nve: Sequence[PathLike], rdf: Sequence[PathLike], *, tolerances: Mapping[str, float],
+    at_lambda: float, uniform_cutoff: float,
+) -> Table:  # fmt: skip
+    """The table of the calibration at ``at_lambda`` against ``uniform_cutoff`` (A); others as for `observable_rows`."""
     try:
         table = observable_rows(statics, nve, rdf, tolerances)
         counted = summary(table)
@@ -202,7 +200,6 @@ def table_observables(
         f"from a uniform cutoff of {uniform_cutoff:g} Å, on structures of the test split. {counted} “other seed” is "
         "the difference of another FCL model at the uniform cutoff, “repeated” that of the same model and cutoff with "
         "other random numbers; ± is a 95% interval of sampled quantities, others have none. A difference holds if all "
-        "of its interval is within the tolerance (of config.yaml), and does not hold if none of it is. "
-        f"Data of this study: {title}."
+        "of its interval is within the tolerance (of config.yaml), and does not hold if none of it is."
     )
-    write_table(table, COLUMNS, TableFiles(csv, markdown, latex, html), caption=caption, label="tab:observables")
+    return Table(table, COLUMNS, caption)

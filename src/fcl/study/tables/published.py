@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from fcl.study.tables.common import Column, PathLike, TableFiles, write_table
+from fcl.study.read import PathLike
+from fcl.study.tables.common import Column, Table, written
 
 CAPTION = (
     "Cutoff radii and the highest explicit interaction order k of published models; in brackets a separate cutoff for "
@@ -30,7 +31,7 @@ def published_models(source: PathLike) -> pd.DataFrame:
     return table
 
 
-def table_01(source: PathLike, csv: PathLike, markdown: PathLike, latex: PathLike, html: PathLike) -> None:
-    """Write Table 1."""
-    files = TableFiles(csv, markdown, latex, html)
-    write_table(published_models(source), COLUMNS, files, caption=CAPTION, label="tab:published-models")
+@written("tab:published-models")
+def table_01(source: PathLike) -> Table:
+    """Table 1."""
+    return Table(published_models(source), COLUMNS, CAPTION)

@@ -8,19 +8,21 @@ import pandas as pd
 
 from fcl.evaluation.statistics import level, relative, verdicts
 from fcl.study.errors import QUANTITIES, UniformErrors
-from fcl.study.tables.common import Column, PathLike, TableFiles, write_table
+from fcl.study.read import PathLike
+from fcl.study.tables.common import Column, Table, interval_cells, ranged, written
 
+#: Errors in meV/A and meV/atom, ratios as differences in percent.
 SHOWN = {
     "quantity": Column("error"),
     "subset": Column("subset"),
     "cutoff_angstrom": Column("cutoff (Å)", "{:.1f}"),
     "pairs_per_atom": Column("pairs per atom", "{:.1f}"),
-    "trivial_text": Column("trivial"),
-    "fcl_text": Column("FCL"),
-    "static_text": Column("static"),
-    "fcl_to_trivial_text": Column("FCL to trivial"),
+    "trivial": Column("trivial", "{:.0f}", 1000.0),
+    **ranged("fcl", "FCL", ".0f", 1000.0),
+    **ranged("static", "static", ".0f", 1000.0),
+    **ranged("fcl_to_trivial", "FCL to trivial", "+.1f", 100.0),
     "skill": Column("FCL better than trivial"),
-    "static_to_fcl_text": Column("static to FCL"),
+    **ranged("static_to_fcl", "static to FCL", "+.1f", 100.0),
     "static_below_fcl": Column("static better than FCL"),
 }
 
@@ -44,14 +46,8 @@ def uniform_errors_table(errors: UniformErrors, cutoffs: Sequence[float]) -> pd.
                 row |= {"unit": QUANTITIES[quantity].unit, "pairs_per_atom": errors.pairs_per_atom(cutoff, subset)}
                 row |= {"structures": fcl.sums.shape[1], "groups": skill.groups, "trivial": level(trivial).value}
                 row |= {"fcl_models": skill.models, "fcl_nests": skill.nests, "static_models": len(static.sums)}
-                named = {
-                    "fcl": level(fcl),
-                    "static": level(static),
-                    "fcl_to_trivial": skill,
-                    "static_to_fcl": comparison,
-                }
-                for name, one in named.items():
-                    row |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
+                row |= interval_cells("fcl", level(fcl)) | interval_cells("static", level(static))
+                row |= interval_cells("fcl_to_trivial", skill) | interval_cells("static_to_fcl", comparison)
                 row |= {"votes_fcl_below_trivial": skill.share, "votes_static_below_fcl": comparison.share}
                 rows.append(row)
                 skills.append(skill)
@@ -60,20 +56,10 @@ def uniform_errors_table(errors: UniformErrors, cutoffs: Sequence[float]) -> pd.
     return table.assign(skill=verdicts(skills), static_below_fcl=verdicts(comparisons))
 
 
-def table_uniform(
-    files: Sequence[PathLike], csv: PathLike, markdown: PathLike, latex: PathLike, html: PathLike, *, title: str,
-    nests: Mapping[str, int], cutoffs: Sequence[float],
-) -> None:  # fmt: skip
-    """Write the table of errors at uniform ``cutoffs`` (A); ``files`` and ``nests`` as for `UniformErrors`."""
+@written("tab:uniform")
+def table_uniform(files: Sequence[PathLike], *, nests: Mapping[str, int], cutoffs: Sequence[float]) -> Table:
+    """The table of errors at uniform ``cutoffs`` (A); ``files`` and ``nests`` as for `UniformErrors`."""
     table = uniform_errors_table(UniformErrors(files, nests), cutoffs)
-
-    def interval(name: str, scale: float, pattern: str) -> list[str]:
-        parts = (table[f"{name}{end}"] * scale for end in ("", "_low", "_high"))
-        return [f"{v:{pattern}} [{low:{pattern}}, {high:{pattern}}]" for v, low, high in zip(*parts, strict=True)]
-
-    cells = {f"{name}_text": interval(name, 1000.0, ".0f") for name in ("fcl", "static")}
-    cells |= {f"{name}_text": interval(name, 100.0, "+.1f") for name in ("fcl_to_trivial", "static_to_fcl")}
-    cells["trivial_text"] = [f"{1000.0 * value:.0f}" for value in table["trivial"]]
     first = table.iloc[0]
     caption = (
         "Errors on the test structures at uniform cutoffs, in meV/Å and meV/atom, with 95% intervals: groups of "
@@ -81,7 +67,6 @@ def table_uniform(
         f"({first['fcl_models']} FCL models from {first['fcl_nests']} pre-trained, {first['static_models']} static "
         "models per cutoff). Trivial: zero forces; energies linear in the composition, fitted on the training split. "
         "Ratios are given as differences in percent. Verdicts: votes of all (pairs of) models in all resamples, "
-        f"adjusted for the number of rows (Holm). Data of this study: {title}."
+        "adjusted for the number of rows (Holm)."
     )
-    outputs = TableFiles(csv, markdown, latex, html)
-    write_table(table, SHOWN, outputs, caption=caption, label="tab:uniform", texts=cells)
+    return Table(table, SHOWN, caption)
