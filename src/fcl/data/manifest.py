@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError,
 
 from fcl.config.data import DataSettings
 from fcl.config.types import SYMBOLS
+from fcl.runs.files import FilePath
 
 CHECKSUM = re.compile(r"(md5|sha1|sha256|sha512):([0-9a-f]{32,128})")
 
@@ -249,7 +249,7 @@ class DataManifest(BaseModel):
         return self.reference_energies == "fit"
 
 
-def load_data_manifest(path: str | os.PathLike[str]) -> DataManifest:
+def load_data_manifest(path: FilePath) -> DataManifest:
     """Read and check a data manifest (YAML).
 
     Raises:

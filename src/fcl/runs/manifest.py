@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 import resource
 import subprocess
@@ -21,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fcl.runs.files import sha256_file, write_json
+from fcl.runs.files import FilePath, sha256_file, write_json
 
 FORMAT = 1
 PACKAGES = (
@@ -42,12 +41,12 @@ PACKAGES = (
 
 
 def write_manifest(
-    path: str | os.PathLike[str],
+    path: FilePath,
     *,
     stage: str,
     study: str,
     digest: str,
-    inputs: Mapping[str, str | os.PathLike[str]],
+    inputs: Mapping[str, FilePath],
     settings: Mapping[str, Any],
     seed: int | None = None,
     started: float,
@@ -93,11 +92,11 @@ def write_manifest(
 
 
 def write_run_manifest(
-    path: str | os.PathLike[str],
+    path: FilePath,
     stage: str,
     study,
     sections: tuple[str, ...],
-    inputs: Mapping[str, str | os.PathLike[str]],
+    inputs: Mapping[str, FilePath],
     started: float,
     *,
     seed: int | None = None,
@@ -119,11 +118,11 @@ def write_run_manifest(
 
 
 def write_product_manifest(
-    path: str | os.PathLike[str],
+    path: FilePath,
     *,
     stage: str,
     study: str,
-    inputs: Iterable[str | os.PathLike[str]],
+    inputs: Iterable[FilePath],
     settings: Mapping[str, Any],
     started: float,
     code: str | None = None,
@@ -156,7 +155,7 @@ def settings_digest(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def describe_input(name: str, file: str | os.PathLike[str]) -> dict[str, Any]:
+def describe_input(name: str, file: FilePath) -> dict[str, Any]:
     """Path (relative or bare name), size in bytes and SHA-256 of an input file.
 
     Raises:
@@ -168,7 +167,7 @@ def describe_input(name: str, file: str | os.PathLike[str]) -> dict[str, Any]:
     return {"file": portable_path(file), "bytes": file.stat().st_size, "sha256": sha256_file(file)}
 
 
-def portable_path(file: str | os.PathLike[str]) -> str:
+def portable_path(file: FilePath) -> str:
     """``file`` relative to the working directory, with forward slashes; its bare name if it is elsewhere."""
     file = Path(file)
     try:
