@@ -128,7 +128,7 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or an invalid date
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(settings, Mapping):
-        raise ConfigError(f"{path}: expected keys and values, found {type(settings).__name__}")
+        raise ConfigError(f"{path}: expected a mapping of keys to values, found {type(settings).__name__}")
     return dict(settings)
 
 

@@ -27,6 +27,9 @@ SYMBOLS = (
     "Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db "
     "Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og"
 ).split()
+#: The same by atomic number, with "X" for 0, and atomic numbers by symbol (1 to 118).
+BY_NUMBER = ("X", *SYMBOLS)
+ATOMIC_NUMBERS = {symbol: number for number, symbol in enumerate(SYMBOLS, 1)}
 
 #: Names that no subset may have: all subsets together in tables and figures, and what tables read as a missing value.
 RESERVED = frozenset("all nan NaN NA N/A n/a <NA> #NA #N/A null NULL None -nan -NaN".split())

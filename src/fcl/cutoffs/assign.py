@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import torch
 
+from fcl.config.types import ATOMIC_NUMBERS, BY_NUMBER
+
 
 def uniform_cutoffs(numbers: torch.Tensor, cutoff: float, dtype: torch.dtype) -> torch.Tensor:
     """The same cutoff (A) for every atom: [n_atoms]. Raises `ValueError` when it is not positive and finite."""
@@ -16,15 +18,13 @@ def uniform_cutoffs(numbers: torch.Tensor, cutoff: float, dtype: torch.dtype) ->
 
 def element_table(cutoffs: Mapping[str, float], dtype: torch.dtype = torch.float64, size: int = 119) -> torch.Tensor:
     """Table [size] of cutoffs (A) by atomic number from a dict by chemical symbol; NaN for all other elements."""
-    from ase.data import atomic_numbers
-
     table = torch.full((size,), float("nan"), dtype=dtype)
     for symbol, cutoff in cutoffs.items():
-        if symbol not in atomic_numbers:
+        if symbol not in ATOMIC_NUMBERS:
             raise ValueError(f"cutoffs: {symbol!r} is not a chemical symbol")
         if not 0.0 < float(cutoff) < float("inf"):
             raise ValueError(f"cutoffs: {symbol}: {cutoff} is not a positive radius in angstroms")
-        table[atomic_numbers[symbol]] = float(cutoff)
+        table[ATOMIC_NUMBERS[symbol]] = float(cutoff)
     return table
 
 
@@ -35,8 +35,6 @@ def element_cutoffs(numbers: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
     """
     cutoffs = table.index_select(0, numbers)
     if torch.isnan(cutoffs).any():
-        from ase.data import chemical_symbols
-
-        missing = sorted({chemical_symbols[z] for z in numbers[torch.isnan(cutoffs)].tolist()})
+        missing = sorted({BY_NUMBER[z] for z in numbers[torch.isnan(cutoffs)].tolist()})
         raise ValueError(f"cutoffs: no cutoff is given for {', '.join(missing)}")
     return cutoffs

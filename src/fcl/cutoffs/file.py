@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from fcl.config.errors import explain
+from fcl.config.errors import validated
+from fcl.config.types import ATOMIC_NUMBERS
 from fcl.runs.files import write_json
 
 
@@ -39,9 +40,7 @@ class CutoffsFile(BaseModel):
     @field_validator("cutoffs")
     @classmethod
     def _symbols(cls, cutoffs: dict[str, float]) -> dict[str, float]:
-        from ase.data import atomic_numbers
-
-        unknown = [symbol for symbol in cutoffs if atomic_numbers.get(symbol, 0) < 1]
+        unknown = [symbol for symbol in cutoffs if symbol not in ATOMIC_NUMBERS]
         if unknown:
             raise ValueError(f"{', '.join(map(repr, unknown))} is no chemical symbol")
         return cutoffs
@@ -56,16 +55,11 @@ def read_cutoffs(path: str | Path) -> CutoffsFile:
         contents = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # invalid JSON or encoding
         raise ValueError(f"{path}: not JSON ({error})") from error
-    try:
-        return CutoffsFile.model_validate(contents)
-    except ValidationError as error:
-        raise ValueError(f"{path}: not a cutoffs file: {explain(error, CutoffsFile)}".replace("\n", "; ")) from None
+    return validated(CutoffsFile, contents, path, "a cutoffs file")
 
 
 def write_cutoffs(path: str | Path, cutoffs: Mapping[str, float], provenance: Mapping[str, Any]) -> None:
     """Write a cutoffs file, atomically; contents that `read_cutoffs` would reject raise `ValueError` here too."""
-    try:
-        CutoffsFile.model_validate({"cutoffs": dict(cutoffs), "provenance": dict(provenance)})
-    except ValidationError as error:
-        raise ValueError(f"{path}: {explain(error, CutoffsFile)}".replace("\n", "; ")) from None
-    write_json(path, {"cutoffs": dict(cutoffs), "provenance": dict(provenance)})
+    contents = {"cutoffs": dict(cutoffs), "provenance": dict(provenance)}
+    validated(CutoffsFile, contents, path, "a cutoffs file")
+    write_json(path, contents)

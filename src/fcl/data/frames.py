@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fcl.config.types import RESERVED
+from fcl.config.types import BY_NUMBER, RESERVED
 
 #: Atoms closer than this (A) are duplicates.
 DUPLICATE_DISTANCE = 0.1
@@ -208,10 +208,8 @@ def _name(value: Any, key: str | None, fault: Callable[[str, str], FrameError]) 
 
 def formula(numbers: np.ndarray) -> str:
     """Number of atoms of each element, ordered by Z, e.g. H4C2O1; not reduced."""
-    from ase.data import chemical_symbols
-
     elements, counts = np.unique(numbers, return_counts=True)
-    return "".join(f"{chemical_symbols[z]}{n}" for z, n in zip(elements.tolist(), counts.tolist(), strict=True))
+    return "".join(f"{BY_NUMBER[z]}{n}" for z, n in zip(elements.tolist(), counts.tolist(), strict=True))
 
 
 def _labels(
@@ -315,9 +313,7 @@ def _other_elements(numbers: np.ndarray, rules: FrameRules) -> str:
     outside = sorted(set(numbers.tolist()) - allowed)
     if not outside:
         return ""
-    from ase.data import chemical_symbols
-
-    names = [f"{chemical_symbols[z]} (Z = {z})" if 0 < z < len(chemical_symbols) else f"Z = {z}" for z in outside]
+    names = [f"{BY_NUMBER[z]} (Z = {z})" if 0 < z < len(BY_NUMBER) else f"Z = {z}" for z in outside]
     return f"{', '.join(names)} not among the {len(allowed)} elements of the model and the data"
 
 

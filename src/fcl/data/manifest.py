@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
 
 from fcl.config.data import DataSettings
+from fcl.config.errors import ConfigError, validated
+from fcl.config.load import read_settings
 from fcl.config.types import SYMBOLS
 from fcl.runs.files import FilePath
 
@@ -256,18 +257,11 @@ def load_data_manifest(path: FilePath) -> DataManifest:
         FileNotFoundError: the file does not exist.
         ValueError: not a YAML mapping, or keys are unknown, missing or invalid; all of them are named.
     """
-    path = Path(path)
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or an invalid date
-        raise ValueError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(data, dict):
-        raise ValueError(f"{path}: a data manifest is a mapping with keys {', '.join(DataManifest.model_fields)}")
-    try:
-        return DataManifest.model_validate(data)
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ValueError(f"{path}: {faults}") from error
+        data = read_settings(path)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return validated(DataManifest, data, path)
 
 
 def _symbols(values: tuple[str, ...]) -> tuple[str, ...]:

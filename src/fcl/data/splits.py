@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fcl.config.types import SYMBOLS
+from fcl.config.types import ATOMIC_NUMBERS
 from fcl.data.extxyz import BrokenFile, parse, sources
 from fcl.data.frames import FrameError, FrameRules, parent_of
 from fcl.data.groups import deal_groups, share_of_groups
@@ -113,8 +113,8 @@ def _dealt(files: Sequence[Path], portion: Portion, rules: FrameRules) -> np.nda
 def frame_arguments(settings: dict[str, Any], num_elements: int, max_force: float | None) -> dict[str, Any]:
     """Arguments of `fcl.data.build.build_store`, from `DataManifest.frame_settings` and the limits of the study."""
     keys, split = settings["keys"], settings["split"]
-    symbols = settings["elements"] or SYMBOLS
-    numbers = {SYMBOLS.index(symbol) + 1 for symbol in symbols}
+    symbols = settings["elements"] or ATOMIC_NUMBERS
+    numbers = {ATOMIC_NUMBERS[symbol] for symbol in symbols}
     divided = settings["sizes"] is not None
     rules = FrameRules(
         energy=keys["energy"],

@@ -12,6 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from fcl.config.types import BY_NUMBER
 from fcl.data.frames import Frame
 from fcl.data.pack import (
     NAMED,
@@ -225,14 +226,12 @@ def read_store(path: str | Path) -> StoreArrays:
 
 def structures_per_element(path: str | Path) -> dict[str, int]:
     """Number of structures of a store that contain each element, by chemical symbol and in order of atomic number."""
-    from ase.data import chemical_symbols
-
     with h5py.File(path, "r") as file:
         numbers, ptr = file["numbers"][:].astype(np.int64), file["ptr"][:]
     structure = np.repeat(np.arange(len(ptr) - 1), np.diff(ptr))
-    held = np.unique(structure * len(chemical_symbols) + numbers) % len(chemical_symbols)
+    held = np.unique(structure * len(BY_NUMBER) + numbers) % len(BY_NUMBER)
     elements, counts = np.unique(held, return_counts=True)
-    return {chemical_symbols[z]: count for z, count in zip(elements.tolist(), counts.tolist(), strict=True)}
+    return {BY_NUMBER[z]: count for z, count in zip(elements.tolist(), counts.tolist(), strict=True)}
 
 
 def read_reference_energies(path: str | Path) -> dict[str, float]:
