@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from examples import ARITHMETIC
-from fcl.cutoffs.assign import uniform_cutoffs
+from fcl.cutoffs.rules import uniform_cutoffs
 from fcl.data.batch import GraphData, ranges
 from fcl.data.build import build_store
 from fcl.data.frames import FrameError, FrameRules, formula

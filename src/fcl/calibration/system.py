@@ -13,7 +13,7 @@ from fcl.calibration.optimise import calibrate
 from fcl.calibration.path import CalibrationPlan
 from fcl.calibration.tolerance import FOLDS, Trial, cheapest_within, labelled_by, symbols_of
 from fcl.config.types import BY_NUMBER
-from fcl.cutoffs.assign import uniform_cutoffs
+from fcl.cutoffs.rules import uniform_cutoffs
 from fcl.data.batch import GraphData
 from fcl.data.groups import split_groups
 from fcl.evaluation.errors import EVALUATION_BATCH_SIZE, Errors, force_rmse, relative_increase

@@ -48,7 +48,7 @@ class CutoffChoice:
         self.by_element: np.ndarray | None = None
         self.per_atom: np.ndarray | None = None
         if isinstance(cutoffs, Mapping):
-            from fcl.cutoffs.assign import element_table
+            from fcl.cutoffs.rules import element_table
 
             self.by_element = element_table(cutoffs).numpy()
             labelled = [(symbol, float(value)) for symbol, value in cutoffs.items()]

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle, Wedge
 
-from fcl.cutoffs.plain import numpy_rule, within
+from fcl.cutoffs.mixing import numpy_rule, within
 from fcl.study.figures.atoms import draw_atom, element_color, element_outline
 from fcl.study.figures.calibrated import read_calibrations
 from fcl.study.figures.common import ANGSTROM, TEXT_WIDTH, PathLike, panel_title, power_of_ten, save, save_table, styled
