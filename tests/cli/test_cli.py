@@ -232,7 +232,7 @@ BAD_INPUT = [
     (["predict", "small.safetensors", "water.xyz", "-o", "x.xyz", "--cutoffs", "no.txt"], "no.txt: not JSON"),
     (
         ["relax", "small.safetensors", "water.xyz", "-o", "x.xyz", "--cutoffs", "symbols.json"],
-        "symbols.json: not a cutoffs file: cutoffs: 'Hx' is no chemical symbol",
+        "symbols.json: not a cutoffs file: cutoffs.Hx: 'Hx' is no chemical symbol",
     ),
     (
         ["md", "small.safetensors", "water.xyz", "-o", "x.xyz", "--cutoffs", "large.json"],

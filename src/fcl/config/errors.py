@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 import typing
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+
+from fcl.runs.files import FilePath
 
 Validated = TypeVar("Validated", bound=BaseModel)
 
@@ -63,7 +64,7 @@ def value_at(values: Any, dotted: str, missing: Any = None) -> Any:
     return values
 
 
-def validated(model: type[Validated], contents: Any, path: str | Path, what: str = "") -> Validated:
+def validated(model: type[Validated], contents: Any, path: FilePath, what: str = "") -> Validated:
     """``contents`` of the file ``path`` as ``model``; `ValueError` names the file, the keys and ``what`` it is not."""
     wrong = f"{path}: not {what}" if what else path
     try:

@@ -50,9 +50,13 @@ class Study(Protocol):
         _check_sections(sections)
         return self.model_dump(mode="json", include={"name", *(sections or SECTIONS)})
 
+    def settings(self, *sections: str) -> dict[str, Any]:
+        """As `dump`, without the name, on which no result depends."""
+        return {key: value for key, value in self.dump(*sections).items() if key != "name"}
+
     def digest(self, *sections: str) -> str:
         """SHA-256 (hex) of the canonical JSON of ``sections`` (default: all), without the name."""
-        return settings_digest({key: value for key, value in self.dump(*sections).items() if key != "name"})
+        return settings_digest(self.settings(*sections))
 
     def pretrain_seed(self, fcl_seed: int) -> int:
         """The seed of the pre-trained model from which the FCL training with ``fcl_seed`` starts.

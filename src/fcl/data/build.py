@@ -23,7 +23,7 @@ from fcl.data.pack import neighbours, pack
 from fcl.data.reference_energies import energies_of_atoms, reference_energies
 from fcl.data.splits import Portion, chosen_frames
 from fcl.data.store import GrowingStore, content_hash, write_store
-from fcl.runs.files import write_csv
+from fcl.runs.files import FilePath, write_csv
 
 logger = logging.getLogger(__name__)
 A = TypeVar("A")
@@ -49,8 +49,8 @@ class Outcome(NamedTuple):
 
 
 def build_store(
-    source: str | Path | Sequence[str | Path],
-    target: str | Path,
+    source: FilePath | Sequence[FilePath],
+    target: FilePath,
     *,
     r_max: float,
     split: str | None = None,
@@ -60,7 +60,7 @@ def build_store(
     frames: int | None = None,
     references: Mapping[str, float] | str | None = None,
     strict: bool = True,
-    rejected: str | Path | None = None,
+    rejected: FilePath | None = None,
     workers: int = 1,
 ) -> dict:
     """Read ``source``, compute neighbour lists at ``r_max`` (A) and write ``target`` (HDF5).
@@ -82,7 +82,7 @@ def build_store(
     """
     from fcl.runs.log import progress
 
-    files = [Path(file) for file in ([source] if isinstance(source, str | Path) else source)]
+    files = [Path(file) for file in ([source] if isinstance(source, FilePath) else source)]
     source, target = files[-1], Path(target)
     rules = replace(rules or FrameRules(), split=split)
     chosen = None if portion is None else iter(chosen_frames(files, portion, rules))

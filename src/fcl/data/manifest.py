@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator,
 from fcl.config.data import DataSettings
 from fcl.config.errors import ConfigError, validated
 from fcl.config.load import read_settings
-from fcl.config.types import SYMBOLS
+from fcl.config.types import ATOMIC_NUMBERS, Symbol
 from fcl.runs.files import FilePath
 
 CHECKSUM = re.compile(r"(md5|sha1|sha256|sha512):([0-9a-f]{32,128})")
@@ -100,7 +100,7 @@ class DataManifest(BaseModel):
     description: str | None = None
     complete: bool = True  # false while the data set is being generated
     keys: LabelKeys = LabelKeys()
-    elements: tuple[str, ...] | None = None  # null allows all elements of the model
+    elements: tuple[Symbol, ...] | None = None  # null allows all elements of the model
     reference_energies: dict[str, FiniteFloat] | Literal["fit"] | None = None  # eV, by symbol
     fidelity: str = Field("default", min_length=1)  # level of theory of frames that do not name one
     optional_labels: tuple[Literal["energy"], ...] = ()  # labels that may be missing
@@ -129,16 +129,12 @@ class DataManifest(BaseModel):
                 named[name] = {**named[name], **source}
         return {**data, "splits": {**splits, **named}}
 
-    @field_validator("elements")
-    @classmethod
-    def _known_elements(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        return value if value is None else _symbols(value)
-
     @field_validator("reference_energies")
     @classmethod
     def _known_references(cls, value: dict[str, float] | str | None) -> dict[str, float] | str | None:
-        if isinstance(value, dict):
-            _symbols(tuple(value))
+        unknown = [symbol for symbol in value if symbol not in ATOMIC_NUMBERS] if isinstance(value, dict) else []
+        if unknown:
+            raise ValueError(f"{unknown[0]!r} is no chemical symbol")
         return value
 
     @model_validator(mode="after")
@@ -262,10 +258,3 @@ def load_data_manifest(path: FilePath) -> DataManifest:
     except ConfigError as error:
         raise ValueError(str(error)) from None
     return validated(DataManifest, data, path)
-
-
-def _symbols(values: tuple[str, ...]) -> tuple[str, ...]:
-    unknown = [value for value in values if value not in SYMBOLS]
-    if unknown:
-        raise ValueError(f"{unknown[0]!r} is not the symbol of an element")
-    return values

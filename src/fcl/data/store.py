@@ -25,7 +25,8 @@ from fcl.data.pack import (
     neighbours,
     pack,
 )
-from fcl.runs.files import atomic_path
+from fcl.data.reference_energies import compositions
+from fcl.runs.files import FilePath, atomic_path
 
 FORMAT = "fcl-graph-store-2"
 ARRAYS = ("ptr", "pair_ptr", *PER_ATOM, *PER_STRUCTURE, *PER_PAIR)
@@ -180,7 +181,7 @@ def content_hash(arrays: StoreArrays) -> str:
     return digest.hexdigest()
 
 
-def write_store(arrays: StoreArrays, target: str | Path, attributes: Mapping[str, Any]) -> None:
+def write_store(arrays: StoreArrays, target: FilePath, attributes: Mapping[str, Any]) -> None:
     """Write the arrays atomically, compressed (shuffle, gzip) to a few bytes per pair."""
     with atomic_path(Path(target)) as temporary, h5py.File(temporary, "w", track_order=True) as file:
         file.attrs.update({"format": FORMAT, "r_max": arrays.r_max, **attributes})
@@ -203,7 +204,7 @@ def _pieces(values: Any, multiple: int = 1) -> Iterator[slice]:
         yield slice(first, min(first + rows, int(values.shape[0])))
 
 
-def read_store(path: str | Path) -> StoreArrays:
+def read_store(path: FilePath) -> StoreArrays:
     """Load a store into memory.
 
     Raises `FileNotFoundError`, or `ValueError` if the file is not a graph store or has another format.
@@ -224,17 +225,14 @@ def read_store(path: str | Path) -> StoreArrays:
         raise ValueError(f"{path}: cannot be read as HDF5 ({error})") from error
 
 
-def structures_per_element(path: str | Path) -> dict[str, int]:
+def structures_per_element(path: FilePath) -> dict[str, int]:
     """Number of structures of a store that contain each element, by chemical symbol and in order of atomic number."""
     with h5py.File(path, "r") as file:
-        numbers, ptr = file["numbers"][:].astype(np.int64), file["ptr"][:]
-    structure = np.repeat(np.arange(len(ptr) - 1), np.diff(ptr))
-    held = np.unique(structure * len(BY_NUMBER) + numbers) % len(BY_NUMBER)
-    elements, counts = np.unique(held, return_counts=True)
-    return {BY_NUMBER[z]: count for z, count in zip(elements.tolist(), counts.tolist(), strict=True)}
+        counts, elements = compositions(file["numbers"][:], file["ptr"][:])
+    return {BY_NUMBER[z]: count for z, count in zip(elements, (counts > 0).sum(axis=0).tolist(), strict=True)}
 
 
-def read_reference_energies(path: str | Path) -> dict[str, float]:
+def read_reference_energies(path: FilePath) -> dict[str, float]:
     """Energies (eV) by chemical symbol that were subtracted from the labels of a store; empty if none."""
     with h5py.File(path, "r") as file:
         return json.loads(file.attrs.get("reference_energies", "{}"))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 #: A path as users give it.
-FilePath = str | os.PathLike[str]
+FilePath = str | os.PathLike
 CHUNK_BYTES = 1 << 20
 
 

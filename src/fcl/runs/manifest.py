@@ -92,61 +92,31 @@ def write_manifest(
 
 
 def write_run_manifest(
-    path: FilePath,
-    stage: str,
-    study,
-    sections: tuple[str, ...],
-    inputs: Mapping[str, FilePath],
-    started: float,
-    *,
-    seed: int | None = None,
-    extra: Mapping[str, Any] | None = None,
-) -> None:
+    path: FilePath, stage: str, study, sections: tuple[str, ...], inputs: Mapping[str, FilePath], started: float,
+    *, seed: int | None = None, extra: Mapping[str, Any] | None = None,
+) -> None:  # fmt: skip
     """`write_manifest` with the ``sections`` of ``study`` (`fcl.config.study.Study`) that determine the result."""
-    settings = study.dump(*sections)
+    dumped = study.dump(*sections)
+    settings = {section: dumped[section] for section in sections}
     write_manifest(
-        path,
-        stage=stage,
-        study=study.name,
-        digest=study.digest(*sections),
-        inputs=inputs,
-        settings={section: settings[section] for section in sections},
-        seed=seed,
-        started=started,
-        extra=extra,
-    )
+        path, stage=stage, study=study.name, digest=study.digest(*sections), inputs=inputs, settings=settings,
+        seed=seed, started=started, extra=extra,
+    )  # fmt: skip
 
 
 def write_product_manifest(
-    path: FilePath,
-    *,
-    stage: str,
-    study: str,
-    inputs: Iterable[FilePath],
-    settings: Mapping[str, Any],
-    started: float,
+    path: FilePath, *, stage: str, study: str, inputs: Iterable[FilePath], settings: Mapping[str, Any], started: float,
     code: str | None = None,
-) -> dict[str, Any]:
-    """Write the run manifest of a figure or table, which is made from result files and a few settings.
+) -> dict[str, Any]:  # fmt: skip
+    """`write_manifest` of a figure or table, which is made from the result files ``inputs`` and a few settings.
 
-    Args:
-        path, stage, study, settings, started: as for :func:`write_manifest`; the digest is that of ``settings``.
-        inputs: the result files; each is listed under its (relative) path.
-        code: digest of the code that made the product.
-
-    Raises:
-        FileNotFoundError: an input does not exist; the message names it.
+    Inputs are listed under their (relative) paths; ``code`` is the digest of the code that made the product.
     """
+    files = {portable_path(file): file for file in inputs}
     return write_manifest(
-        path,
-        stage=stage,
-        study=study,
-        digest=settings_digest(settings),
-        inputs={portable_path(file): file for file in inputs},
-        settings=settings,
-        started=started,
-        extra={"code_sha256": code},
-    )
+        path, stage=stage, study=study, digest=settings_digest(settings), inputs=files, settings=settings,
+        started=started, extra={"code_sha256": code},
+    )  # fmt: skip
 
 
 def settings_digest(settings: Mapping[str, Any]) -> str:
@@ -178,7 +148,7 @@ def portable_path(file: FilePath) -> str:
 
 def versions() -> dict[str, str | None]:
     """Versions of Python, fcl and the packages that determine a result; ``None`` for missing packages."""
-    found: dict[str, str | None] = {"python": platform.python_version(), "flexible-cutoff-learning": None}
+    found: dict[str, str | None] = {"python": platform.python_version()}
     for package in ("flexible-cutoff-learning", *PACKAGES):
         try:
             found[package] = importlib.metadata.version(package)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fcl.runs.code_digest import source_digest
-from fcl.runs.files import atomic_path, locked, remove_halves, sha256_file, write_json
+from fcl.runs.files import FilePath, atomic_path, locked, remove_halves, sha256_file, write_json
 from fcl.runs.manifest import settings_digest
 
 if TYPE_CHECKING:
@@ -58,11 +58,9 @@ def training_identity(study, stage: str, sections: tuple[str, ...], inputs: Mapp
     excluded: they change the last digits only, so a training may resume with others. The device type is included, as
     random generators differ between GPU and CPU.
     """
-    settings = study.dump(*sections)
-    settings.pop("name")
     return {
         "stage": stage,
-        "settings": settings,
+        "settings": study.settings(*sections),
         "dtype": study.compute.dtype,
         "tf32": study.compute.tf32,
         "device": device.type,
@@ -150,7 +148,7 @@ class Checkpoints:
         write_json(self.folder / "done.json", {"model": str(model), "sha256": sha256_file(model)})
 
 
-def remove_finished(root: str | Path) -> None:
+def remove_finished(root: FilePath) -> None:
     """Remove the checkpoints below ``root`` (of a study: ``root/<training>/<key>``) whose results exist."""
     for done in Path(root).glob("*/*/done.json"):
         with suppress(OSError, ValueError, KeyError):
