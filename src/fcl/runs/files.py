@@ -10,8 +10,8 @@ import json
 import logging
 import math
 import os
+import secrets
 import stat
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -42,11 +42,8 @@ def atomic_path(path: FilePath, *, durable: bool = False) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=f".part{path.suffix}", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    temporary.unlink()
-    temporary.touch()  # mkstemp and some writers (safetensors) restrict access to the owner
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
+    temporary.touch()  # some writers (safetensors) restrict access to the owner
     permissions = stat.S_IMODE(temporary.stat().st_mode)
     temporary.unlink()  # writers that refuse an existing file (HDF5 mode "x") work too
     try:
