@@ -10,8 +10,8 @@ import torch
 from ase import Atoms
 from measure import EMBEDDED, LABEL, begin, finish, interleaved, parser, study
 
-from fcl.cutoffs.assign import uniform_cutoffs
 from fcl.cutoffs.edges import RadialSelector
+from fcl.cutoffs.rules import uniform_cutoffs
 from fcl.data.batch import GraphData
 from fcl.data.frames import Frame
 from fcl.data.read import read_frames

@@ -19,10 +19,9 @@ from pathlib import Path
 import numpy as np
 from synthetic_mad import write
 
-from fcl.data.build import Block, Counter, blocks, build_store
+from fcl.data.build import Block, Counter, blocks, build_store, ordered_map
 from fcl.data.extxyz import parse, sources
 from fcl.data.frames import FrameRules, raw_frame, validated
-from fcl.data.parallel import ordered_map
 
 MAD_TRAIN_FRAMES = 76476
 RULES = FrameRules()

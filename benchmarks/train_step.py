@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from measure import LABEL, begin, embedded_arrays, finish, interleaved, parser, peak_memory_mb, study
 
-from fcl.cutoffs.assign import uniform_cutoffs
 from fcl.cutoffs.edges import RadialSelector
+from fcl.cutoffs.rules import uniform_cutoffs
 from fcl.cutoffs.sampling import sample_cutoffs
 from fcl.data.batch import GraphData
 from fcl.models.files import build_model, default_dtype

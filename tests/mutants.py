@@ -149,7 +149,7 @@ FURTHER = (
         "values if column is None", "values.detach() + 0 * values if column is None", (CALIBRATION,),
     ),
     Mutation(
-        "a pair beyond m kept by the selector", "src/fcl/cutoffs/plain.py",
+        "a pair beyond m kept by the selector", "src/fcl/cutoffs/mixing.py",
         "return distances <= pair_cutoffs", "return distances <= pair_cutoffs + 0.01", (EDGES,),
     ),
     Mutation(

@@ -4,36 +4,26 @@ Importing this package is light: torch is imported by the modules that need it; 
 `fcl.models.mace.wrapper` only, for settings that the package's own blocks do not cover.
 """
 
-from importlib import metadata
+from importlib import import_module, metadata
 
 try:
     __version__ = metadata.version("flexible-cutoff-learning")
 except metadata.PackageNotFoundError:  # a source tree that is not installed
     __version__ = "0+unknown"
 
+#: The public names and their modules.
+_HOMES = {
+    "FCLCalculator": "fcl.simulation.calculator",
+    "Potential": "fcl.models.interface",
+    "calibrate": "fcl.calibration.optimise",
+    "load": "fcl.models.files",
+    "train": "fcl.training.own",
+}
 __all__ = ["FCLCalculator", "Potential", "calibrate", "load", "train"]
 
 
 def __getattr__(name: str):
     """Import the heavy names on first use (PEP 562)."""
-    if name == "load":
-        from fcl.models.files import load
-
-        return load
-    if name == "Potential":
-        from fcl.models.interface import Potential
-
-        return Potential
-    if name == "calibrate":
-        from fcl.calibration.optimise import calibrate
-
-        return calibrate
-    if name == "FCLCalculator":
-        from fcl.simulation.calculator import FCLCalculator
-
-        return FCLCalculator
-    if name == "train":
-        from fcl.training.own import train
-
-        return train
-    raise AttributeError(f"module 'fcl' has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fcl' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

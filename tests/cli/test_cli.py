@@ -1,7 +1,6 @@
 """The command `fcl`: each subcommand, also as a process of its own (mostly slow), and what it says of bad input."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -10,8 +9,8 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.io import read, write
-from typer.testing import CliRunner
 
+from commands import copy_model, process, run
 from fcl.cli.main import app
 from fcl.cutoffs.file import read_cutoffs
 from project import ROOT
@@ -26,8 +25,7 @@ ELEMENTS = "H=3.9,C=4.6,N=5.0,O=4.8,S=5.5"
 def folder(tmp_path_factory, crystals, trained_model):
     """A folder with a model, labelled crystals (of `SHIFTML-molcrys` and another subset) and one molecule."""
     folder = tmp_path_factory.mktemp("cli")
-    for path in (trained_model, trained_model.with_suffix(".json")):
-        (folder / path.name).write_bytes(path.read_bytes())
+    copy_model(trained_model, folder)
     frames = read(crystals, ":", format="extxyz")
     molecular = [frame for frame in frames if frame.info["subset"] == "SHIFTML-molcrys"]
     others = [frame for frame in frames if frame.info["subset"] == "SHIFTML-molfrags"][:2]
@@ -53,24 +51,6 @@ def folder(tmp_path_factory, crystals, trained_model):
         (folder / f"{name}.safetensors").write_bytes((folder / "small.safetensors").read_bytes())
         (folder / f"{name}.json").write_text(json.dumps(card | changes))
     return folder
-
-
-@pytest.fixture(autouse=True)
-def inside(folder, monkeypatch):
-    monkeypatch.chdir(folder)
-
-
-def process(*arguments):
-    """Run the command as users do; it has to succeed. Returns its standard output."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "fcl.cli", *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def run(*arguments):
-    return CliRunner().invoke(app, list(arguments))
 
 
 def in_this_process(*arguments):
@@ -113,7 +93,7 @@ def test_the_command_is_installed_under_its_name():
 
 
 def test_info():
-    text = process("info", "small.safetensors")
+    text, _ = process("info", "small.safetensors")
     for fact in ("flexible cutoffs", "up to 7.0 A, trained from 3.5 A", "Z = 1-100", "(verified)"):
         assert fact in text
     card = json.loads(run("info", "small.safetensors", "--json").stdout)
@@ -252,7 +232,7 @@ BAD_INPUT = [
     (["predict", "small.safetensors", "water.xyz", "-o", "x.xyz", "--cutoffs", "no.txt"], "no.txt: not JSON"),
     (
         ["relax", "small.safetensors", "water.xyz", "-o", "x.xyz", "--cutoffs", "symbols.json"],
-        "symbols.json: not a cutoffs file: cutoffs: 'Hx' is no chemical symbol",
+        "symbols.json: not a cutoffs file: cutoffs.Hx: 'Hx' is no chemical symbol",
     ),
     (
         ["md", "small.safetensors", "water.xyz", "-o", "x.xyz", "--cutoffs", "large.json"],

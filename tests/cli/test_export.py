@@ -1,40 +1,29 @@
 """``fcl export``: as a process, and what it says of bad input."""
 
+import functools
 import json
-import os
-import subprocess
 import sys
 
 import pytest
 from ase.io import read
-from typer.testing import CliRunner
 
+import commands
 from export_examples import TOLERANCE
 from fcl import FCLCalculator
-from fcl.cli.main import app
 
 pytestmark = pytest.mark.heavy
 
 ELEMENTS = "H=3.9,C=4.6,N=5.0,O=4.8,S=5.5"
 
 
-@pytest.fixture(autouse=True)
-def inside(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
-def run(*arguments):
-    return CliRunner().invoke(app, ["export", *map(str, arguments)])
+run = functools.partial(commands.run, "export")
 
 
 def test_a_file_is_written_and_computes(trained_model, crystals):
     pytest.importorskip("metatomic.torch", reason="metatomic-torch is not installed")
     metatomic_ase = pytest.importorskip("metatomic_ase", reason="metatomic-ase is not installed")
-    command = [sys.executable, "-m", "fcl.cli", "export", str(trained_model), "-o", "out/m.pt", "--cutoffs", ELEMENTS]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0 and not done.stderr, done.stderr
-    assert "H 3.90  C 4.60" in done.stdout and "interaction range  11 A" in done.stdout
+    text, errors = commands.process("export", trained_model, "-o", "out/m.pt", "--cutoffs", ELEMENTS)
+    assert not errors and "H 3.90  C 4.60" in text and "interaction range  11 A" in text
     atoms = next(atoms for atoms in read(crystals, ":", format="extxyz") if set(atoms.symbols) <= set("HCNOS"))
     atoms.calc = metatomic_ase.MetatomicCalculator("out/m.pt", device="cpu")
     other = atoms.copy()

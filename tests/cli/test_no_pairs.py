@@ -8,10 +8,9 @@ import yaml
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
-from typer.testing import CliRunner
 
+from commands import copy_model, run
 from examples import SMALL_MODEL
-from fcl.cli.main import app
 from fcl.cutoffs.file import read_cutoffs
 
 pytestmark = pytest.mark.heavy
@@ -42,18 +41,8 @@ def folder(tmp_path_factory, trained_model, crystals):
         write(folder / f"{name}.xyz", frames, format="extxyz")
     write(folder / "one.xyz", waters[0], format="extxyz")
     (folder / "small.yaml").write_text(yaml.safe_dump({"model": {**SMALL_MODEL, "radial_mlp": [16, 16]}}))
-    for path in (trained_model, trained_model.with_suffix(".json")):
-        (folder / path.name).write_bytes(path.read_bytes())
+    copy_model(trained_model, folder)
     return folder
-
-
-@pytest.fixture(autouse=True)
-def inside(folder, monkeypatch):
-    monkeypatch.chdir(folder)
-
-
-def run(*arguments):
-    return CliRunner().invoke(app, list(arguments))
 
 
 @pytest.mark.parametrize("goal", GOALS)

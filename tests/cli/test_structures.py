@@ -8,9 +8,8 @@ import pytest
 from ase import Atoms
 from ase.constraints import FixAtoms
 from ase.io import read, write
-from typer.testing import CliRunner
 
-from fcl.cli.main import app
+from commands import copy_model, run
 from fcl.cli.structures import SUFFIXES
 
 pytestmark = pytest.mark.heavy
@@ -21,8 +20,7 @@ COMMANDS = {"predict": (), "relax": ("--fmax", "0.5"), "md": ("--steps", "3", "-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, crystals, trained_model):
     folder = tmp_path_factory.mktemp("structures")
-    for path in (trained_model, trained_model.with_suffix(".json")):
-        (folder / path.name).write_bytes(path.read_bytes())
+    copy_model(trained_model, folder)
     crystal = next(a for a in read(crystals, ":", format="extxyz") if "molcrys" in a.info["subset"])
     crystal.calc = None
     crystal.info["note"] = "two words"
@@ -34,15 +32,6 @@ def folder(tmp_path_factory, crystals, trained_model):
     write(folder / "fixed.xyz", crystal)
     write(folder / "two.xyz", [Atoms("HO", [[0, 0, 0], [1, 0, 0]]), Atoms("HS", [[0, 0, 0], [1.3, 0, 0]])])
     return folder
-
-
-@pytest.fixture(autouse=True)
-def inside(folder, monkeypatch):
-    monkeypatch.chdir(folder)
-
-
-def run(*arguments):
-    return CliRunner().invoke(app, list(arguments))
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -1,5 +1,6 @@
 """`fcl train`: from files of structures to models, again, interrupted, and what it says of bad input."""
 
+import functools
 import json
 import os
 import signal
@@ -9,11 +10,10 @@ import sys
 import pytest
 import yaml
 from ase.io import read, write
-from typer.testing import CliRunner
 
+import commands
 import fcl
 from examples import SMALL_MODEL
-from fcl.cli.main import app
 from project import ROOT
 
 pytestmark = pytest.mark.heavy
@@ -54,13 +54,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(autouse=True)
-def inside(folder, monkeypatch):
-    monkeypatch.chdir(folder)
-
-
-def run(*arguments):
-    return CliRunner().invoke(app, ["train", *arguments])
+run = functools.partial(commands.run, "train")
 
 
 def bits(folder, *names):
@@ -148,7 +142,7 @@ def test_one_file_is_divided_and_a_static_model_is_evaluated(folder):
     counts = [json.loads((folder / f"static/stores/{s}.manifest.json").read_text())["extra"] for s in ("train", "val")]
     assert sum(count["structures"] for count in counts) == 12 and counts[1]["structures"] in (2, 3, 4)
     keys = ("--cutoffs", "5", "--energy-key", "REF_energy", "--json")
-    evaluated = CliRunner().invoke(app, ["evaluate", "static/static.safetensors", "all.xyz", *keys])
+    evaluated = commands.run("evaluate", "static/static.safetensors", "all.xyz", *keys)
     error = json.loads(evaluated.stdout)["results"][0]["energy_mae_ev_per_atom"]
     assert error < 5 * model["trivial_energy_mae"] + 5.0  # without the reference energies: above 100 eV
 

@@ -251,7 +251,7 @@ def test_all_faults_are_told_at_once(raw):
 def test_a_file_that_is_no_mapping_is_refused(tmp_path):
     path = tmp_path / "list.yaml"
     path.write_text("- 1\n")
-    with pytest.raises(ConfigError, match=r"list\.yaml: expected keys and values"):
+    with pytest.raises(ConfigError, match=r"list\.yaml: expected a mapping of keys to values"):
         load_config(path)
 
 

@@ -20,7 +20,7 @@ from differences import (
     stress_differences,
 )
 from examples import contract_model, labelled, random_structures, sampled_cutoffs
-from fcl.cutoffs.assign import element_cutoffs
+from fcl.cutoffs.rules import element_cutoffs
 from fcl.data.batch import GraphData
 from fcl.data.store import arrays_from_frames
 from fcl.models.registry import ARCHITECTURES

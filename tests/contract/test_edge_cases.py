@@ -10,8 +10,7 @@ from ase.build import bulk
 
 from differences import both_sides, copies, cutoff_gradient, quotient
 from examples import ARITHMETIC, contract_model, labelled, sampled_cutoffs
-from fcl.cutoffs.assign import uniform_cutoffs
-from fcl.cutoffs.rules import uniform_rule
+from fcl.cutoffs.rules import uniform_cutoffs, uniform_rule
 from fcl.data.batch import GraphData
 from fcl.data.store import arrays_from_frames
 from fcl.evaluation.diatomics import diatomic_curve

@@ -17,11 +17,9 @@ from export_examples import TOLERANCE
 from fcl import FCLCalculator
 from fcl.calibration.optimise import objective
 from fcl.config.sections import ModelSettings
-from fcl.cutoffs.assign import element_table
 from fcl.cutoffs.choice import CutoffChoice
-from fcl.cutoffs.mixing import MIXING_RULES, mixing_rule
-from fcl.cutoffs.plain import NUMPY_RULES
-from fcl.cutoffs.rules import element_rule
+from fcl.cutoffs.mixing import MIXING_RULES, NUMPY_RULES, mixing_rule
+from fcl.cutoffs.rules import element_rule, element_table
 from fcl.data.batch import GraphData
 from fcl.data.loader import selected_batches
 from fcl.data.neighbors import half_pairs

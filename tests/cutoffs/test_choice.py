@@ -112,7 +112,7 @@ def test_a_file_comes_back_as_written(file):
         ("[]", r"bad\.json: not a cutoffs file: .*dict"),
         ("{}", r"cutoffs: is missing"),
         ('{"cutoffs": {}}', r"cutoffs: .*at least 1"),
-        ('{"cutoffs": {"Hx": 4.0}}', r"cutoffs: 'Hx' is no chemical symbol"),
+        ('{"cutoffs": {"Hx": 4.0}}', r"cutoffs.Hx: 'Hx' is no chemical symbol"),
         ('{"cutoffs": {"X": 4.0}}', r"'X' is no chemical symbol"),
         ('{"cutoffs": {"H": -4.0}}', r"cutoffs\.H: .*greater than 0"),
         ('{"cutoffs": {"H": "4.0"}}', r"cutoffs\.H: .*number"),

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from fcl.cutoffs.assign import element_cutoffs, element_table, uniform_cutoffs
 from fcl.cutoffs.cost import cost, pairs_per_atom
 from fcl.cutoffs.mixing import mixing_rule
+from fcl.cutoffs.rules import element_cutoffs, element_table, uniform_cutoffs
 
 
 def test_mixing_rules():

@@ -160,7 +160,7 @@ def test_local_dir_without_any_checksum_is_taken_with_a_warning(tmp_path, archiv
 def test_files_beside_the_manifest(tmp_path):
     (tmp_path / "train.xyz.gz").write_bytes(CONTENT)
     path = manifest(tmp_path, file="train.xyz.gz", size=len(CONTENT), checksum=SHA256)
-    fetch(path, tmp_path / "out" / "train.xyz.gz", progress=False)
+    fetch(path, tmp_path / "out" / "train.xyz.gz")
     assert (tmp_path / "out" / "train.xyz.gz").read_bytes() == CONTENT
     with pytest.raises(DownloadError, match="compressed"):
         fetch(path, tmp_path / "out" / "train.xyz")

@@ -18,7 +18,7 @@ from project import ROOT
 
 SAMPLE, BENCH = (ROOT / f"resources/{name}/manifest.yaml" for name in ("mad-sample", "mad-bench-70"))
 SUBSETS = {"MC3D": 22, "MC3D-rattled": 20, "SHIFTML-molcrys": 5, "MC3D-random": 3}
-OPTIONS = {"timeout": 5.0, "retries": 0, "backoff": 0.01, "progress": False}
+OPTIONS = {"timeout": 5.0, "retries": 0, "backoff": 0.01}
 
 
 def look_alike(path):

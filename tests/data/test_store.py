@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from examples import ARITHMETIC
-from fcl.cutoffs.assign import uniform_cutoffs
+from fcl.cutoffs.rules import uniform_cutoffs
 from fcl.data.batch import GraphData, ranges
 from fcl.data.build import build_store
 from fcl.data.frames import FrameError, FrameRules, formula
-from fcl.data.pack import smallest_integer_type
+from fcl.data.pack import integer_type
 from fcl.data.read import read_frames
 from fcl.data.reference_energies import reference_energies
 from fcl.data.store import ARRAYS, arrays_from_frames, content_hash, joined_subset, read_store
@@ -180,12 +180,12 @@ def test_store_refuses_other_files_and_duplicates(tmp_path):
 
 
 def test_integer_types_are_checked():
-    assert smallest_integer_type(np.array([-1, 100]), "x") == np.int8
-    assert smallest_integer_type(np.array([0, 200]), "x") == np.uint8
-    assert smallest_integer_type(np.array([0, 70]), "x") == np.int8
-    assert smallest_integer_type(np.array([-3, 200]), "x") == np.int16
-    with pytest.raises(OverflowError, match="atom index"):
-        smallest_integer_type(np.array([-1, 70_000]), "atom index")
+    assert integer_type(-1, 100, "x") == np.int8
+    assert integer_type(0, 200, "x") == np.uint8
+    assert integer_type(0, 70, "x") == np.int8
+    assert integer_type(-3, 200, "x") == np.int16
+    with pytest.raises(OverflowError, match="atom index: values -1 to 70000 do not fit in 16 bits"):
+        integer_type(-1, 70_000, "atom index")
 
 
 def test_formulas_tell_compositions_and_sizes_apart():

@@ -27,7 +27,8 @@ CHECKS = {
     "train_static": "assert (study.static.seeds, study.static.cutoffs) == ((seed,), (cutoff,)); study.model",
     "evaluate_uniform": "assert study.evaluation.uniform_cutoffs.values() == cutoffs",
     "diatomic_curves": "study.diatomics",
-    "calibrate_cutoffs": "assert study.calibration.subsets == (subset,) and study.calibration.lambdas == (lam,); study.loss",
+    "calibrate_cutoffs": "assert study.calibration.subsets == (subset,) and study.calibration.lambdas == (lam,); "
+    "study.loss",
     "choose_cutoffs": "assert study.calibration.subsets == (subset,) and study.choice.folds and study.loss",
     "measure_wall_clock": "study.calibration.subsets, study.wall_clock.atoms, study.compute",
     "table_02": "study.model, study.cutoffs, study.static",

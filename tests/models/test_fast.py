@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from examples import ARITHMETIC, enlarged
-from fcl.cutoffs.assign import uniform_cutoffs
+from fcl.cutoffs.rules import uniform_cutoffs
 from fcl.cutoffs.sampling import sample_cutoffs
 from fcl.data.batch import GraphData
 from fcl.data.read import read_frames

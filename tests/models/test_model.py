@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from examples import ARITHMETIC, enlarged, mace_inputs
-from fcl.cutoffs.assign import uniform_cutoffs
+from fcl.cutoffs.rules import uniform_cutoffs
 from fcl.cutoffs.sampling import sample_cutoffs
 from fcl.models.conditioning import CutoffEmbedding
 from fcl.models.interface import count_parameters

@@ -49,7 +49,7 @@ def test_a_fault_of_the_import_comes_after_the_log_is_open(streams, tmp_path):
         library_function(SimpleNamespace(log=[str(log)], resources={}), "fcl.nothing:at_all")
     assert log.is_file()
     with pytest.raises(AttributeError, match="at_all"):
-        library_function(SimpleNamespace(log=[str(log)], resources={}), "fcl.cutoffs.assign:at_all")
+        library_function(SimpleNamespace(log=[str(log)], resources={}), "fcl.cutoffs.rules:at_all")
 
 
 def test_settings_are_those_of_the_rule_with_compute_from_the_configuration():

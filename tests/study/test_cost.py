@@ -230,7 +230,7 @@ def test_calibrations_with_and_without_labels_side_by_side(tmp_path):
     ("section", "change", "words"),
     [
         ("unlabelled", {"lambdas": [3e-3]}, "unlabelled.lambdas: 0.003 is not among calibration.lambdas"),
-        ("unlabelled", {"lambdas": [1e-2, 1e-2]}, "unlabelled.lambdas: a value occurs twice"),
+        ("unlabelled", {"lambdas": [1e-2, 1e-2]}, "unlabelled.lambdas: 0.01 occurs twice"),
         ("wall_clock", {"uniform_cutoffs": [6.0, 8.0]}, "wall_clock.uniform_cutoffs: 8 A exceeds cutoffs.r_max"),
         ("wall_clock", {"uniform_cutoffs": [4.0, 5.0]}, "lacks calibration.initial_cutoff = 6 A"),
     ],

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from examples import ARITHMETIC
-from fcl.cutoffs.assign import uniform_cutoffs
-from fcl.cutoffs.rules import element_rule, uniform_rule
+from fcl.cutoffs.rules import element_rule, uniform_cutoffs, uniform_rule
 from fcl.data.batch import GraphData
 from fcl.data.store import arrays_from_frames
 from fcl.evaluation.diatomics import diatomic_curve

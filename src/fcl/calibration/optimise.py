@@ -13,6 +13,7 @@ import torch
 
 from fcl.calibration.lbfgs import from_starts
 from fcl.calibration.whole import ElementGroups, WholeObjective, uniform_of_equal_pairs
+from fcl.config.types import BY_NUMBER
 from fcl.cutoffs.cost import cost, pairs_per_atom
 from fcl.data.batch import GraphData
 from fcl.training.loss import batch_loss
@@ -81,8 +82,6 @@ def calibrate(
     and finite, no structures, structures without an energy or none with a pair, a model with a single cutoff, or an
     upper bound beyond the range of the model; `FloatingPointError` if the objective is not finite.
     """
-    from ase.data import chemical_symbols
-
     if not 0.0 < lam < float("inf"):
         raise ValueError(f"lambda must be positive and finite, got {lam}")
     if not model.flexible:
@@ -107,7 +106,7 @@ def calibrate(
     try:
         whole = make(indices)
         groups = ElementGroups(whole, settings.min_structures)
-        symbols = [chemical_symbols[z] for z in groups.elements]
+        symbols = [BY_NUMBER[z] for z in groups.elements]
         initial = np.array([(start or {}).get(symbol, settings.initial_cutoff) for symbol in symbols])
         first = np.bincount(groups.column, initial) / np.bincount(groups.column)
         starts: list[dict] = []
@@ -152,7 +151,7 @@ def calibrate(
         "optimiser": settings.optimiser, "status": status, **parts, "projected_gradient": float(np.abs(left).max()),
         "evaluations": len(history), "core_seconds": core_seconds,
         "at_bounds": {s: "lower" if a <= low else "upper" for s, a in cutoffs.items() if not low < a < high},
-        "shared_cutoff": [chemical_symbols[z] for z in groups.shared],
+        "shared_cutoff": [BY_NUMBER[z] for z in groups.shared],
         "starts": starts, "uniform_of_equal_pairs": uniform,
         "history": [{"evaluation": int(k) + 1, "objective": history[k]["objective"]} for k in kept],
     }  # fmt: skip

@@ -12,8 +12,8 @@ from fcl.calibration.folds import errors_at
 from fcl.calibration.optimise import calibrate
 from fcl.calibration.path import CalibrationPlan
 from fcl.calibration.tolerance import FOLDS, Trial, cheapest_within, labelled_by, symbols_of
-from fcl.config.types import SYMBOLS
-from fcl.cutoffs.assign import uniform_cutoffs
+from fcl.config.types import BY_NUMBER
+from fcl.cutoffs.rules import uniform_cutoffs
 from fcl.data.batch import GraphData
 from fcl.data.groups import split_groups
 from fcl.evaluation.errors import EVALUATION_BATCH_SIZE, Errors, force_rmse, relative_increase
@@ -195,4 +195,4 @@ def _coupled(model, data: GraphData, indices: torch.Tensor) -> set[str]:
         cutoffs = uniform_cutoffs(batch.numbers, model.cutoff_limit, data.dtype)
         pairs = data.select_pairs(batch, cutoffs, model.selector).pair_index
         found.update(batch.numbers[pairs.flatten()].tolist())
-    return {SYMBOLS[number - 1] for number in found}
+    return {BY_NUMBER[number] for number in found}

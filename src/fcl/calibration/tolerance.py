@@ -16,6 +16,7 @@ import torch
 from fcl.calibration.folds import CrossValidation
 from fcl.calibration.path import CalibrationPlan
 from fcl.config.sections import LossSettings
+from fcl.config.types import BY_NUMBER
 from fcl.cutoffs.rules import uniform_rule
 from fcl.data.batch import GraphData, ranges
 from fcl.data.loader import selected_batches
@@ -45,10 +46,8 @@ class Trial:
 
 def symbols_of(data: GraphData, indices: torch.Tensor | None = None) -> list[str]:
     """Chemical symbols in ``data`` (or in its structures ``indices``), ordered by atomic number."""
-    from ase.data import chemical_symbols
-
     numbers = data.numbers if indices is None else data.batch(indices).numbers
-    return [chemical_symbols[z] for z in torch.unique(numbers).tolist()]
+    return [BY_NUMBER[z] for z in torch.unique(numbers).tolist()]
 
 
 def labelled_by(model, data: GraphData, reference_cutoff: float, indices: torch.Tensor | None = None) -> GraphData:

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from fcl.runs.files import plain
+
 Model = Annotated[
     Path,
     typer.Argument(
@@ -83,16 +85,6 @@ def parse_cutoffs(text: str | None) -> float | dict[str, float] | Path | None:
 
 def print_json(result: Any) -> None:
     """Print ``result`` as JSON on standard output; non-finite numbers become null."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {str(key): plain(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return [plain(item) for item in value]
-        if isinstance(value, float) and not math.isfinite(value):
-            return None
-        return str(value) if isinstance(value, Path) else value
-
     typer.echo(json.dumps(plain(result), indent=2, ensure_ascii=False))
 
 

@@ -58,7 +58,7 @@ app = typer.Typer(
 
 
 def _register() -> None:
-    from fcl.cli import calibrate, compare, export, models, record, simulate, train
+    from fcl.cli import calibrate, export, models, record, simulate, train
 
     app.command("info")(models.info)
     app.command("train")(train.train)
@@ -69,7 +69,7 @@ def _register() -> None:
     app.command("md")(simulate.md)
     app.command("export")(export.export)
     app.command("record")(record.record)
-    app.command("compare")(compare.compare)
+    app.command("compare")(record.compare)
 
 
 _register()

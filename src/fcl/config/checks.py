@@ -186,9 +186,8 @@ def check_observables(study: Sections) -> None:
 def check_cost(study: Sections) -> None:
     """Raise ValueError, with the dotted key, for inconsistent settings of ``unlabelled`` and ``wall_clock``."""
     uniform = study.wall_clock.uniform_cutoffs
-    for key, values in {"unlabelled.lambdas": study.unlabelled.lambdas, "wall_clock.uniform_cutoffs": uniform}.items():
-        if len(set(values)) < len(values):
-            raise ValueError(f"{key}: a value occurs twice")
+    _distinct("unlabelled.lambdas", study.unlabelled.lambdas)
+    _distinct("wall_clock.uniform_cutoffs", uniform)
     for lam in study.unlabelled.lambdas:
         if lam not in study.calibration.lambdas:
             raise ValueError(f"unlabelled.lambdas: {lam:g} is not among calibration.lambdas, with which it is compared")

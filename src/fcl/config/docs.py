@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from fcl.config.errors import _models_of
+from fcl.config.errors import _models_of, value_at
 from fcl.config.load import Config, RuleResources, load_config
 from fcl.config.sharing import changes
 from fcl.config.study import SECTION_MODELS
@@ -48,15 +48,15 @@ def configuration_page(config: Config) -> str:
     """The page as Markdown: one table per section, one row per setting, one column per study that overrides any."""
     based = [name for name, overrides in config.studies.items() if "base" in overrides]
     studies = [name for name, overrides in config.studies.items() if overrides and name not in based]
+    protocol = config.protocol.model_dump(mode="json")
     lines = [HEAD.format(default=config.study)]
     for section, model in SECTION_MODELS.items():
         lines += [f"## `{section}`\n", f"{(model.__doc__ or '').splitlines()[0]}\n"]
         lines += _table(["setting", "protocol", *(f"`{name}`" for name in studies), "meaning"])
         for path, description in _leaves(model):
-            value = _lookup(config.protocol.model_dump(mode="json")[section], path)
-            if value is ...:  # a default that is left out
-                value = model.model_fields[path[0]].default
-            overrides = [_lookup(config.studies[name].get(section), path) for name in studies]
+            left_out = model.model_fields[path[0]].default  # is not in a dump of the settings
+            value = value_at(protocol, f"{section}.{'.'.join(path)}", left_out)
+            overrides = [value_at(config.studies[name], f"{section}.{'.'.join(path)}", ...) for name in studies]
             cells = [_text(value), *("" if override is ... else _text(override) for override in overrides)]
             lines.append(_row([f"`{section}.{'.'.join(path)}`", *cells, description]))
         lines.append("")
@@ -82,15 +82,6 @@ def _leaves(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tupl
             yield from ((leaf, f"{field.description}: {text}") for leaf, text in _leaves(inner[0], (*path, name)))
         else:
             yield (*path, name), field.description or ""
-
-
-def _lookup(values: Any, path: tuple[str, ...]) -> Any:
-    """The value at ``path``; an ellipsis if there is none."""
-    for key in path:
-        if not isinstance(values, dict) or key not in values:
-            return ...
-        values = values[key]
-    return values
 
 
 def _text(value: Any) -> str:

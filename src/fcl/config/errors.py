@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import difflib
 import typing
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+
+from fcl.runs.files import FilePath
+
+Validated = TypeVar("Validated", bound=BaseModel)
 
 #: Former names of keys, for error messages.
 RENAMED = {
@@ -40,6 +44,33 @@ def deep_merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[st
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = deep_merge(merged[key], value) if both else value
     return merged
+
+
+def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The dotted keys of the leaves of nested mappings."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def value_at(values: Any, dotted: str, missing: Any = None) -> Any:
+    """The value at the ``dotted`` key of nested mappings; ``missing`` if there is none."""
+    for key in dotted.split("."):
+        if not isinstance(values, Mapping) or key not in values:
+            return missing
+        values = values[key]
+    return values
+
+
+def validated(model: type[Validated], contents: Any, path: FilePath, what: str = "") -> Validated:
+    """``contents`` of the file ``path`` as ``model``; `ValueError` names the file, the keys and ``what`` it is not."""
+    wrong = f"{path}: not {what}" if what else path
+    try:
+        return model.model_validate(contents)
+    except ValidationError as error:
+        raise ValueError(f"{wrong}: {explain(error, model)}".replace("\n", "; ")) from None
 
 
 def _models_of(annotation: Any) -> list[type[BaseModel]]:

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from fcl.config.errors import ConfigError, deep_merge, explain, nearest
 from fcl.config.study import STUDY_NAME, Protocol, Study, TrainingProtocol
 from fcl.config.types import Count, Section
+from fcl.runs.files import FilePath
 
 #: Valid purposes of a study with a base; see `derived`.
 PURPOSES = ("ablation", "learning_curve", "folds", "repeat", "calibration")
@@ -121,18 +122,18 @@ class Config(Section):
             raise ConfigError(explain(error, Study, prefix=f"studies.{name}")) from None
 
 
-def read_settings(path: str | Path) -> dict[str, Any]:
+def read_settings(path: FilePath) -> dict[str, Any]:
     """The mapping in a YAML file; :class:`ConfigError` for anything else."""
     try:
         settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or an invalid date
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(settings, Mapping):
-        raise ConfigError(f"{path}: expected keys and values, found {type(settings).__name__}")
+        raise ConfigError(f"{path}: expected a mapping of keys to values, found {type(settings).__name__}")
     return dict(settings)
 
 
-def load_config(source: str | Path | Mapping[str, Any]) -> Config:
+def load_config(source: FilePath | Mapping[str, Any]) -> Config:
     """Read and check a configuration: a YAML file, or a mapping such as Snakemake's ``config``.
 
     Raises :class:`ConfigError`, whose message lists the dotted keys of all errors.

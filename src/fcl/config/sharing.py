@@ -6,9 +6,9 @@ of the base *is* that of the base: graph stores, the pre-trained model and stati
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from fcl.config.errors import leaves, value_at
 from fcl.config.load import lineage, own_settings
 
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ FLEXIBLE_PARTS = ("fcl_avg_num_neighbors", "radial_embedding_hidden", "cutoff_em
 def changes(config: Config, name: str) -> dict[str, tuple[Any, Any]]:
     """What ``name`` changes: dotted key -> (value of the base, own value); equal values are left out."""
     base, own = (config.resolve(study).model_dump(mode="json") for study in lineage(config.studies, name)[1::-1])
-    pairs = {dotted: (_at(base, dotted), _at(own, dotted)) for dotted in _leaves(own_settings(config.studies, name))}
+    pairs = {
+        dotted: (value_at(base, dotted), value_at(own, dotted)) for dotted in leaves(own_settings(config.studies, name))
+    }
     return {dotted: (before, after) for dotted, (before, after) in pairs.items() if before != after}
 
 
@@ -75,18 +77,3 @@ def _owner(config: Config, name: str, *keys) -> str:
             break
         owner = base
     return owner
-
-
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}"
-
-
-def _at(values: Any, dotted: str) -> Any:
-    """The value at ``dotted``; None if a level above it is null."""
-    for key in dotted.split("."):
-        values = None if values is None else values.get(key)  # left out: null
-    return values

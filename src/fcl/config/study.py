@@ -7,38 +7,15 @@ Snakemake reads the configuration before every run.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import Field, TypeAdapter, model_validator
 
 from fcl.config import checks
-from fcl.config.checks import check_cost, check_observables
-from fcl.config.data import DataSettings
 from fcl.config.errors import deep_merge, nearest
-from fcl.config.sections import (
-    AnyModelSettings,
-    CalibrationSettings,
-    ChoiceSettings,
-    ComputeSettings,
-    CutoffSettings,
-    DiatomicSettings,
-    EvaluationSettings,
-    ExternalSettings,
-    FCLSettings,
-    LossSettings,
-    ModelSettings,
-    ObservableSettings,
-    PretrainSettings,
-    Sections,
-    StaticSettings,
-    ToleranceSettings,
-    TrainingSections,
-    UnlabelledSettings,
-    WallClockSettings,
-)
+from fcl.config.sections import AnyModelSettings, ModelSettings, Sections, TrainingSections
+from fcl.runs.manifest import settings_digest
 
 STUDY_NAME = r"^[a-z][a-z0-9_-]*$"
 
@@ -58,8 +35,8 @@ class Protocol(Sections):
     @model_validator(mode="after")
     def _physics(self) -> Protocol:
         checks.check_physics(self)
-        check_observables(self)
-        check_cost(self)
+        checks.check_observables(self)
+        checks.check_cost(self)
         return self
 
 
@@ -70,16 +47,16 @@ class Study(Protocol):
 
     def dump(self, *sections: str) -> dict[str, Any]:
         """JSON-serialisable settings: all of them, or the name and the given ``sections``."""
-        unknown = [section for section in sections if section not in SECTIONS]
-        if unknown:
-            raise ValueError(f"no section {unknown[0]!r} of settings{nearest(unknown[0], SECTIONS)}")
+        _check_sections(sections)
         return self.model_dump(mode="json", include={"name", *(sections or SECTIONS)})
+
+    def settings(self, *sections: str) -> dict[str, Any]:
+        """As `dump`, without the name, on which no result depends."""
+        return {key: value for key, value in self.dump(*sections).items() if key != "name"}
 
     def digest(self, *sections: str) -> str:
         """SHA-256 (hex) of the canonical JSON of ``sections`` (default: all), without the name."""
-        settings = {key: value for key, value in self.dump(*sections).items() if key != "name"}
-        text = json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return settings_digest(self.settings(*sections))
 
     def pretrain_seed(self, fcl_seed: int) -> int:
         """The seed of the pre-trained model from which the FCL training with ``fcl_seed`` starts.
@@ -116,9 +93,7 @@ class Study(Protocol):
         A section that was left out raises AttributeError when used: a job can use only the settings that its rule
         declares, so a change of any setting that it uses makes Snakemake rerun it.
         """
-        unknown = [key for key in settings if key not in (*SECTIONS, "name")]
-        if unknown:
-            raise ValueError(f"no section {unknown[0]!r} of settings{nearest(unknown[0], SECTIONS)}")
+        _check_sections(settings.keys() - {"name"})
         return cls.model_construct(
             **{key: section_of(key, settings[key]) for key in SECTIONS if key in settings},
             name=settings["name"],
@@ -133,26 +108,15 @@ class Study(Protocol):
         return super().__getattr__(name)
 
 
-SECTION_MODELS = {
-    "data": DataSettings,
-    "model": ModelSettings,
-    "cutoffs": CutoffSettings,
-    "loss": LossSettings,
-    "pretrain": PretrainSettings,
-    "fcl": FCLSettings,
-    "static": StaticSettings,
-    "evaluation": EvaluationSettings,
-    "external": ExternalSettings,
-    "diatomics": DiatomicSettings,
-    "calibration": CalibrationSettings,
-    "choice": ChoiceSettings,
-    "observables": ObservableSettings,
-    "tolerances": ToleranceSettings,
-    "unlabelled": UnlabelledSettings,
-    "wall_clock": WallClockSettings,
-    "compute": ComputeSettings,
-}
+#: The model of each section; for ``model`` the one of which other architectures are made.
+SECTION_MODELS = {name: field.annotation for name, field in Sections.model_fields.items()} | {"model": ModelSettings}
 SECTIONS = tuple(SECTION_MODELS)
+
+
+def _check_sections(names: Iterable[str]) -> None:
+    for name in names:
+        if name not in SECTIONS:
+            raise ValueError(f"no section {name!r} of settings{nearest(name, SECTIONS)}")
 
 
 def section_of(key: str, values: Mapping[str, Any]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -27,6 +27,18 @@ SYMBOLS = (
     "Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db "
     "Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og"
 ).split()
+#: The same by atomic number, with "X" for 0, and atomic numbers by symbol (1 to 118).
+BY_NUMBER = ("X", *SYMBOLS)
+ATOMIC_NUMBERS = {symbol: number for number, symbol in enumerate(SYMBOLS, 1)}
+
+
+def _symbol(value: str) -> str:
+    if value not in ATOMIC_NUMBERS:
+        raise ValueError(f"{value!r} is no chemical symbol")
+    return value
+
+
+Symbol = Annotated[str, AfterValidator(_symbol)]
 
 #: Names that no subset may have: all subsets together in tables and figures, and what tables read as a missing value.
 RESERVED = frozenset("all nan NaN NA N/A n/a <NA> #NA #N/A null NULL None -nan -NaN".split())

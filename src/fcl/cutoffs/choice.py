@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from fcl.config.types import BY_NUMBER
 from fcl.cutoffs.file import read_cutoffs
 
 #: Default cutoff: that of the pre-training in the paper (A).
@@ -47,7 +48,7 @@ class CutoffChoice:
         self.by_element: np.ndarray | None = None
         self.per_atom: np.ndarray | None = None
         if isinstance(cutoffs, Mapping):
-            from fcl.cutoffs.assign import element_table
+            from fcl.cutoffs.rules import element_table
 
             self.by_element = element_table(cutoffs).numpy()
             labelled = [(symbol, float(value)) for symbol, value in cutoffs.items()]
@@ -64,9 +65,7 @@ class CutoffChoice:
         if self.by_element is not None:
             cutoffs = self.by_element[numbers]
             if np.isnan(cutoffs).any():
-                from ase.data import chemical_symbols
-
-                missing = sorted({chemical_symbols[z] for z in numbers[np.isnan(cutoffs)]})
+                missing = sorted({BY_NUMBER[z] for z in numbers[np.isnan(cutoffs)]})
                 raise ValueError(f"{self.source or 'cutoffs'}: no cutoff is given for {', '.join(missing)}")
             return cutoffs
         if self.per_atom.ndim and len(self.per_atom) != len(numbers):

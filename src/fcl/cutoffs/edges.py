@@ -8,7 +8,7 @@ No gradient flows through the choice itself. Pair cutoffs and weights may be fun
 those that are dropped: a selector that computes them from ``distances`` and ``vectors`` has forces and stress by
 differentiation. Those of `RadialSelector` depend on cutoffs alone, so the topology is fixed.
 
-The comparison itself is `fcl.cutoffs.plain.within`, which figures use without torch. TorchScript compiles it and
+The comparison itself is `fcl.cutoffs.mixing.within`, which figures use without torch. TorchScript compiles it and
 `indices_within` into exported models.
 """
 
@@ -18,8 +18,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fcl.cutoffs.mixing import mixing_rule
-from fcl.cutoffs.plain import within
+from fcl.cutoffs.mixing import mixing_rule, within
 
 if TYPE_CHECKING:
     import torch

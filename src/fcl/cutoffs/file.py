@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from fcl.config.errors import explain
-from fcl.runs.files import write_json
+from fcl.config.errors import validated
+from fcl.config.types import Symbol
+from fcl.runs.files import FilePath, write_json
 
 
 class Provenance(BaseModel):
@@ -33,21 +34,11 @@ class CutoffsFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    cutoffs: dict[str, Annotated[float, Field(gt=0, strict=True)]] = Field(min_length=1)
+    cutoffs: dict[Symbol, Annotated[float, Field(gt=0, strict=True)]] = Field(min_length=1)
     provenance: Provenance = Provenance()
 
-    @field_validator("cutoffs")
-    @classmethod
-    def _symbols(cls, cutoffs: dict[str, float]) -> dict[str, float]:
-        from ase.data import atomic_numbers
 
-        unknown = [symbol for symbol in cutoffs if atomic_numbers.get(symbol, 0) < 1]
-        if unknown:
-            raise ValueError(f"{', '.join(map(repr, unknown))} is no chemical symbol")
-        return cutoffs
-
-
-def read_cutoffs(path: str | Path) -> CutoffsFile:
+def read_cutoffs(path: FilePath) -> CutoffsFile:
     """Read and check a cutoffs file. Raises `FileNotFoundError`, or `ValueError` naming the file and the keys."""
     path = Path(path)
     if not path.is_file():
@@ -56,16 +47,11 @@ def read_cutoffs(path: str | Path) -> CutoffsFile:
         contents = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # invalid JSON or encoding
         raise ValueError(f"{path}: not JSON ({error})") from error
-    try:
-        return CutoffsFile.model_validate(contents)
-    except ValidationError as error:
-        raise ValueError(f"{path}: not a cutoffs file: {explain(error, CutoffsFile)}".replace("\n", "; ")) from None
+    return validated(CutoffsFile, contents, path, "a cutoffs file")
 
 
-def write_cutoffs(path: str | Path, cutoffs: Mapping[str, float], provenance: Mapping[str, Any]) -> None:
+def write_cutoffs(path: FilePath, cutoffs: Mapping[str, float], provenance: Mapping[str, Any]) -> None:
     """Write a cutoffs file, atomically; contents that `read_cutoffs` would reject raise `ValueError` here too."""
-    try:
-        CutoffsFile.model_validate({"cutoffs": dict(cutoffs), "provenance": dict(provenance)})
-    except ValidationError as error:
-        raise ValueError(f"{path}: {explain(error, CutoffsFile)}".replace("\n", "; ")) from None
-    write_json(path, {"cutoffs": dict(cutoffs), "provenance": dict(provenance)})
+    contents = {"cutoffs": dict(cutoffs), "provenance": dict(provenance)}
+    validated(CutoffsFile, contents, path, "a cutoffs file")
+    write_json(path, contents)

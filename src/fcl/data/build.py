@@ -5,51 +5,52 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import multiprocessing
+import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from fcl.data.extxyz import BrokenFile, parse, sources
-from fcl.data.frames import FrameError, FrameRules, validated
-from fcl.data.pack import LABELS_AND_CELLS, NAMED, NARROWED, PER_ATOM, PER_PAIR, PackedFrames, neighbours, pack
-from fcl.data.parallel import ordered_map
+from fcl.data.frames import Frame, FrameError, FrameRules, validated
+from fcl.data.pack import neighbours, pack
 from fcl.data.reference_energies import energies_of_atoms, reference_energies
 from fcl.data.splits import Portion, chosen_frames
-from fcl.data.spool import SpooledArray
-from fcl.data.store import coded, hash_arrays, pointers, write_arrays
-from fcl.runs.files import write_csv
+from fcl.data.store import GrowingStore, content_hash, write_store
+from fcl.runs.files import FilePath, write_csv
 
 logger = logging.getLogger(__name__)
+A = TypeVar("A")
+B = TypeVar("B")
 
 #: Maximum size of a block of frames, the unit of work of a process.
 BLOCK_FRAMES, BLOCK_BYTES = 256, 1 << 20
 REJECTED_COLUMNS = ("file", "frame", "key", "reason")
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(NamedTuple):
     """Frames (or errors in their place) for one process; further frames of the subsets ``full`` are skipped."""
 
     sources: list[tuple[int, Any]]
     full: frozenset[str]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """Result for a frame: valid, ``skipped``, or with an ``error``; ``subset`` is None if unknown."""
+class Outcome(NamedTuple):
+    """Result for a frame of ``subset`` (None if unknown): a valid one with its pairs, an error, or None if skipped."""
 
     subset: str | None
-    skipped: bool = False
-    error: FrameError | None = None
+    found: tuple[Frame, dict[str, np.ndarray]] | FrameError | None
 
 
 def build_store(
-    source: str | Path | Sequence[str | Path],
-    target: str | Path,
+    source: FilePath | Sequence[FilePath],
+    target: FilePath,
     *,
     r_max: float,
     split: str | None = None,
@@ -59,7 +60,7 @@ def build_store(
     frames: int | None = None,
     references: Mapping[str, float] | str | None = None,
     strict: bool = True,
-    rejected: str | Path | None = None,
+    rejected: FilePath | None = None,
     workers: int = 1,
 ) -> dict:
     """Read ``source``, compute neighbour lists at ``r_max`` (A) and write ``target`` (HDF5).
@@ -81,23 +82,21 @@ def build_store(
     """
     from fcl.runs.log import progress
 
-    files = [Path(file) for file in ([source] if isinstance(source, str | Path) else source)]
+    files = [Path(file) for file in ([source] if isinstance(source, FilePath) else source)]
     source, target = files[-1], Path(target)
     rules = replace(rules or FrameRules(), split=split)
     chosen = None if portion is None else iter(chosen_frames(files, portion, rules))
-    count = Counter(max_frames_per_subset)
-    bad: list[FrameError] = []
+    count = Counter(max_frames_per_subset, strict)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.stem}.", suffix=".part", dir=target.parent) as folder:
-        spool = _Spool(Path(folder))
+        growing = GrowingStore(Path(folder))
         for file in files:
             work = functools.partial(work_on, path=file, rules=rules, r_max=r_max)
             done = ordered_map(work, blocks(file, chosen, count), workers)
-            for outcomes, packed in progress(done, f"{file.name}: blocks of frames"):
-                wanted = [_accept(outcome, count, bad, strict) for outcome in outcomes]
-                if packed is not None:
-                    made = [not outcome.skipped and outcome.error is None for outcome in outcomes]
-                    spool.append(packed, np.array(wanted)[made])
+            for outcomes in progress(done, f"{file.name}: blocks of frames"):
+                if kept := [outcome.found for outcome in outcomes if count.accepts(outcome)]:
+                    growing.append(pack(*zip(*kept, strict=True)))
+        bad = count.bad
         if frames is not None and count.seen != frames:
             reason = f"the file contains {count.seen} frames of this split, but the data manifest says {frames}"
             raise FrameError(source, count.seen, "frame", reason)
@@ -109,23 +108,23 @@ def build_store(
             raise FrameError(source, 0, "frame", reason)
         if bad:
             logger.warning(f"{target}: skipped {len(bad)} invalid frames of {count.seen}; the first: {bad[0]}")
-        names, arrays = spool.finish()
-        subtracted = reference_energies(references, arrays, source)
+        store = growing.finish(r_max)
+        subtracted = reference_energies(references, vars(store), source)
         if subtracted:
-            arrays["energy"] = arrays["energy"] - energies_of_atoms(subtracted, arrays)
-        digest = hash_arrays(float(r_max), names, arrays)
+            store = replace(store, energy=store.energy - energies_of_atoms(subtracted, vars(store)))
+        digest = content_hash(store)
         attributes = {"source": ", ".join(file.name for file in files), "split": split or "", "content_sha256": digest}
         if subtracted:
             attributes["reference_energies"] = json.dumps(subtracted)
-        write_arrays(float(r_max), names, arrays, target, attributes)
-    pairs = int(arrays["pair_ptr"][-1])
+        write_store(store, target, attributes)
+    pairs = int(store.pair_ptr[-1])
     return {
-        "structures": len(arrays["energy"]),
-        "structures_without_energy": int((~arrays["energy_mask"]).sum()),
-        "structures_with_stress": int(arrays["stress_mask"].sum()),
-        "parents": parent_count(arrays["parent"]),
-        "fidelities": list(names["fidelity"]),
-        "atoms": int(arrays["ptr"][-1]),
+        "structures": len(store),
+        "structures_without_energy": int((~store.energy_mask).sum()),
+        "structures_with_stress": int(store.stress_mask.sum()),
+        "parents": len(np.unique(store.groups())),
+        "fidelities": list(store.fidelity_names),
+        "atoms": int(store.ptr[-1]),
         "pairs": pairs,
         "frames_per_subset": dict(count.kept),
         "frames_left_out": len(bad),
@@ -135,38 +134,35 @@ def build_store(
     }
 
 
-def parent_count(parent: np.ndarray) -> int:
-    """Number of distinct parents; each structure without one (-1) counts as its own."""
-    return len(np.unique(parent[parent >= 0])) + int((parent < 0).sum())
-
-
+@dataclass
 class Counter:
-    """Number of frames of the split, and number kept per subset (at most ``limit``)."""
+    """Number of frames of the split, and number kept per subset (at most ``limit``); with ``strict`` errors are raised,
+    otherwise collected in ``bad``."""
 
-    def __init__(self, limit: int | None):
-        self.limit, self.seen = limit, 0
-        self.kept: dict[str, int] = {}
+    limit: int | None
+    strict: bool = True
+    seen: int = 0
+    kept: dict[str, int] = field(default_factory=dict)
+    bad: list[FrameError] = field(default_factory=list)
 
     def full(self) -> frozenset[str]:
-        return frozenset(name for name in self.kept if self.is_full(name))
+        """The subsets of which no more frames are kept."""
+        return frozenset(name for name, number in self.kept.items() if number == self.limit)
 
-    def is_full(self, subset: str) -> bool:
-        return self.limit is not None and self.kept.get(subset, 0) >= self.limit
-
-
-def _accept(outcome: Outcome, count: Counter, bad: list[FrameError], strict: bool) -> bool:
-    """Whether a frame is kept. Further frames of a full subset are dropped, whether valid or not, so that the result
-    does not depend on the order in which processes finish."""
-    count.seen += 1
-    if outcome.subset is not None and (outcome.skipped or count.is_full(outcome.subset)):
-        return False
-    if outcome.error is not None:
-        if strict or isinstance(outcome.error, BrokenFile):
-            raise outcome.error
-        bad.append(outcome.error)
-        return False
-    count.kept[outcome.subset] = count.kept.get(outcome.subset, 0) + 1
-    return True
+    def accepts(self, outcome: Outcome) -> bool:
+        """Whether a frame is kept. Further frames of a full subset are dropped, whether valid or not, so that the
+        result does not depend on the order in which processes finish."""
+        self.seen += 1
+        subset, found = outcome
+        if subset in self.full():
+            return False
+        if isinstance(found, FrameError):
+            if self.strict or isinstance(found, BrokenFile):
+                raise found
+            self.bad.append(found)
+            return False
+        self.kept[subset] = self.kept.get(subset, 0) + 1
+        return True
 
 
 def blocks(source: Path, chosen: Iterator[bool] | None, count: Counter) -> Iterator[Block]:
@@ -188,68 +184,46 @@ def blocks(source: Path, chosen: Iterator[bool] | None, count: Counter) -> Itera
         yield Block(group, count.full())
 
 
-def work_on(block: Block, path: Path, rules: FrameRules, r_max: float) -> tuple[list[Outcome], PackedFrames | None]:
-    """Parse and validate the frames of a block and find their pairs: results, and the packed valid frames."""
+def work_on(block: Block, path: Path, rules: FrameRules, r_max: float) -> list[Outcome]:
+    """Parse and validate the frames of a block and find their pairs; frames of another split are left out."""
     outcomes: list[Outcome] = []
-    frames, pairs = [], []
     for index, item in block.sources:
         subset = None
         try:
             if isinstance(item, FrameError):
                 raise item
             frame = validated(path, index, parse(path, index, item, rules), rules)
-            if frame is None:  # belongs to another split
+            if frame is None:
                 continue
             subset = frame.subset
-            if subset in block.full:
-                outcomes.append(Outcome(subset, skipped=True))
-                continue
-            pairs.append(neighbours(frame, r_max))
-            frames.append(frame)
-            outcomes.append(Outcome(subset))
+            found = None if subset in block.full else (frame, neighbours(frame, r_max))
         except FrameError as error:
-            outcomes.append(Outcome(subset, error=error))
+            found = error
         except ValueError as error:
             key, _, reason = str(error).partition(": ")
-            outcomes.append(Outcome(subset, error=FrameError(path, index, key, reason)))
-    return outcomes, pack(frames, pairs) if frames else None
+            found = FrameError(path, index, key, reason)
+        outcomes.append(Outcome(subset, found))
+    return outcomes
 
 
-class _Spool:
-    """The store under construction: arrays over structures in memory, those over atoms and pairs on disk."""
+def ordered_map(function: Callable[[A], B], items: Iterable[A], workers: int) -> Iterator[B]:
+    """``map(function, items)`` on ``workers`` processes, with at most two pending items per worker.
 
-    def __init__(self, folder: Path):
-        self._files = {name: SpooledArray(folder / name, NARROWED.get(name)) for name in (*PER_ATOM, *PER_PAIR)}
-        self._small: dict[str, list[np.ndarray]] = {name: [] for name in LABELS_AND_CELLS}
-        self._atoms: list[np.ndarray] = []
-        self._pairs: list[np.ndarray] = []
-        self._names: dict[str, list[str | None]] = {name: [] for name in NAMED}
-
-    def append(self, packed: PackedFrames, wanted: np.ndarray) -> None:
-        """Append the structures of a block selected by ``wanted`` [n] bool."""
-        if not wanted.any():
-            return
-        rows = {name: np.repeat(wanted, packed.atoms) for name in PER_ATOM}
-        rows |= {name: np.repeat(wanted, packed.pairs) for name in PER_PAIR}
-        for name, file in self._files.items():
-            file.append(packed.arrays[name] if wanted.all() else packed.arrays[name][rows[name]])
-        for name, parts in self._small.items():
-            parts.append(packed.arrays[name][wanted])
-        self._atoms.append(packed.atoms[wanted])
-        self._pairs.append(packed.pairs[wanted])
-        for name, values in self._names.items():
-            values += [value for value, keep in zip(packed.names[name], wanted, strict=True) if keep]
-
-    def finish(self) -> tuple[dict[str, tuple[str, ...]], dict[str, Any]]:
-        """The names of `NAMED`, and all arrays of the store."""
-        names = {}
-        arrays: dict[str, Any] = {name: np.concatenate(parts) for name, parts in self._small.items()}
-        for name, values in self._names.items():
-            names[name], arrays[name] = coded(values)
-        self._files["pair_i"].widen(self._files["pair_j"].dtype)  # i <= j: a type that holds j holds i
-        return names, {
-            **arrays,
-            **self._files,
-            "ptr": pointers(np.concatenate(self._atoms)),
-            "pair_ptr": pointers(np.concatenate(self._pairs)),
-        }
+    Exceptions are raised at the position of their item. Processes are forked, since the main module of a Snakemake
+    script cannot be imported again; without a safe fork, or with one worker, everything runs in this process.
+    """
+    if workers <= 1 or not sys.platform.startswith("linux"):
+        yield from map(function, items)
+        return
+    pending: deque = deque()
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("fork")) as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) > 2 * workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()

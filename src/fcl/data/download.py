@@ -9,21 +9,20 @@ is by ``requests``, so ``HTTPS_PROXY``, ``NO_PROXY`` and ``REQUESTS_CA_BUNDLE`` 
 from __future__ import annotations
 
 import errno
-import fcntl
+import logging
 import os
 import re
 import shutil
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from fcl.data.manifest import CHECKSUM, SplitFile, load_data_manifest
-from fcl.runs.files import atomic_path, file_digest, write_json
+from fcl.runs.files import FilePath, atomic_path, file_digest, locked, write_json
 from fcl.runs.manifest import portable_path
+
+logger = logging.getLogger(__name__)
 
 RECORD_FILE = re.compile(r"(?P<prefix>.*)/records/(?P<record>[^/]+)/files/(?P<file>[^/]+?)(?:/content)?/?")
 RETRY_STATUS = (408, 429, 500, 502, 503, 504)
@@ -37,14 +36,13 @@ class DownloadError(RuntimeError):
 
 
 def fetch_split(
-    manifest_path: str | os.PathLike[str],
+    manifest_path: FilePath,
     split: str,
-    output: str | os.PathLike[str],
+    output: FilePath,
     *,
-    local_dir: str | os.PathLike[str] | None = None,
+    local_dir: FilePath | None = None,
     timeout: float = 60.0,
     retries: int = 5,
-    progress: bool = True,
     backoff: float = 1.0,
 ) -> dict[str, Any]:
     """Fetch and verify the file of a split; returns the record written to ``<output>.verified.json``.
@@ -61,7 +59,6 @@ def fetch_split(
             Without it, files missing in the folder FCL_DATA_DIR are downloaded.
         timeout: seconds to wait for a connection and for each chunk of a response.
         retries: number of retries after a server error or an interrupted transfer.
-        progress: write progress lines to stderr.
         backoff: seconds before the first retry, doubled each time.
 
     Raises:
@@ -76,12 +73,11 @@ def fetch_split(
     if (Path(entry.file).suffix == ".gz") != (output.suffix == ".gz"):
         raise DownloadError(f"{output}: must end in .gz if, and only if, {entry.file} is compressed")
 
-    say = _Progress(entry.file, enabled=progress)
     expected = {"size": entry.size, "checksum": entry.checksum}
     expected["verified_by"] = "manifest" if entry.checksum else None
     local = _local_source(entry, manifest_path, local_dir)
     if local is not None:
-        say(f"copying {local}")
+        logger.info(f"{entry.file}: copying {local}")
     if entry.checksum is None and entry.url is not None:
         expected = _ask_listing(entry, manifest_path, timeout, retries, backoff, required=local is None)
     if local is None and expected["checksum"] is None:
@@ -91,18 +87,24 @@ def fetch_split(
         )
 
     if output.is_file() and not _fault(output, expected) and expected["checksum"]:
-        say(f"{output} exists and is verified")
+        logger.info(f"{output} exists and is verified")
     elif local is not None:
         with atomic_path(output) as temporary:
             shutil.copyfile(local, temporary)
             if fault := _fault(temporary, expected):
                 raise DownloadError(f"{local}: {fault}. Replace it by the file of {manifest_path}{_origin(entry)}")
         if expected["checksum"] is None:
-            say("WARNING: not verified: neither the manifest nor the archive's listing has a checksum")
+            logger.warning(f"{output}: not verified: neither the manifest nor the archive's listing has a checksum")
     else:
-        with _alone(output.with_name(f".{output.name}.lock"), say):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        file = output.with_name(f".{output.name}.lock")
+        lock = locked(file, f"{output}: another process downloads this")
+        try:
             if not output.is_file() or _fault(output, expected):  # another process may have finished it meanwhile
-                _download(entry, output, expected, timeout=timeout, retries=retries, backoff=backoff, say=say)
+                _download(entry, output, expected, timeout=timeout, retries=retries, backoff=backoff)
+        finally:
+            file.unlink(missing_ok=True)
+            lock.release()
 
     record = {
         "file": output.name,
@@ -132,7 +134,7 @@ def listing_url(url: str) -> tuple[str, str] | None:
     return listing, unquote(match["file"])
 
 
-def _local_source(entry: SplitFile, manifest_path: Path, local_dir: str | os.PathLike[str] | None) -> Path | None:
+def _local_source(entry: SplitFile, manifest_path: Path, local_dir: FilePath | None) -> Path | None:
     """The local file to copy, or ``None`` if the file has to be downloaded."""
     if local_dir is not None:
         folder, reason = Path(local_dir), "it is not in the folder given as local_dir"
@@ -146,7 +148,7 @@ def _local_source(entry: SplitFile, manifest_path: Path, local_dir: str | os.Pat
     return found
 
 
-def local_file(entry: SplitFile, folder: str | os.PathLike[str]) -> Path | None:
+def local_file(entry: SplitFile, folder: FilePath) -> Path | None:
     """The file of ``entry`` in ``folder``: with its name, or with any name if size and checksum match; else None.
 
     A file with another name is found only if the manifest gives both size and checksum.
@@ -229,7 +231,6 @@ def _download(
     timeout: float,
     retries: int,
     backoff: float,
-    say: _Progress,
 ) -> None:
     """Transfer to ``.<name>.part``, resuming interrupted transfers; verify and rename."""
     import requests
@@ -244,10 +245,10 @@ def _download(
     with _session(retries, backoff) as session:
         for attempt in range(retries + 1):
             if attempt:
-                say(f"{fault}; attempt {attempt + 1} of {retries + 1}")
+                logger.info(f"{entry.file}: {fault}; attempt {attempt + 1} of {retries + 1}")
                 time.sleep(min(backoff * 2 ** (attempt - 1), 60.0))
             try:
-                _transfer(session, entry, part, expected["size"], timeout, say)
+                _transfer(session, entry, part, expected["size"], timeout)
             except requests.HTTPError as error:
                 raise DownloadError(f"{entry.file}: {error}. {_how_to_bring(entry)}") from error
             except (requests.RequestException, OSError) as error:
@@ -267,7 +268,7 @@ def _download(
     )
 
 
-def _transfer(session: Any, entry: SplitFile, part: Path, size: int | None, timeout: float, say: _Progress) -> None:
+def _transfer(session: Any, entry: SplitFile, part: Path, size: int | None, timeout: float) -> None:
     """One request: append the missing bytes to ``part``, or overwrite it if the server sends the whole file."""
     import requests
 
@@ -292,31 +293,15 @@ def _transfer(session: Any, entry: SplitFile, part: Path, size: int | None, time
         sent = answer.headers.get("Content-Range", "")
         resumed = answer.status_code == 206 and sent.startswith(f"bytes {done}-")
         with part.open("ab" if resumed else "wb") as stream:
-            say.begin(done if resumed else 0, size)
+            first = done = done if resumed else 0
+            began = shown = time.monotonic()
             for piece in answer.iter_content(PIECE_BYTES):
                 stream.write(piece)
-                say.advance(len(piece))
-
-
-@contextmanager
-def _alone(lock: Path, say: _Progress) -> Iterator[None]:
-    """Lock across processes, also on several machines with a shared file system; others wait."""
-    while True:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("waiting for another process that is downloading this file")
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        if lock.exists() and os.path.samestat(os.fstat(handle), lock.stat()):
-            break
-        os.close(handle)  # the previous holder removed this file; another process may have locked a new one
-    try:
-        yield
-    finally:
-        lock.unlink(missing_ok=True)
-        os.close(handle)
+                done += len(piece)
+                now = time.monotonic()
+                if now - shown >= PROGRESS_SECONDS or done == size:
+                    shown = now
+                    logger.info(f"{entry.file}: {_progress(first, done, size, now - began)}")
 
 
 def _fault(path: Path, expected: dict[str, Any]) -> str:
@@ -331,28 +316,9 @@ def _fault(path: Path, expected: dict[str, Any]) -> str:
     return ""
 
 
-class _Progress:
-    """Progress lines on stderr, at most one every ``PROGRESS_SECONDS``."""
-
-    def __init__(self, name: str, *, enabled: bool) -> None:
-        self.name, self.enabled = name, enabled
-        self.begin(0, None)
-
-    def __call__(self, message: str) -> None:
-        if self.enabled:
-            print(f"{self.name}: {message}", file=sys.stderr, flush=True)
-
-    def begin(self, done: int, size: int | None) -> None:
-        self.done, self.size, self.first = done, size, done
-        self.started = self.shown = time.monotonic()
-
-    def advance(self, count: int) -> None:
-        self.done += count
-        now = time.monotonic()
-        if now - self.shown < PROGRESS_SECONDS and self.done != self.size:
-            return
-        self.shown = now
-        rate = (self.done - self.first) / max(now - self.started, 1e-9) / 1e6
-        share = f" of {self.size / 1e6:.1f} MB ({100 * self.done / self.size:.0f} %)" if self.size else " MB"
-        left = f", {(self.size - self.done) / 1e6 / rate:.0f} s left" if self.size and rate > 0 else ""
-        self(f"{self.done / 1e6:.1f}{share}, {rate:.1f} MB/s{left}")
+def _progress(first: int, done: int, size: int | None, seconds: float) -> str:
+    """How far a transfer is that began ``seconds`` ago with ``first`` bytes."""
+    rate = (done - first) / max(seconds, 1e-9) / 1e6
+    share = f" of {size / 1e6:.1f} MB ({100 * done / size:.0f} %)" if size else " MB"
+    left = f", {(size - done) / 1e6 / rate:.0f} s left" if size and rate > 0 else ""
+    return f"{done / 1e6:.1f}{share}, {rate:.1f} MB/s{left}"

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fcl.config.types import RESERVED
+from fcl.config.types import BY_NUMBER, RESERVED
 
 #: Atoms closer than this (A) are duplicates.
 DUPLICATE_DISTANCE = 0.1
@@ -150,9 +150,9 @@ def validated(path: str | Path, index: int, raw: RawFrame, rules: FrameRules) ->
         raise fault(rules.split_key, reason)
     if split is None:
         return None
-    energy, forces, stress = (
-        _labels(raw, rules, fault) if rules.labels else (0.0, np.zeros((len(raw.numbers), 3)), None)
-    )
+    energy, forces, stress = 0.0, np.zeros((len(raw.numbers), 3)), None
+    if rules.labels:
+        energy, forces, stress = _energy(raw, rules, fault), _forces(raw, rules, fault), _stress(raw, rules, fault)
     for key, values in (("positions", raw.positions), ("Lattice", raw.cell)):
         largest = max(values.max(), -values.min())  # NaN if any value is NaN
         if not np.isfinite(largest):
@@ -208,20 +208,8 @@ def _name(value: Any, key: str | None, fault: Callable[[str, str], FrameError]) 
 
 def formula(numbers: np.ndarray) -> str:
     """Number of atoms of each element, ordered by Z, e.g. H4C2O1; not reduced."""
-    from ase.data import chemical_symbols
-
     elements, counts = np.unique(numbers, return_counts=True)
-    return "".join(f"{chemical_symbols[z]}{n}" for z, n in zip(elements.tolist(), counts.tolist(), strict=True))
-
-
-def _labels(
-    raw: RawFrame, rules: FrameRules, fault: Callable[[str, str], FrameError]
-) -> tuple[float, np.ndarray, np.ndarray | None]:
-    """Energy (eV; NaN if unknown), forces [n, 3] (eV/A), and stress [3, 3] (eV/A^3) or None.
-
-    Raises the error returned by ``fault(key, reason)``.
-    """
-    return _energy(raw, rules, fault), _forces(raw, rules, fault), _stress(raw, rules, fault)
+    return "".join(f"{BY_NUMBER[z]}{n}" for z, n in zip(elements.tolist(), counts.tolist(), strict=True))
 
 
 def _missing(raw: RawFrame) -> str:
@@ -315,9 +303,7 @@ def _other_elements(numbers: np.ndarray, rules: FrameRules) -> str:
     outside = sorted(set(numbers.tolist()) - allowed)
     if not outside:
         return ""
-    from ase.data import chemical_symbols
-
-    names = [f"{chemical_symbols[z]} (Z = {z})" if 0 < z < len(chemical_symbols) else f"Z = {z}" for z in outside]
+    names = [f"{BY_NUMBER[z]} (Z = {z})" if 0 < z < len(BY_NUMBER) else f"Z = {z}" for z in outside]
     return f"{', '.join(names)} not among the {len(allowed)} elements of the model and the data"
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
 
 from fcl.config.data import DataSettings
-from fcl.config.types import SYMBOLS
+from fcl.config.errors import ConfigError, validated
+from fcl.config.load import read_settings
+from fcl.config.types import ATOMIC_NUMBERS, Symbol
+from fcl.runs.files import FilePath
 
 CHECKSUM = re.compile(r"(md5|sha1|sha256|sha512):([0-9a-f]{32,128})")
 
@@ -99,7 +100,7 @@ class DataManifest(BaseModel):
     description: str | None = None
     complete: bool = True  # false while the data set is being generated
     keys: LabelKeys = LabelKeys()
-    elements: tuple[str, ...] | None = None  # null allows all elements of the model
+    elements: tuple[Symbol, ...] | None = None  # null allows all elements of the model
     reference_energies: dict[str, FiniteFloat] | Literal["fit"] | None = None  # eV, by symbol
     fidelity: str = Field("default", min_length=1)  # level of theory of frames that do not name one
     optional_labels: tuple[Literal["energy"], ...] = ()  # labels that may be missing
@@ -128,16 +129,12 @@ class DataManifest(BaseModel):
                 named[name] = {**named[name], **source}
         return {**data, "splits": {**splits, **named}}
 
-    @field_validator("elements")
-    @classmethod
-    def _known_elements(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        return value if value is None else _symbols(value)
-
     @field_validator("reference_energies")
     @classmethod
     def _known_references(cls, value: dict[str, float] | str | None) -> dict[str, float] | str | None:
-        if isinstance(value, dict):
-            _symbols(tuple(value))
+        unknown = [symbol for symbol in value if symbol not in ATOMIC_NUMBERS] if isinstance(value, dict) else []
+        if unknown:
+            raise ValueError(f"{unknown[0]!r} is no chemical symbol")
         return value
 
     @model_validator(mode="after")
@@ -249,29 +246,15 @@ class DataManifest(BaseModel):
         return self.reference_energies == "fit"
 
 
-def load_data_manifest(path: str | os.PathLike[str]) -> DataManifest:
+def load_data_manifest(path: FilePath) -> DataManifest:
     """Read and check a data manifest (YAML).
 
     Raises:
         FileNotFoundError: the file does not exist.
         ValueError: not a YAML mapping, or keys are unknown, missing or invalid; all of them are named.
     """
-    path = Path(path)
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or an invalid date
-        raise ValueError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(data, dict):
-        raise ValueError(f"{path}: a data manifest is a mapping with keys {', '.join(DataManifest.model_fields)}")
-    try:
-        return DataManifest.model_validate(data)
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ValueError(f"{path}: {faults}") from error
-
-
-def _symbols(values: tuple[str, ...]) -> tuple[str, ...]:
-    unknown = [value for value in values if value not in SYMBOLS]
-    if unknown:
-        raise ValueError(f"{unknown[0]!r} is not the symbol of an element")
-    return values
+        data = read_settings(path)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return validated(DataManifest, data, path)

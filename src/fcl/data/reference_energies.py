@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from fcl.config.types import BY_NUMBER
+
 
 def reference_energies(references: Mapping[str, float] | str | None, arrays: Mapping[str, Any], source: Path) -> dict:
     """Reference energies (eV) by symbol for the elements in ``arrays``, the arrays of a store.
@@ -18,10 +20,8 @@ def reference_energies(references: Mapping[str, float] | str | None, arrays: Map
     """
     if not references:
         return {}
-    from ase.data import chemical_symbols
-
     counts, elements = compositions(arrays["numbers"][:], arrays["ptr"])
-    symbols = [chemical_symbols[z] for z in elements]
+    symbols = [BY_NUMBER[z] for z in elements]
     if references == "fit":
         known = arrays["energy_mask"]
         fitted = np.linalg.lstsq(counts[known], arrays["energy"][known], rcond=None)[0]
@@ -36,10 +36,8 @@ def reference_energies(references: Mapping[str, float] | str | None, arrays: Map
 
 def energies_of_atoms(references: Mapping[str, float], arrays: Mapping[str, Any]) -> np.ndarray:
     """Sum of the references over the atoms of each structure, [n_structures] eV."""
-    from ase.data import chemical_symbols
-
     counts, elements = compositions(arrays["numbers"][:], arrays["ptr"])
-    return counts @ np.array([references[chemical_symbols[z]] for z in elements])
+    return counts @ np.array([references[BY_NUMBER[z]] for z in elements])
 
 
 def compositions(numbers: np.ndarray, ptr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fcl.config.types import SYMBOLS
+from fcl.config.types import ATOMIC_NUMBERS
 from fcl.data.extxyz import BrokenFile, parse, sources
 from fcl.data.frames import FrameError, FrameRules, parent_of
 from fcl.data.groups import deal_groups, share_of_groups
@@ -113,17 +113,11 @@ def _dealt(files: Sequence[Path], portion: Portion, rules: FrameRules) -> np.nda
 def frame_arguments(settings: dict[str, Any], num_elements: int, max_force: float | None) -> dict[str, Any]:
     """Arguments of `fcl.data.build.build_store`, from `DataManifest.frame_settings` and the limits of the study."""
     keys, split = settings["keys"], settings["split"]
-    symbols = settings["elements"] or SYMBOLS
-    numbers = {SYMBOLS.index(symbol) + 1 for symbol in symbols}
+    numbers = {ATOMIC_NUMBERS[symbol] for symbol in settings["elements"] or ATOMIC_NUMBERS}
     divided = settings["sizes"] is not None
     rules = FrameRules(
-        energy=keys["energy"],
-        forces=keys["forces"],
-        subset=keys["subset"],
+        **{name: keys[name] for name in ("energy", "forces", "subset", "stress", "virial", "parent")},
         split_key=keys["split"],
-        stress=keys["stress"],
-        virial=keys["virial"],
-        parent=keys["parent"],
         fidelity_key=keys["fidelity"],
         fidelity=settings["fidelity"],
         by_formula=settings["group"] == "formula",

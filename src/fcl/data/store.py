@@ -12,9 +12,21 @@ from typing import Any
 import h5py
 import numpy as np
 
+from fcl.config.types import BY_NUMBER
 from fcl.data.frames import Frame
-from fcl.data.pack import NAMED, NARROWED, PER_ATOM, PER_PAIR, PER_STRUCTURE, neighbours, pack, smallest_integer_type
-from fcl.runs.files import atomic_path
+from fcl.data.pack import (
+    NAMED,
+    NARROWED,
+    PER_ATOM,
+    PER_PAIR,
+    PER_STRUCTURE,
+    SpooledArray,
+    integer_type,
+    neighbours,
+    pack,
+)
+from fcl.data.reference_energies import compositions
+from fcl.runs.files import FilePath, atomic_path
 
 FORMAT = "fcl-graph-store-2"
 ARRAYS = ("ptr", "pair_ptr", *PER_ATOM, *PER_STRUCTURE, *PER_PAIR)
@@ -74,6 +86,37 @@ class StoreArrays:
         return np.where(self.parent < 0, len(self.parent_names) + alone, self.parent).astype(np.int64)
 
 
+class GrowingStore:
+    """A store that grows by blocks of structures; arrays over atoms and pairs are in files of ``folder`` if given."""
+
+    def __init__(self, folder: Path | None = None):
+        self._parts: dict[str, Any] = {name: [] for name in ("atoms", "pairs", *PER_ATOM, *PER_STRUCTURE, *PER_PAIR)}
+        if folder is not None:
+            self._parts |= {name: SpooledArray(folder / name) for name in (*PER_ATOM, *PER_PAIR)}
+        self._ranges = dict.fromkeys(NARROWED, (0, 0))
+
+    def append(self, block: Mapping[str, Any]) -> None:
+        """Append the structures of a ``block``, as returned by `fcl.data.pack.pack`."""
+        for name, parts in self._parts.items():
+            (parts.extend if name in NAMED else parts.append)(block[name])
+        for name, (low, high) in self._ranges.items():
+            self._ranges[name] = int(block[name].min(initial=low)), int(block[name].max(initial=high))
+
+    def finish(self, r_max: float) -> StoreArrays:
+        """The whole store; of arrays on disk only dtype, shape and slices of rows are to be used."""
+        names, arrays = {}, {}
+        for name, parts in self._parts.items():
+            if name in NAMED:
+                names[f"{name}_names"], arrays[name] = coded(parts)
+            else:
+                arrays[name] = parts if isinstance(parts, SpooledArray) else np.concatenate(parts)
+        kinds = {name: integer_type(*self._ranges[name], what) for name, (what, _) in NARROWED.items()}
+        kinds["pair_i"] = kinds["pair_j"]  # i <= j: a type that holds j holds i
+        arrays |= {name: arrays[name].astype(kind) for name, kind in kinds.items()}
+        ptr, pair_ptr = pointers(arrays.pop("atoms")), pointers(arrays.pop("pairs"))
+        return StoreArrays(r_max=float(r_max), ptr=ptr, pair_ptr=pair_ptr, **names, **arrays)
+
+
 def arrays_from_frames(frames: Sequence[Frame], r_max: float) -> StoreArrays:
     """Pack frames into flat arrays and compute their neighbour lists at ``r_max`` (A), in memory.
 
@@ -85,54 +128,33 @@ def arrays_from_frames(frames: Sequence[Frame], r_max: float) -> StoreArrays:
             pairs.append(neighbours(frame, r_max))
         except ValueError as error:
             raise ValueError(f"frame {index}: {error}") from error
-    packed = pack(frames, pairs)
-    arrays = dict(packed.arrays)
-    for name, what in NARROWED.items():
-        arrays[name] = arrays[name].astype(smallest_integer_type(arrays[name], what))
-    arrays["pair_i"] = arrays["pair_i"].astype(arrays["pair_j"].dtype)  # i <= j: a type that holds j holds i
-    arrays |= {"ptr": pointers(packed.atoms), "pair_ptr": pointers(packed.pairs)}
-    names = {}
-    for name in NAMED:
-        names[name], arrays[name] = coded(packed.names[name])
-    return _store_arrays(float(r_max), names, arrays)
-
-
-def _store_arrays(r_max: float, names: Mapping[str, tuple[str, ...]], arrays: Mapping[str, np.ndarray]) -> StoreArrays:
-    return StoreArrays(r_max=r_max, **{f"{name}_names": names[name] for name in NAMED}, **arrays)
+    store = GrowingStore()
+    store.append(pack(frames, pairs))
+    return store.finish(r_max)
 
 
 def joined_subset(stores: Sequence[StoreArrays], subset: str) -> StoreArrays:
     """The structures of ``subset`` in all ``stores``, in order. `ValueError` if there is none, or r_max differs."""
     if len({store.r_max for store in stores}) > 1:
         raise ValueError(f"stores of different r_max: {', '.join(f'{store.r_max} A' for store in stores)}")
-    members = [
-        np.flatnonzero(np.array([name == subset for name in store.subset_names], dtype=bool)[store.subset])
-        for store in stores
-    ]
-    if not sum(map(len, members)):
-        raise ValueError(f"subset {subset!r} is not in the data")
+    joined = GrowingStore()
+    for store in stores:
+        if subset in store.subset_names:
+            joined.append(_block(store, store.subset == store.subset_names.index(subset)))
+        elif not any(subset in other.subset_names for other in stores):
+            raise ValueError(f"subset {subset!r} is not in the data")
+    return joined.finish(stores[0].r_max)
 
-    def rows(pointer: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        return np.concatenate([np.arange(pointer[k], pointer[k + 1]) for k in chosen] or [np.empty(0, dtype=np.int64)])
 
-    arrays, names = {}, {}
-    for kind, pointer in ((PER_ATOM, "ptr"), (PER_PAIR, "pair_ptr"), (PER_STRUCTURE, None)):
-        for name in kind:
-            own = [
-                getattr(store, name)[chosen if pointer is None else rows(getattr(store, pointer), chosen)]
-                for store, chosen in zip(stores, members, strict=True)
-            ]
-            arrays[name] = np.concatenate(own)
-    for name in ("ptr", "pair_ptr"):
-        counts = [np.diff(getattr(store, name))[chosen] for store, chosen in zip(stores, members, strict=True)]
-        arrays[name] = pointers(np.concatenate(counts))
-    for name in NAMED:
-        labels: list[str | None] = []
-        for store, chosen in zip(stores, members, strict=True):
-            known = (*store.names[name], None)  # -1 is the last
-            labels += [known[code] for code in getattr(store, name)[chosen]]
-        names[name], arrays[name] = coded(labels)
-    return _store_arrays(stores[0].r_max, names, arrays)
+def _block(store: StoreArrays, chosen: np.ndarray) -> dict[str, Any]:
+    """The ``chosen`` [n_structures] bool structures, as `fcl.data.pack.pack` returns them."""
+    atoms, pairs = np.diff(store.ptr), np.diff(store.pair_ptr)
+    rows = dict.fromkeys(PER_STRUCTURE, chosen)
+    rows |= dict.fromkeys(PER_ATOM, np.repeat(chosen, atoms)) | dict.fromkeys(PER_PAIR, np.repeat(chosen, pairs))
+    block = {name: getattr(store, name)[own] for name, own in rows.items()}
+    for name, names in store.names.items():
+        block[name] = [(*names, None)[code] for code in block[name]]  # -1, without a name, is the last
+    return {"atoms": atoms[chosen], "pairs": pairs[chosen], **block}
 
 
 def pointers(counts: np.ndarray) -> np.ndarray:
@@ -149,40 +171,24 @@ def coded(values: Sequence[str | None]) -> tuple[tuple[str, ...], np.ndarray]:
 
 def content_hash(arrays: StoreArrays) -> str:
     """SHA-256 of r_max, the names (of subsets, fidelities and parents) and all arrays (values, type and shape)."""
-    return hash_arrays(arrays.r_max, arrays.names, {name: getattr(arrays, name) for name in ARRAYS})
-
-
-def hash_arrays(r_max: float, names: Mapping[str, tuple[str, ...]], arrays: Mapping[str, Any]) -> str:
-    """`content_hash` of arrays that may be on disk; only dtype, shape and slices of rows are used."""
-    known = [list(names[name]) for name in NAMED]
-    digest = hashlib.sha256(f"{FORMAT} {r_max!r} {json.dumps(known)}".encode())
+    names = list(arrays.names.values())
+    digest = hashlib.sha256(f"{FORMAT} {arrays.r_max!r} {json.dumps(names)}".encode())
     for name in ARRAYS:
-        values = arrays[name]
+        values = getattr(arrays, name)
         digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
         for rows in _pieces(values):
             digest.update(np.ascontiguousarray(values[rows]).data)
     return digest.hexdigest()
 
 
-def write_store(arrays: StoreArrays, target: str | Path, attributes: Mapping[str, Any]) -> None:
+def write_store(arrays: StoreArrays, target: FilePath, attributes: Mapping[str, Any]) -> None:
     """Write the arrays atomically, compressed (shuffle, gzip) to a few bytes per pair."""
-    write_arrays(arrays.r_max, arrays.names, {name: getattr(arrays, name) for name in ARRAYS}, target, attributes)
-
-
-def write_arrays(
-    r_max: float,
-    names: Mapping[str, tuple[str, ...]],
-    arrays: Mapping[str, Any],
-    target: str | Path,
-    attributes: Mapping[str, Any],
-) -> None:
-    """`write_store` of arrays that may be on disk; see `hash_arrays`."""
     with atomic_path(Path(target)) as temporary, h5py.File(temporary, "w", track_order=True) as file:
-        file.attrs.update({"format": FORMAT, "r_max": r_max, **attributes})
+        file.attrs.update({"format": FORMAT, "r_max": arrays.r_max, **attributes})
         for name in ("subset", "fidelity"):
-            file.attrs[f"{name}_names"] = list(names[name])
-        parents = np.array([name.encode() for name in names["parent"]], dtype=np.bytes_)  # too many for an attribute
-        for name, values in {"parent_names": parents, **{name: arrays[name] for name in ARRAYS}}.items():
+            file.attrs[f"{name}_names"] = list(arrays.names[name])
+        parents = np.array([name.encode() for name in arrays.parent_names], dtype=np.bytes_)  # too many for attributes
+        for name, values in {"parent_names": parents, **{name: getattr(arrays, name) for name in ARRAYS}}.items():
             rows = int(values.shape[0])
             packed = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if rows else {}
             dataset = file.create_dataset(name, values.shape, values.dtype, track_times=False, **packed)
@@ -198,7 +204,7 @@ def _pieces(values: Any, multiple: int = 1) -> Iterator[slice]:
         yield slice(first, min(first + rows, int(values.shape[0])))
 
 
-def read_store(path: str | Path) -> StoreArrays:
+def read_store(path: FilePath) -> StoreArrays:
     """Load a store into memory.
 
     Raises `FileNotFoundError`, or `ValueError` if the file is not a graph store or has another format.
@@ -212,26 +218,21 @@ def read_store(path: str | Path) -> StoreArrays:
             if found != FORMAT:
                 other = f"it is {found}: delete it and build it again" if found.startswith("fcl-graph-store-") else ""
                 raise ValueError(f"{path}: not a graph store of format {FORMAT}" + (other and f"; {other}"))
-            names = {name: tuple(map(str, file.attrs[f"{name}_names"])) for name in ("subset", "fidelity")}
-            names["parent"] = tuple(name.decode() for name in file["parent_names"][()].tolist())
-            return _store_arrays(float(file.attrs["r_max"]), names, {name: file[name][()] for name in ARRAYS})
+            names = {name: tuple(map(str, file.attrs[name])) for name in ("subset_names", "fidelity_names")}
+            names["parent_names"] = tuple(name.decode() for name in file["parent_names"][()].tolist())
+            return StoreArrays(float(file.attrs["r_max"]), **names, **{name: file[name][()] for name in ARRAYS})
     except OSError as error:
         raise ValueError(f"{path}: cannot be read as HDF5 ({error})") from error
 
 
-def structures_per_element(path: str | Path) -> dict[str, int]:
+def structures_per_element(path: FilePath) -> dict[str, int]:
     """Number of structures of a store that contain each element, by chemical symbol and in order of atomic number."""
-    from ase.data import chemical_symbols
-
     with h5py.File(path, "r") as file:
-        numbers, ptr = file["numbers"][:].astype(np.int64), file["ptr"][:]
-    structure = np.repeat(np.arange(len(ptr) - 1), np.diff(ptr))
-    held = np.unique(structure * len(chemical_symbols) + numbers) % len(chemical_symbols)
-    elements, counts = np.unique(held, return_counts=True)
-    return {chemical_symbols[z]: count for z, count in zip(elements.tolist(), counts.tolist(), strict=True)}
+        counts, elements = compositions(file["numbers"][:], file["ptr"][:])
+    return {BY_NUMBER[z]: count for z, count in zip(elements, (counts > 0).sum(axis=0).tolist(), strict=True)}
 
 
-def read_reference_energies(path: str | Path) -> dict[str, float]:
+def read_reference_energies(path: FilePath) -> dict[str, float]:
     """Energies (eV) by chemical symbol that were subtracted from the labels of a store; empty if none."""
     with h5py.File(path, "r") as file:
         return json.loads(file.attrs.get("reference_energies", "{}"))

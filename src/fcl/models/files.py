@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from fcl.config.errors import explain
+from fcl.config.errors import validated
 from fcl.config.sections import AnyModelSettings, ModelSettings
 from fcl.models.interface import Potential
 from fcl.models.pretrained import model_file
@@ -125,10 +125,7 @@ def read_card(path: str | Path) -> dict:
         raise ValueError(f"{card_file}: not JSON ({error})") from error
     if not isinstance(card, dict) or card.get("format") not in CARD_FORMATS:
         raise ValueError(f"{card_file}: format: not {' or '.join(CARD_FORMATS)}")
-    try:
-        _Card.model_validate(card)
-    except ValidationError as error:
-        raise ValueError(f"{card_file}: not a card: {explain(error, _Card)}".replace("\n", "; ")) from None
+    validated(_Card, card, card_file, "a card")
     return card
 
 

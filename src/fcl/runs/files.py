@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import os
+import secrets
 import stat
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,12 +19,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas
+    from filelock import FileLock
 
+logger = logging.getLogger(__name__)
+
+#: A path as users give it.
+FilePath = str | os.PathLike
 CHUNK_BYTES = 1 << 20
 
 
 @contextmanager
-def atomic_path(path: str | os.PathLike[str], *, durable: bool = False) -> Iterator[Path]:
+def atomic_path(path: FilePath, *, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on a clean exit it is renamed to ``path``.
 
     The temporary file keeps the suffix of ``path`` (libraries choose the format by it), is in the same directory (so
@@ -36,11 +42,8 @@ def atomic_path(path: str | os.PathLike[str], *, durable: bool = False) -> Itera
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=f".part{path.suffix}", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    temporary.unlink()
-    temporary.touch()  # mkstemp and some writers (safetensors) restrict access to the owner
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
+    temporary.touch()  # some writers (safetensors) restrict access to the owner
     permissions = stat.S_IMODE(temporary.stat().st_mode)
     temporary.unlink()  # writers that refuse an existing file (HDF5 mode "x") work too
     try:
@@ -58,7 +61,28 @@ def atomic_path(path: str | os.PathLike[str], *, durable: bool = False) -> Itera
         temporary.unlink(missing_ok=True)
 
 
-def remove_halves(folder: str | os.PathLike[str]) -> None:
+def locked(path: FilePath, taken: str, seconds: float = -1.0) -> FileLock:
+    """Lock ``path`` against other processes, also on other machines with this file system, until the lock is released
+    or the process ends, for whatever reason.
+
+    While another process holds it this one waits, and logs ``taken``, which says so; `BlockingIOError` after
+    ``seconds``, if they are not negative.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        logger.info(f"{taken}: waiting for its end")
+        try:
+            lock.acquire(seconds, poll_interval=0.5)
+        except Timeout:
+            raise BlockingIOError(f"{taken}; end it, or wait for it") from None
+    return lock
+
+
+def remove_halves(folder: FilePath) -> None:
     """Remove temporary files of `atomic_path` below ``folder``, left by processes that were killed while writing.
 
     Only for a directory that no process is writing to: the temporary file of a running process looks the same.
@@ -77,13 +101,13 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_text(path: str | os.PathLike[str], text: str) -> None:
+def write_text(path: FilePath, text: str) -> None:
     """Write ``text`` (UTF-8) to ``path`` atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def write_json(path: str | os.PathLike[str], data: Any, *, indent: int | None = 2, sort_keys: bool = False) -> None:
+def write_json(path: FilePath, data: Any, *, indent: int | None = 2, sort_keys: bool = False) -> None:
     """Write ``data`` as JSON, atomically, with a final newline; without ``indent`` on one line.
 
     NumPy scalars and arrays, paths and sets are converted to plain JSON; a non-finite number is written as
@@ -93,14 +117,14 @@ def write_json(path: str | os.PathLike[str], data: Any, *, indent: int | None = 
         TypeError: the data contain something that JSON cannot represent; the message names the file.
     """
     try:
-        text = json.dumps(_plain(data), indent=indent, sort_keys=sort_keys, allow_nan=False)
+        text = json.dumps(plain(data), indent=indent, sort_keys=sort_keys, allow_nan=False)
     except TypeError as error:
         raise TypeError(f"{path}: {error}") from error
     write_text(path, text + "\n")
 
 
 def write_csv(
-    path: str | os.PathLike[str],
+    path: FilePath,
     rows: pandas.DataFrame | Iterable[Mapping[str, Any]],
     columns: Sequence[str] | None = None,
     *,
@@ -132,7 +156,7 @@ def write_csv(
         table.to_csv(temporary, index=False, float_format=float_format, lineterminator="\n", compression=packed)
 
 
-def file_digest(path: str | os.PathLike[str], algorithm: str = "sha256") -> str:
+def file_digest(path: FilePath, algorithm: str = "sha256") -> str:
     """Hex digest of a file's bytes by ``algorithm`` (a name from ``hashlib``), read in chunks of 1 MiB."""
     digest = hashlib.new(algorithm)
     with Path(path).open("rb") as stream:
@@ -141,19 +165,19 @@ def file_digest(path: str | os.PathLike[str], algorithm: str = "sha256") -> str:
     return digest.hexdigest()
 
 
-def sha256_file(path: str | os.PathLike[str]) -> str:
+def sha256_file(path: FilePath) -> str:
     """SHA-256 of a file's bytes as 64 hex digits."""
     return file_digest(path, "sha256")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """``value`` converted to types that ``json`` can write."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, set | frozenset):
-        return [_plain(item) for item in sorted(value)]
+        return [plain(item) for item in sorted(value)]
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, bool | int | str) or value is None:
@@ -161,5 +185,5 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if hasattr(value, "tolist"):  # NumPy scalars and arrays, tensors
-        return _plain(value.tolist())
+        return plain(value.tolist())
     return value

@@ -13,12 +13,17 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 logger = logging.getLogger(__name__)
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 POLL_SECONDS = 1.0
+#: The lock of this process, until it exits, for whatever reason.
+_held: list[FileLock] = []
 
 
 def visible_devices() -> tuple[str, ...]:
@@ -79,7 +84,10 @@ def claim_device(devices: Sequence[str] | None = None, folder: Path | None = Non
     waiting = False
     while True:
         for name in devices:
-            if _lock(folder / f"{re.sub(r'[^A-Za-z0-9-]', '_', name)}.lock"):
+            lock = FileLock(folder / f"{re.sub(r'[^A-Za-z0-9-]', '_', name)}.lock", blocking=False)
+            with suppress(Timeout):
+                lock.acquire()
+                _held.append(lock)
                 os.environ[VARIABLE] = name
                 logger.info(f"GPU {name}, one of {len(devices)}")
                 return name
@@ -89,16 +97,3 @@ def claim_device(devices: Sequence[str] | None = None, folder: Path | None = Non
             )
             waiting = True
         time.sleep(POLL_SECONDS)
-
-
-def _lock(file: Path) -> bool:
-    """Lock ``file`` until this process exits, for whatever reason (the OS releases the lock); False if it is taken."""
-    import fcntl
-
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return False
-    return True  # never closed: closing releases the lock

@@ -7,8 +7,9 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TypeVar
+
+from fcl.runs.files import FilePath
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -40,7 +41,7 @@ def log_to_standard_error() -> None:
 
 
 @contextmanager
-def log_to_file(path: str | Path) -> Iterator[None]:
+def log_to_file(path: FilePath) -> Iterator[None]:
     """Also append the library's messages, from level INFO, to ``path``, with the time."""
     library = logging.getLogger("fcl")
     handler, before = logging.FileHandler(path, encoding="utf-8"), library.level

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
 import resource
 import subprocess
@@ -21,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fcl.runs.files import sha256_file, write_json
+from fcl.runs.files import FilePath, sha256_file, write_json
 
 FORMAT = 1
 PACKAGES = (
@@ -42,12 +41,12 @@ PACKAGES = (
 
 
 def write_manifest(
-    path: str | os.PathLike[str],
+    path: FilePath,
     *,
     stage: str,
     study: str,
     digest: str,
-    inputs: Mapping[str, str | os.PathLike[str]],
+    inputs: Mapping[str, FilePath],
     settings: Mapping[str, Any],
     seed: int | None = None,
     started: float,
@@ -93,29 +92,16 @@ def write_manifest(
 
 
 def write_run_manifest(
-    path: str | os.PathLike[str],
-    stage: str,
-    study,
-    sections: tuple[str, ...],
-    inputs: Mapping[str, str | os.PathLike[str]],
-    started: float,
-    *,
-    seed: int | None = None,
-    extra: Mapping[str, Any] | None = None,
-) -> None:
+    path: FilePath, stage: str, study, sections: tuple[str, ...], inputs: Mapping[str, FilePath], started: float,
+    *, seed: int | None = None, extra: Mapping[str, Any] | None = None,
+) -> None:  # fmt: skip
     """`write_manifest` with the ``sections`` of ``study`` (`fcl.config.study.Study`) that determine the result."""
-    settings = study.dump(*sections)
+    dumped = study.dump(*sections)
+    settings = {section: dumped[section] for section in sections}
     write_manifest(
-        path,
-        stage=stage,
-        study=study.name,
-        digest=study.digest(*sections),
-        inputs=inputs,
-        settings={section: settings[section] for section in sections},
-        seed=seed,
-        started=started,
-        extra=extra,
-    )
+        path, stage=stage, study=study.name, digest=study.digest(*sections), inputs=inputs, settings=settings,
+        seed=seed, started=started, extra=extra,
+    )  # fmt: skip
 
 
 def settings_digest(settings: Mapping[str, Any]) -> str:
@@ -124,7 +110,7 @@ def settings_digest(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def describe_input(name: str, file: str | os.PathLike[str]) -> dict[str, Any]:
+def describe_input(name: str, file: FilePath) -> dict[str, Any]:
     """Path (relative or bare name), size in bytes and SHA-256 of an input file.
 
     Raises:
@@ -136,7 +122,7 @@ def describe_input(name: str, file: str | os.PathLike[str]) -> dict[str, Any]:
     return {"file": portable_path(file), "bytes": file.stat().st_size, "sha256": sha256_file(file)}
 
 
-def portable_path(file: str | os.PathLike[str]) -> str:
+def portable_path(file: FilePath) -> str:
     """``file`` relative to the working directory, with forward slashes; its bare name if it is elsewhere."""
     file = Path(file)
     try:
@@ -147,7 +133,7 @@ def portable_path(file: str | os.PathLike[str]) -> str:
 
 def versions() -> dict[str, str | None]:
     """Versions of Python, fcl and the packages that determine a result; ``None`` for missing packages."""
-    found: dict[str, str | None] = {"python": platform.python_version(), "flexible-cutoff-learning": None}
+    found: dict[str, str | None] = {"python": platform.python_version()}
     for package in ("flexible-cutoff-learning", *PACKAGES):
         try:
             found[package] = importlib.metadata.version(package)

@@ -13,7 +13,6 @@ import importlib.metadata
 import json
 import logging
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fcl.runs.code_digest import source_digest
-from fcl.runs.files import atomic_path, remove_halves, sha256_file, write_json
+from fcl.runs.files import FilePath, atomic_path, locked, remove_halves, sha256_file, write_json
 from fcl.runs.manifest import settings_digest
 
 if TYPE_CHECKING:
@@ -59,11 +58,9 @@ def training_identity(study, stage: str, sections: tuple[str, ...], inputs: Mapp
     excluded: they change the last digits only, so a training may resume with others. The device type is included, as
     random generators differ between GPU and CPU.
     """
-    settings = study.dump(*sections)
-    settings.pop("name")
     return {
         "stage": stage,
-        "settings": settings,
+        "settings": study.settings(*sections),
         "dtype": study.compute.dtype,
         "tf32": study.compute.tf32,
         "device": device.type,
@@ -83,46 +80,16 @@ class Checkpoints:
         self.identity = json.loads(json.dumps(identity))
         self.key = settings_digest(identity)[:KEY_DIGITS]
         self.root, self.folder, self.seconds = root, root / self.key, seconds
-        self._lock = None
 
     def __enter__(self) -> Checkpoints:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = (self.folder / "lock").open("w")
-        try:
-            self._take_lock()
-        except BaseException:
-            self._lock.close()
-            raise
+        self._lock = locked(self.folder / "lock", f"{self.folder}: another process trains this", PATIENCE)
         remove_halves(self.folder)
         write_json(self.folder / "identity.json", self.identity)
         return self
 
     def __exit__(self, *_) -> None:
-        self._lock.close()
-
-    def _take_lock(self) -> None:
-        """Wait for any other process of the same training to end; `BlockingIOError` if it does not."""
-        import fcntl
-
-        end = time.monotonic() + PATIENCE
-        said = False
-        while True:
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                if time.monotonic() > end:
-                    raise BlockingIOError(
-                        f"{self.folder}: another process trains this; end it, or wait for it"
-                    ) from None
-            except OSError:  # a file system without locks
-                return
-            if not said:
-                logger.info(
-                    f"{self.folder}: another process trains this: waiting for its end, {PATIENCE:.0f} s at most"
-                )
-                said = True
-            time.sleep(0.5)
+        self._lock.release()
 
     def save(self, epoch: int, step: int, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> None:
         """Write the checkpoint after ``step`` steps of ``epoch`` and remove old ones.
@@ -181,7 +148,7 @@ class Checkpoints:
         write_json(self.folder / "done.json", {"model": str(model), "sha256": sha256_file(model)})
 
 
-def remove_finished(root: str | Path) -> None:
+def remove_finished(root: FilePath) -> None:
     """Remove the checkpoints below ``root`` (of a study: ``root/<training>/<key>``) whose results exist."""
     for done in Path(root).glob("*/*/done.json"):
         with suppress(OSError, ValueError, KeyError):

@@ -145,8 +145,7 @@ def train(
         identities = _identities(names, study, requests, start)
         _check_folder(output, identities)
         write_json(output / "train.json", {**_known(output), **identities})
-        shown = study.dump(*TrainingSections.model_fields)
-        shown.pop("name")
+        shown = study.settings(*TrainingSections.model_fields)
         write_text(output / "settings.yaml", yaml.safe_dump(shown, sort_keys=False))
         stores = {}
         for split in splits:
@@ -304,10 +303,8 @@ def _identities(names: list[str], study, requests: dict, start: Path | None) -> 
     """What determines each model, as plain JSON; code and versions are left out, so that an update spoils nothing."""
     identities: dict[str, dict] = {}
     for name in names:
-        settings = study.dump(*SECTIONS[name])
-        settings.pop("name")
         identities[name] = {
-            **settings,
+            **study.settings(*SECTIONS[name]),
             "compute": {"dtype": study.compute.dtype, "tf32": study.compute.tf32},
             "data": requests,
         }

@@ -8,10 +8,6 @@ from fcl.simulation.dynamics import Dynamics, molecular_dynamics
 from fcl.simulation.observables.failure import UNSTABLE, Failure
 
 
-class _Unstable(Exception):
-    """The run became unstable."""
-
-
 def stable_run(
     atoms, settings, *, duration: float, timestep: float, observe: Callable[[int], None] | None = None, **options
 ) -> Dynamics | Failure:
@@ -27,7 +23,7 @@ def stable_run(
         nonlocal step
         temperature = now.get_temperature()
         if not temperature < settings.unstable_above:
-            raise _Unstable(f"{temperature:.0f} K")
+            raise FloatingPointError(f"{temperature:.0f} K")
         if observe is not None:
             observe(step)
         step += 1
@@ -37,7 +33,7 @@ def stable_run(
             atoms, temperature=settings.temperature, timestep=timestep, steps=steps_of(duration, timestep), interval=1,
             on_frame=watch, **options,
         )  # fmt: skip
-    except (_Unstable, FloatingPointError, ValueError) as error:
+    except (FloatingPointError, ValueError) as error:
         return Failure(UNSTABLE, f"after {step * timestep / 1000.0:.3g} ps of {duration:g} ps: {error}")
 
 
