@@ -72,6 +72,8 @@ def parse_cutoffs(text: str | None) -> float | dict[str, float] | Path | None:
     cutoffs = {}
     for part in text.split(","):
         symbol, _, value = part.partition("=")
+        if symbol.strip() in cutoffs:
+            raise typer.BadParameter(f"{symbol.strip()} is given twice", param_hint="--cutoffs")
         try:
             cutoffs[symbol.strip()] = float(value)
         except ValueError:

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, field_validator, model_validator
 
 from fcl.config.data import DataSettings
+from fcl.config.text import parse_yaml
 from fcl.config.types import SYMBOLS
 
 CHECKSUM = re.compile(r"(md5|sha1|sha256|sha512):([0-9a-f]{32,128})")
@@ -258,7 +259,7 @@ def load_data_manifest(path: str | os.PathLike[str]) -> DataManifest:
     """
     path = Path(path)
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = parse_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or an invalid date
         raise ValueError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(data, dict):
