@@ -74,17 +74,20 @@ class StoreArrays:
         return np.where(self.parent < 0, len(self.parent_names) + alone, self.parent).astype(np.int64)
 
 
-def arrays_from_frames(frames: Sequence[Frame], r_max: float) -> StoreArrays:
+def arrays_from_frames(frames: Sequence[Frame], r_max: float, path: str | Path | None = None) -> StoreArrays:
     """Pack frames into flat arrays and compute their neighbour lists at ``r_max`` (A), in memory.
 
-    Raises `ValueError` for coinciding atoms. `fcl.data.build.build_store` does the same for whole files.
+    Raises `ValueError` for coinciding atoms, naming the file ``path`` if given. `fcl.data.build.build_store` does the
+    same for whole files.
     """
     pairs = []
     for index, frame in enumerate(frames):
         try:
             pairs.append(neighbours(frame, r_max))
         except ValueError as error:
-            raise ValueError(f"frame {index}: {error}") from error
+            file = "" if path is None else f"{path}: "
+            number = index if frame.index is None else frame.index
+            raise ValueError(f"{file}frame {number}: {error}") from error
     packed = pack(frames, pairs)
     arrays = dict(packed.arrays)
     for name, what in NARROWED.items():
