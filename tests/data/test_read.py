@@ -39,11 +39,14 @@ def test_key_value_pairs_and_data_of_a_database_are_labels(tmp_path, name):
     assert first.info["config_type"] == "gas" and first.info["method"] == {"xc": "PBE"} and second.info["config_type"]
 
 
-def test_results_of_a_database_come_first(tmp_path):
+def test_results_and_data_of_a_database_agree(tmp_path):
     atoms = molecule("H2O")
     atoms.calc = SinglePointCalculator(atoms, energy=-3.0, forces=FORCES)
-    with connect(tmp_path / "a.db") as database:
-        database.write(atoms, data={"forces": np.zeros((3, 3))}, subset="gas")
+    for name, forces in (("a.db", FORCES), ("b.db", np.zeros((3, 3)))):
+        with connect(tmp_path / name) as database:
+            database.write(atoms, data={"forces": forces}, subset="gas")
+    with pytest.raises(FrameError, match=r"b\.db: frame 0: forces: the results of the calculator and info or arrays"):
+        list(read_frames(tmp_path / "b.db"))
     (frame,) = read_frames(tmp_path / "a.db")
     assert frame.energy == -3.0 and frame.subset == "gas"
     np.testing.assert_array_equal(frame.forces, FORCES)

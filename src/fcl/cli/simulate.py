@@ -159,7 +159,7 @@ def md(
     repeat: Annotated[
         tuple[int, int, int], typer.Option(help="Supercell: repeats along the three lattice vectors.", min=1)
     ] = (1, 1, 1),
-    seed: Annotated[int, typer.Option(help="Of velocities and thermostat.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Of velocities and thermostat.", min=0, max=2**32 - 1)] = 0,
     interval: Annotated[int, typer.Option(help="A frame every so many steps, and the last one.", min=1)] = 10,
     overwrite: Overwrite = False,
     device: Device = "auto",
@@ -218,7 +218,7 @@ def md(
     lines = [
         ("simulated", f"{facts['picoseconds']:g} ps, {steps} steps, {len(atoms)} atoms, {len(pairs)} frames"),
         ("mean temperature", f"{facts['mean_temperature_kelvin']:.0f} K"),
-        *([] if thermostat else [("energy drift", f"{run.drift:+.3f} meV/atom/ps")]),
+        *([] if thermostat or steps < 2 else [("energy drift", f"{run.drift:+.3f} meV/atom/ps")]),
         ("pairs per atom", f"{facts['pairs_per_atom']:.1f} (mean)"),
         ("neighbour lists", f"{calculator.rebuilds} in {steps} steps"),
         ("time", f"{run.microseconds_per_atom_step:.1f} us per atom and step, neighbour lists and output included"),

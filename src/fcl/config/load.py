@@ -126,6 +126,8 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     """The mapping in a YAML file; :class:`ConfigError` for anything else."""
     try:
         settings = parse_yaml(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or an invalid date
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(settings, Mapping):
