@@ -59,7 +59,7 @@ INFO = {
     "bytes": (b"x", None),
     5: ("x", None),
     "pbc": ("F F F", None),
-    "PBC": ("F F F", None),
+    "PBC": ("F F F", "F F F"),
     "Lattice": ("1 2 3", None),
     "Properties": ("x", None),
     "energy": (-5.0, None),
