@@ -57,7 +57,7 @@ FRAMES = {
     "beyond the data": (("O 1.2", "Fe 1.2"), r"species: Fe \(Z = 26\) not among the 3 elements of the model and"),
     "another split": (("split=train", "split=test"), "split: is 'test', expected 'train'"),
     "short row": (("O 1.2 0 0 -0.1 0 0", "O 1.2 0 0 -0.1"), "frame: row 1 has 5 fields, but Properties names 7"),
-    "words for numbers": (("O 1.2", "O x"), "frame: cannot be read .*could not convert"),
+    "words for numbers": (("O 1.2", "O x"), "frame: 'x' in row 1 is not a number"),
     "unknown type": (
         (":forces:R:3", ":forces:Q:3"),
         "Properties: is 'species:S:1:pos:R:3:forces:Q:3', expected name, type",

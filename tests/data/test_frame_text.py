@@ -130,6 +130,82 @@ def test_other_values_with_such_names_are_left_alone(line):
     assert not found.pbc.any() and not found.cell.any()
 
 
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        (f"pbc=T T F {LATTICE}", "pbc"),
+        (f"{LATTICE} energy=1 pbc = T T F", "pbc"),
+        (f"{LATTICE} pbc=1, 1, 0", "pbc"),
+        (f"{LATTICE} pbc=true true false", "pbc"),
+        ("Lattice=5 0 0 0 6 0 0 0 7", "Lattice"),
+        (f"{LATTICE} stress=1 2 3 4 5 6", "stress"),
+        (f"{LATTICE} dipole=.1 -2e-3 +3.", "dipole"),
+    ],
+)
+def test_words_without_their_quotes(line, key):
+    """The first would be the value, and each of the others a flag."""
+    with pytest.raises(FrameError, match=f"^x.xyz: frame 0: {key}: is .* follows: several words belong in quotes"):
+        frame(line)
+
+
+@pytest.mark.parametrize("line", ["relaxed T x=1", 'x="1" 2', "energy=-1.5 eV", "name=a b2 e5x=1", "1 2 x=3"])
+def test_words_that_are_flags(line):
+    assert len(frame(line)) == 1
+
+
+def test_numbers_have_no_digit_separators():
+    """1_0 is ten for Python only."""
+    for line, row, message in (
+        ("energy=1_0", "H 0 0 0.5 1 2 3", "energy: is '1_0'"),
+        ("energy=1", "H 0 0 0.5 1_0 2 3", "'1_0' in row 0 is not a number"),
+        ("energy=1", "H 0 0 0.5 ****** 2 3", r"'\*{6}' in row 0 is not a number"),
+        ("energy=1", "H 0 0 0.5 1.0d-1 2 3", "'1.0d-1' in row 0 is not a number"),
+    ):
+        with pytest.raises(FrameError, match=f"x.xyz: frame 0: .*{message}"):
+            frame(line, row, FrameRules())
+
+
+SYMMETRIC = np.array([[1.0, 6.0, 5.0], [6.0, 2.0, 4.0], [5.0, 4.0, 3.0]])
+
+
+@pytest.mark.parametrize("key", ["stress", "REF_stress", "virial", "REF_virial"])
+@pytest.mark.parametrize("extra", ["", "relaxed"])  # read here, and by ASE
+def test_a_stress_is_symmetric_by_one_rule(key, extra):
+    rules = FrameRules(**{"virial" if "virial" in key else "stress": key})
+    factor = -1 / 210.0 if "virial" in key else 1.0
+    for off, right in ((0.0, True), (1e-3, True), (1e-2, False), (1.0, False)):
+        values = SYMMETRIC.copy()
+        values[0, 1] += off
+        line = f'{LATTICE} energy=0 {extra} {key}="{" ".join(map(str, values.ravel()))}"'
+        if right:
+            np.testing.assert_allclose(frame(line, rules=rules).stress, factor * (values + values.T) / 2, rtol=1e-12)
+        else:
+            with pytest.raises(FrameError, match=f"x.xyz: frame 0: {key}: is not symmetric: opposite components"):
+                frame(line, rules=rules)
+        assert len(frame(line)) == 1  # no label is asked for
+
+
+@pytest.mark.parametrize(("n", "columns"), [(1, 6), (1, 9), (3, 3), (6, 1), (9, 1), (2, 6), (2, 9)])
+@pytest.mark.parametrize("key", ["stress", "REF_stress", "virial"])
+def test_a_column_is_no_stress_of_the_structure(n, columns, key):
+    rules = FrameRules(**{"virial" if key == "virial" else "stress": key})
+    rows = "".join(f"H {k} 0 0 0 0 0{' 7' * columns}\n" for k in range(n))
+    for line, expected in ((LATTICE, None), (f'{LATTICE} {key}="1 0 0 0 1 0 0 0 1"', np.eye(3))):
+        text = f"{n}\n{line} energy=0 {PROPERTIES}:{key}:R:{columns}\n{rows}"
+        stress = validated("x.xyz", 0, parse("x.xyz", 0, text.encode(), rules), rules).stress
+        if expected is None:
+            assert stress is None
+        else:
+            np.testing.assert_allclose(stress, -np.eye(3) / 210 if key == "virial" else expected)
+
+
+def test_a_column_is_no_energy_of_the_structure():
+    text = f"1\n{PROPERTIES}:energy:R:1\nH 0 0 0 0 0 0 5\n"
+    with pytest.raises(FrameError, match="energy: missing; the frame contains .*energy per atom"):
+        parsed = parse("x.xyz", 0, text.encode(), FrameRules())
+        validated("x.xyz", 0, parsed, FrameRules())
+
+
 @pytest.mark.parametrize("text", ["007", "1e3", "T", "inf", "1 2", "0x1", "-1", "_JSON [1]", "1_0", "{x}"])
 @pytest.mark.parametrize("extra", ["", "x={unusual}"])
 def test_names_are_text(text, extra):

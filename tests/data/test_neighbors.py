@@ -1,5 +1,6 @@
 """Neighbour lists: all pairs, each once, in any cell; the superset at r_max pruned to the pair cutoffs."""
 
+import time
 from collections import Counter
 from itertools import product
 
@@ -16,6 +17,7 @@ from examples import ARITHMETIC
 from fcl.cutoffs.edges import RadialSelector
 from fcl.cutoffs.mixing import MIXING_RULES
 from fcl.cutoffs.sampling import sample_cutoffs
+from fcl.data import neighbors
 from fcl.data.batch import GraphData, average_neighbors
 from fcl.data.frames import Frame
 from fcl.data.neighbors import half_pairs
@@ -126,6 +128,61 @@ def test_half_pairs_equal_brute_force(frames, cutoff):
         assert len(set(rows)) == len(rows) and not reverse & set(rows)
 
 
+@given(frame=generated_frames(), cutoff=st.sampled_from([1.5, R_MAX]))
+@settings(GENERATED, max_examples=40)
+def test_the_tree_finds_the_pairs_of_vesin(frame, cutoff):
+    """Also with the shifts of vesin, and in the same order."""
+    found = []
+    for limits in ((0, 0), (1e9, 1e9)):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(neighbors, "FEW_CUBES", limits[0])
+            patched.setattr(neighbors, "MANY_CUBES", limits[1])
+            found.append(half_pairs(frame.positions, frame.cell, frame.pbc, cutoff))
+    assume(not (np.abs(np.concatenate([found[0][2], found[1][2]]) - cutoff) < TIE).any())
+    for tree, vesin in zip(*found, strict=True):
+        np.testing.assert_allclose(tree, vesin, rtol=SAME_DISTANCE, atol=SAME_DISTANCE)
+
+
+FAR = {
+    "line": ([0, 0, 0], [False] * 3, [[1, 0, 0]]),
+    "plane": ([0, 0, 0], [False] * 3, [[1, 0, 0], [0, 1, 0]]),
+    "space": ([0, 0, 0], [False] * 3, [[1, 0, 0], [0, 1, 0], [1, 1, -1]]),
+    "layer": ([5, 6, 0], [True, True, False], [[0, 0, 1], [0, 0, -1]]),
+    "layer of a far third vector": ([5, 6, "far"], [True, True, False], [[0, 0, 1], [0, 0, -0.5]]),
+    "wire": ([0, 5, 0], [False, True, False], [[1, 0, 0], [1, 0, 1]]),
+    "long cell": ([5, 6, "far"], [True] * 3, [[0, 0, 0.5], [0, 0, 0.3]]),
+    "wide cell": ([5, "far", "far"], [True] * 3, [[0, 0.5, 0.5], [0, 0, 0.3]]),
+}
+
+
+@pytest.mark.parametrize("far", [4_000.0, 30_000.0, 9e5])
+@pytest.mark.parametrize("kind", FAR)
+def test_atoms_may_be_far_apart(kind, far):
+    """Two atoms here and two at each of some places far away: the pairs of each couple, found within a second.
+
+    vesin needs minutes for layers and wires (the time grows as the square), and dies of a division by zero where the
+    region has a hundred thousand times the cutoff in some direction, but not in all.
+    """
+    lengths, pbc, directions = FAR[kind]
+    cell, pbc = np.diag([far if length == "far" else length for length in lengths]).astype(float), np.array(pbc)
+    couple = np.array([[0.5, 0.5, 0.5], [1.7, 0.5, 0.5]])
+    positions = np.concatenate([couple + far * np.array(direction) for direction in ([0, 0, 0], *directions)])
+    started = time.perf_counter()
+    (i, j), shifts, distances = half_pairs(positions, cell, pbc, R_MAX)
+    assert time.perf_counter() - started < 5.0
+    near = Frame(
+        numbers=np.full(2, 6), positions=couple, cell=np.where(cell == far, 50.0, cell), pbc=pbc, energy=0.0,
+        forces=np.zeros((2, 3)), subset="default", split="train",
+    )  # fmt: skip
+    expected, _ = brute_force(near, R_MAX)
+    np.testing.assert_allclose(
+        np.sort(np.repeat(distances, 2)), np.sort(np.tile(expected, len(positions) // 2)), atol=1e-9
+    )
+    assert (i // 2 == j // 2).all() and not shifts[:, ~pbc].any()
+    vectors = positions[j] - positions[i] + shifts @ cell
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), distances, atol=1e-9)
+
+
 def assert_same_pairs(frame, pair_index, shifts, rows, distances, cutoffs):
     """Undirected pairs are those of the directed ``rows`` within ``cutoffs`` [len(rows)] (A), as multisets.
 
@@ -200,6 +257,9 @@ def test_unusable_cells_are_refused():
         with pytest.raises(ValueError, match="no volume along the periodic directions"):
             half_pairs(positions, cell, [True, True, True], 3.0)
     assert half_pairs(positions, np.zeros((3, 3)), [False] * 3, 3.0)[2].tolist() == [1.0]
+    for value in (1e6, -1e9, np.inf, np.nan):
+        with pytest.raises(ValueError, match=r"positions: not finite, or beyond 1e\+06 A"):
+            half_pairs(np.array([[0, 0, 0], [value, 0, 0]]), np.zeros((3, 3)), [False] * 3, 3.0)
     with pytest.raises(ValueError, match="without atoms"):
         half_pairs(np.zeros((0, 3)), np.eye(3), [True] * 3, 3.0)
 

@@ -7,6 +7,7 @@ import os
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
@@ -38,11 +39,14 @@ def test_key_value_pairs_and_data_of_a_database_are_labels(tmp_path, name):
     assert first.info["config_type"] == "gas" and first.info["method"] == {"xc": "PBE"} and second.info["config_type"]
 
 
-def test_results_of_a_database_come_first(tmp_path):
+def test_results_and_data_of_a_database_agree(tmp_path):
     atoms = molecule("H2O")
     atoms.calc = SinglePointCalculator(atoms, energy=-3.0, forces=FORCES)
-    with connect(tmp_path / "a.db") as database:
-        database.write(atoms, data={"forces": np.zeros((3, 3))}, subset="gas")
+    for name, forces in (("a.db", FORCES), ("b.db", np.zeros((3, 3)))):
+        with connect(tmp_path / name) as database:
+            database.write(atoms, data={"forces": forces}, subset="gas")
+    with pytest.raises(FrameError, match=r"b\.db: frame 0: forces: the results of the calculator and info or arrays"):
+        list(read_frames(tmp_path / "b.db"))
     (frame,) = read_frames(tmp_path / "a.db")
     assert frame.energy == -3.0 and frame.subset == "gas"
     np.testing.assert_array_equal(frame.forces, FORCES)
@@ -133,3 +137,65 @@ def test_the_name_of_all_subsets_is_taken(tmp_path):
     with pytest.raises(FrameError, match=r"a\.traj: frame 0: subset: 'all' stands for the structures of all subsets"):
         frames_of(tmp_path / "a.traj")
     assert len(frames_of(tmp_path / "a.traj", labels=False)) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "label", "right"),
+    [
+        ("energy", -1.0, True),
+        ("energy", -2.0, False),
+        ("energy", "-1", False),
+        ("energy", float("nan"), False),
+        ("forces", [[0.0] * 3], True),
+        ("forces", [[1.0] * 3], False),
+        ("stress", [[1, 6, 5], [6, 2, 4], [5, 4, 3]], True),
+        ("stress", [1, 2, 3, 4, 5, 7], False),
+    ],
+)
+def test_results_and_labels_of_one_name_agree(tmp_path, key, label, right):
+    """What a calculator found and what `info` says may be two levels of theory."""
+    atoms = Atoms("H", cell=[5, 5, 5], pbc=True, info={key: label})
+    atoms.calc = SinglePointCalculator(atoms, energy=-1.0, forces=np.zeros((1, 3)), stress=np.arange(1.0, 7.0))
+    write(tmp_path / "a.traj", atoms)
+    if right:
+        (frame,) = read_frames(tmp_path / "a.traj")
+        assert frame.energy == -1.0 and frame.stress[0, 1] == 6.0
+    else:
+        with pytest.raises(FrameError, match=f"a.traj: frame 0: {key}: the results of the calculator and info or arr"):
+            list(read_frames(tmp_path / "a.traj"))
+    assert len(read_structures(tmp_path / "a.traj")) == 1
+
+
+@pytest.mark.parametrize("value", ["high", [1, [2, 3]], {"a": 1}, [["1"] * 3] * 3, True, [1, 2], 1j])
+def test_a_stress_of_other_things_is_an_error(tmp_path, value):
+    for key in ("stress", "virial"):
+        atoms = Atoms("H", cell=[5, 5, 5], pbc=True, info={key: value, "energy": 0.0, "forces": [[0.0] * 3]})
+        write(tmp_path / "a.traj", atoms)
+        with pytest.raises(FrameError, match=f"a.traj: frame 0: {key}: expected 9 numbers"):
+            list(read_frames(tmp_path / "a.traj", rules=FrameRules(virial="virial" if key == "virial" else None)))
+
+
+@pytest.mark.parametrize("name", ["frames", "POSITIONS"])
+def test_extended_xyz_under_another_name_is_read_by_its_rules(tmp_path, name):
+    (tmp_path / name).write_text('1\nLattice="5 0 0 0 6 0 0 0 7" pbc=FFF Properties=species:S:1:pos:R:3\nH 0 0 0\n')
+    (atoms,) = read_structures(tmp_path / name)
+    assert not atoms.pbc.any()
+
+
+def test_a_byte_order_mark_is_no_number_of_atoms(tmp_path):
+    (tmp_path / "a.xyz").write_bytes(b"\xef\xbb\xbf1\r\n\r\nH 0 0 0\r\n")
+    assert len(read_structures(tmp_path / "a.xyz")) == 1
+    for first in ("0_1", "99999999999999999999"):
+        (tmp_path / "a.xyz").write_text(f"{first}\n\nH 0 0 0\n")
+        with pytest.raises(FrameError, match="a.xyz: frame 0: frame: expected the number of atoms, found"):
+            read_structures(tmp_path / "a.xyz")
+
+
+def test_copies_are_one_group(tmp_path):
+    """With the parents of all of them, also where the sign of a zero differs; a moved copy is another structure."""
+    row = "1\nProperties=species:S:1:pos:R:3:forces:R:3 energy=0 {}\n{} {} 0 0 0 0 0\n"
+    frames = [("", "H", 0), ("", "H", "-0.0"), ("", "H", 1), ("parent=p", "H", 2), ("parent=q", "H", 2), ("", "O", 0)]
+    frames += [("parent=q", "O", 3), ("parent=r", "O", 4)]
+    (tmp_path / "a.xyz").write_text("".join(row.format(*frame) for frame in frames))
+    parents = [frame.parent for frame in frames_of(tmp_path / "a.xyz")]
+    assert parents == ["copies of frame 0"] * 2 + [None] + ["p"] * 2 + [None, "p", "r"]

@@ -127,7 +127,8 @@ def calibrate(
             keys={"energy": energy_key, "forces": forces_key, "parent": parent_key},
             references=potential.card.get("reference_energies_ev"),
         )  # fmt: skip
-        return GraphData(arrays_from_frames(frames, potential.cutoff_limit), torch_dtype(dtype), torch_device(device))
+        arrays = arrays_from_frames(frames, potential.cutoff_limit, path)
+        return GraphData(arrays, torch_dtype(dtype), torch_device(device))
 
     def report(trial) -> None:
         at = "uniform" if trial.lam is None else f"lambda {trial.lam:.2g}"

@@ -71,16 +71,21 @@ def parse_cutoffs(text: str | None) -> float | dict[str, float] | Path | None:
         raise typer.BadParameter("is empty", param_hint="--cutoffs")
     if "=" not in text or Path(text).exists():
         return Path(text)
-    cutoffs = {}
+    return by_element(text, "--cutoffs", "ELEMENT=ANGSTROMS")
+
+
+def by_element(text: str, option: str, form: str) -> dict[str, float]:
+    """``H=3.9,C=4.6`` as numbers by symbol; a usage error for anything else, and for an element given twice."""
+    found: dict[str, float] = {}
     for part in text.split(","):
-        symbol, _, value = part.partition("=")
+        symbol, _, value = (word.strip() for word in part.partition("="))
+        if symbol in found:
+            raise typer.BadParameter(f"{symbol} is given twice", param_hint=option)
         try:
-            cutoffs[symbol.strip()] = float(value)
+            found[symbol] = float(value)
         except ValueError:
-            raise typer.BadParameter(
-                f"{part.strip()!r} is not of the form ELEMENT=ANGSTROMS", param_hint="--cutoffs"
-            ) from None
-    return cutoffs
+            raise typer.BadParameter(f"{part.strip()!r} is not of the form {form}", param_hint=option) from None
+    return found
 
 
 def print_json(result: Any) -> None:

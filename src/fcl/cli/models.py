@@ -102,7 +102,8 @@ def evaluate(
     )  # fmt: skip
     for choice in choices:
         check_cutoffs(choice, data, ((frame.index, frame.numbers) for frame in frames))
-    graphs = GraphData(arrays_from_frames(frames, potential.cutoff_limit), torch_dtype(dtype), torch_device(device))
+    arrays = arrays_from_frames(frames, potential.cutoff_limit, data)
+    graphs = GraphData(arrays, torch_dtype(dtype), torch_device(device))
     named = cutoffs or [f"{choices[0].per_atom:g}"]
     rules = []
     for choice in choices:

@@ -35,7 +35,8 @@ def _prepare(model: Path, structures: Path, cutoffs: str | None, device: str, dt
 
     given = parse_cutoffs(cutoffs)
     calculator = FCLCalculator(model, given, device=device, dtype=dtype, skin=skin)
-    frames = list(enumerate(read_structures(structures, calculator.model.settings.num_elements)))[-1 if last else 0 :]
+    found = read_structures(structures, calculator.model.settings.num_elements, as_text=True)
+    frames = list(enumerate(found))[-1 if last else 0 :]
     check_cutoffs(calculator.cutoffs, structures, ((index, atoms.numbers) for index, atoms in frames))
     return calculator, frames
 
@@ -158,7 +159,7 @@ def md(
     repeat: Annotated[
         tuple[int, int, int], typer.Option(help="Supercell: repeats along the three lattice vectors.", min=1)
     ] = (1, 1, 1),
-    seed: Annotated[int, typer.Option(help="Of velocities and thermostat.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Of velocities and thermostat.", min=0, max=2**32 - 1)] = 0,
     interval: Annotated[int, typer.Option(help="A frame every so many steps, and the last one.", min=1)] = 10,
     overwrite: Overwrite = False,
     device: Device = "auto",
@@ -177,8 +178,9 @@ def md(
     calculator, ((index, start),) = _prepare(model, structure, cutoffs, device, dtype, skin, last=True)
     if any(n > 1 and not periodic for n, periodic in zip(repeat, start.pbc, strict=True)):
         raise ValueError(f"{structure}: cannot be repeated along a direction without periodicity")
-    atoms = start.repeat(repeat)
-    atoms.calc = calculator
+    with about(structure, index):
+        atoms = start.repeat(repeat) if max(repeat) > 1 else start
+        atoms.calc = calculator
     pairs = []
     with about(structure, index):
         atoms.get_forces()  # a structure that cannot be evaluated or cannot move must not leave a file
@@ -195,7 +197,7 @@ def md(
                     atoms, temperature=temperature, timestep=timestep, steps=steps, thermostat=thermostat,
                     friction=friction, seed=seed, interval=interval, on_frame=on_frame,
                 )  # fmt: skip
-            except (ValueError, FloatingPointError) as error:
+            except (ValueError, NotImplementedError, FloatingPointError) as error:
                 raise FloatingPointError(f"{error} ({output} keeps the {len(pairs)} frames before)") from None
             if steps % interval:
                 on_frame(atoms)
@@ -216,7 +218,7 @@ def md(
     lines = [
         ("simulated", f"{facts['picoseconds']:g} ps, {steps} steps, {len(atoms)} atoms, {len(pairs)} frames"),
         ("mean temperature", f"{facts['mean_temperature_kelvin']:.0f} K"),
-        *([] if thermostat else [("energy drift", f"{run.drift:+.3f} meV/atom/ps")]),
+        *([] if thermostat or steps < 2 else [("energy drift", f"{run.drift:+.3f} meV/atom/ps")]),
         ("pairs per atom", f"{facts['pairs_per_atom']:.1f} (mean)"),
         ("neighbour lists", f"{calculator.rebuilds} in {steps} steps"),
         ("time", f"{run.microseconds_per_atom_step:.1f} us per atom and step, neighbour lists and output included"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import io
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -26,6 +28,15 @@ def check_structures(output: Path, overwrite: bool) -> None:
     check_output(output, overwrite)
 
 
+#: Labels that are no results by the names of ASE, but the same quantities.
+LABELS = frozenset({"virial", "virials"})
+
+#: Columns of extended XYZ with a meaning of their own, beside the symbols and positions that are written.
+_OWN_COLUMNS = {"numbers", "positions"}
+_TAKEN_COLUMNS = {"species", "symbols", "pos", "Z", "move_mask", "charge", "mass"}
+_BARE = re.compile(r"[^\s\"'{}\[\]\\=]+")
+
+
 @contextmanager
 def about(path: Path, frame: int) -> Iterator[None]:
     """Name file and frame in what a model or a program says of a structure."""
@@ -33,6 +44,9 @@ def about(path: Path, frame: int) -> Iterator[None]:
         yield
     except FloatingPointError as error:
         raise FloatingPointError(f"{path}: frame {frame}: {error}") from None
+    except NotImplementedError as error:  # ASE: what some constraints do not allow
+        reason = str(error) or "ASE does not support this for those of the structure"
+        raise ValueError(f"{path}: frame {frame}: constraints: {reason}") from None
     except ValueError as error:
         raise ValueError(f"{path}: frame {frame}: {error}") from None
 
@@ -45,21 +59,29 @@ def check_cutoffs(choice, path: Path, frames: Iterable[tuple[int, Any]]) -> None
 
 
 def labelled(atoms):
-    """Copy with the results attached, for writing. They replace labels of the same names.
+    """Copy with the results attached, for writing.
 
-    Constraints are kept and do not change the forces. Text of several lines and empty text in ``info`` cannot be
-    written: the former is joined, the latter left out.
+    Constraints are kept and do not change the forces. Labels under a name that ASE gives to a result, and the virial,
+    are left out: beside the energy and forces of the model they would be taken for its results. Text of several lines
+    and empty text in ``info`` cannot be written: the former is joined, the latter left out.
     """
+    from ase.calculators.calculator import all_properties
     from ase.calculators.singlepoint import SinglePointCalculator
 
     copy = atoms.copy()
     results = {key: value for key, value in atoms.calc.results.items() if key not in ("energies", "free_energy")}
-    for key in results.keys() & copy.arrays.keys():
+    for key in copy.arrays.keys() & LABELS.union(all_properties):
         del copy.arrays[key]
-    info = {key: " ".join(value.split()) if isinstance(value, str) else value for key, value in copy.info.items()}
-    copy.info = {key: value for key, value in info.items() if key not in results and str(value)}
+    lines = {key: value.strip().splitlines() for key, value in copy.info.items() if isinstance(value, str)}
+    info = copy.info | {key: " ".join(map(str.strip, several)) for key, several in lines.items() if len(several) != 1}
+    left_out = LABELS.union(all_properties)
+    copy.info = {key: value for key, value in info.items() if key not in left_out and not _is_empty(value)}
     copy.calc = SinglePointCalculator(copy, **results)
     return copy
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, str | list | tuple | dict) and not value)
 
 
 def largest_force(atoms) -> float:
@@ -73,26 +95,103 @@ def structure_writer(path: Path, output: Path | None = None) -> Iterator[Any]:
 
     The format is that of the suffix of ``output`` (None: ``path``), one of `SUFFIXES`.
     """
-    name = (output or path).name.lower()
-    if name.endswith(".traj"):
+    output = output or path
+    if output.name.lower().endswith(".traj"):
         from ase.io.trajectory import Trajectory
 
         with Trajectory(path, "w") as trajectory:
 
             def append(atoms) -> None:
-                if lost := atoms.arrays.keys() - COLUMNS:
-                    warnings.warn(f"{output or path}: .traj does not keep {', '.join(sorted(lost))}", stacklevel=2)
-                trajectory.write(labelled(atoms))
+                copy = labelled(atoms)
+                _warn(output, copy.arrays.keys() - COLUMNS)
+                trajectory.write(copy)
 
             yield append
         return
-    from ase.io.extxyz import write_extxyz
-
-    opened = gzip.open if name.endswith(".gz") else open
+    opened = gzip.open if output.name.lower().endswith(".gz") else open
     with opened(path, "wt", encoding="utf-8") as stream:
 
         def append(atoms) -> None:
-            write_extxyz(stream, [labelled(atoms)])
+            text, lost = extxyz_text(labelled(atoms))
+            _warn(output, lost)
+            stream.write(text)
             stream.flush()
 
         yield append
+
+
+def _warn(output: Path, lost: Iterable[str]) -> None:
+    if lost := sorted(lost):
+        warnings.warn(f"{output}: {''.join(output.suffixes[-2:])} does not keep {', '.join(lost)}", stacklevel=3)
+
+
+def extxyz_text(atoms) -> tuple[str, set[str]]:
+    """The frame as extended XYZ that our reader takes, and what was left out because the format has no way to write it.
+
+    Changes ``atoms``. Texts in ``info`` are written as they are; ASE's writer alone loses backslashes and tabs, and
+    writes what its reader refuses (a ``cell``, columns of three dimensions, names with colons).
+    """
+    from ase.constraints import FixAtoms, FixCartesian
+    from ase.io.extxyz import write_extxyz
+
+    lost = {type(one).__name__ for one in atoms.constraints if not isinstance(one, FixAtoms | FixCartesian)}
+    structure = 'pbc="T T T" Properties=species:S:1:pos:R:3 '
+    structure += 'Lattice="1 0 0 0 1 0 0 0 1" ' if atoms.cell.any() else ""
+    items = []
+    for key, value in atoms.info.items():
+        text = _item(key, value, structure)
+        if text is None:
+            lost.add(str(key))
+        else:
+            items.append(text + " ")
+    atoms.info = {}
+    several = {f"{name}{k}" for name, one in atoms.arrays.items() if one.ndim == 2 for k in range(one.shape[1])}
+    for name in atoms.arrays.keys() - _OWN_COLUMNS:
+        column = _column(name, atoms.arrays.pop(name))
+        if column is None or name in several:  # ASE numbers the fields of a column
+            lost.add(str(name))
+        else:
+            atoms.arrays[name] = column
+    stream = io.StringIO()
+    write_extxyz(stream, [atoms])
+    return re.sub(r"Properties=\S+ ", lambda found: found[0] + "".join(items), stream.getvalue(), count=1), lost
+
+
+def _item(key: Any, value: Any, structure: str) -> str | None:
+    """``key=value`` if our reader finds the same key and text there, after the keys of the ``structure``."""
+    from ase.io.extxyz import key_val_dict_to_str
+
+    from fcl.data.frame_text import header
+
+    if not isinstance(key, str) or not key:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            plain = value if isinstance(value, str) else key_val_dict_to_str({"x": value})
+        text = f"{_quoted(key)}={_quoted(value)}" if isinstance(value, str) else _quoted(key) + plain[1:]
+        found, known = header(structure + text, names=None), header(structure)
+        header(structure + text)  # values converted, as other programs do
+    except Exception:  # of what cannot be written or read back, ASE and JSON raise many types
+        return None
+    return text if list(found) == [*known, key] and (not isinstance(value, str) or found[key] == value) else None
+
+
+def _quoted(text: str) -> str:
+    return text if _BARE.fullmatch(text) else '"' + re.sub(r'(["\\])', r"\\\1", text) + '"'
+
+
+def _column(name: Any, values: Any) -> Any | None:
+    """Values per atom as a column, with types that can be written; None if they or the name cannot be."""
+    import numpy as np
+
+    if not isinstance(name, str) or name in _TAKEN_COLUMNS or ":" in name or not _BARE.fullmatch(name):
+        return None
+    if values.ndim not in (1, 2) or (values.ndim == 2 and not values.shape[1]):
+        return None
+    if values.dtype.kind in "fiub":
+        return values.astype(np.int64) if values.dtype.kind == "u" else values
+    words = [word.decode("utf-8", "replace") if isinstance(word, bytes) else word for word in values.flat]
+    if not all(isinstance(word, str) and len(word.split()) == 1 and word == word.strip() for word in words):
+        return None
+    return np.array(words, dtype=str).reshape(values.shape)

@@ -7,18 +7,14 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from fcl.cli.common import AsJSON, EnergyKey, ForcesKey, print_json, print_table
+from fcl.cli.common import AsJSON, EnergyKey, ForcesKey, by_element, print_json, print_table
 
 
 def _references(text: str | None) -> str | dict[str, float] | None:
     """``fit``, ``none`` or ``H=-13.6,O=-432.1``."""
     if text is None or "=" not in text:
         return text
-    try:
-        return {symbol.strip(): float(value) for symbol, value in (part.split("=") for part in text.split(","))}
-    except ValueError:
-        message = f"{text!r} is not of the form H=-13.6,O=-432.1"
-        raise typer.BadParameter(message, param_hint="--reference-energies") from None
+    return by_element(text, "--reference-energies", "H=-13.6,O=-432.1")
 
 
 def _settings(config: Path | None, kind: str, batch_size, cutoff, pretrain_epochs, compute, **own) -> dict[str, Any]:
@@ -29,8 +25,11 @@ def _settings(config: Path | None, kind: str, batch_size, cutoff, pretrain_epoch
     first = "pretrain" if kind == "fcl" else kind
     options: dict[str, dict[str, Any]] = {first: {"batch_size": batch_size}, "compute": compute}
     options.setdefault(kind, {"batch_size": batch_size}).update(own)
-    options[first]["cutoffs" if kind == "static" else "cutoff"] = [cutoff] if cutoff and kind == "static" else cutoff
-    options[first]["epochs"] = options[first].get("epochs") or pretrain_epochs
+    options[first]["cutoffs" if kind == "static" else "cutoff"] = (
+        [cutoff] if cutoff is not None and kind == "static" else cutoff
+    )
+    if options[first].get("epochs") is None:
+        options[first]["epochs"] = pretrain_epochs
     given = {name: {k: v for k, v in values.items() if v is not None} for name, values in options.items()}
     return deep_merge({} if config is None else read_settings(config), {k: v for k, v in given.items() if v})
 

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from fcl.config.errors import ConfigError, deep_merge, explain, nearest
 from fcl.config.study import STUDY_NAME, Protocol, Study, TrainingProtocol
+from fcl.config.text import parse_yaml
 from fcl.config.types import Count, Section
 from fcl.runs.files import FilePath
 
@@ -125,7 +126,9 @@ class Config(Section):
 def read_settings(path: FilePath) -> dict[str, Any]:
     """The mapping in a YAML file; :class:`ConfigError` for anything else."""
     try:
-        settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        settings = parse_yaml(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or an invalid date
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(settings, Mapping):

@@ -6,7 +6,6 @@ provenance holds the model (SHA-256 of its weights), the data of the optimisatio
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from fcl.config.errors import validated
+from fcl.config.text import parse_json
 from fcl.config.types import Symbol
 from fcl.runs.files import FilePath, write_json
 
@@ -44,7 +44,7 @@ def read_cutoffs(path: FilePath) -> CutoffsFile:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such cutoffs file")
     try:
-        contents = json.loads(path.read_text(encoding="utf-8"))
+        contents = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:  # invalid JSON or encoding
         raise ValueError(f"{path}: not JSON ({error})") from error
     return validated(CutoffsFile, contents, path, "a cutoffs file")

@@ -28,8 +28,17 @@ in a study, such frames are left out and listed. Names of labels: [your-data.md]
 | --- | --- |
 """
 AFTER_FILES = """
-`fcl predict` writes what it found in `info` and `arrays` beside its results, which replace labels of the same names.
-Empty text is left out, and text of several lines is joined, since extended XYZ has no way to write them.
+Files may begin with a byte order mark, and lines may end as in Windows. Numbers have no digit separators (`1_0`).
+Atoms lie within 10⁶ Å of the origin, and may be as far apart as that.
+
+## What is written
+
+`fcl predict`, `fcl relax` and `fcl md` write what they found in `info` and `arrays`, as it stands there (`uid=007`,
+`version=1.50`), beside the results of the model. Labels under a name that ASE gives to a result (`energy`, `stress`,
+`dipole`, ...) and virials are left out, since they would be taken for results of the model. Empty text is left out, and
+text of several lines is joined. What the format has no way to write is left out with a warning: in extended XYZ
+constraints other than `FixAtoms` and `FixCartesian`, arrays of three dimensions, complex numbers, names with colons; in
+`.traj` arrays under names of one's own.
 """
 CELLS = """## Cells
 
@@ -48,9 +57,15 @@ FILES = (
     (
         _names(DATABASES),
         "databases of ASE: key-value pairs and `data` are labels like any others (`config_type`, `REF_energy`, arrays "
-        "such as `REF_forces`), after the results of a calculator. `.aselmdb` needs the package `ase-db-backends`",
+        "such as `REF_forces`). Those named as a part of the structure (`positions`, `numbers`, `cell`, ...) are not "
+        "read. `.aselmdb` needs the package `ase-db-backends`",
     ),
-    ("any other", "every frame that ASE reads; labels are results of the calculator, then `info`, then `arrays`"),
+    ("any other", "extended XYZ if ASE takes it for that, by the rules below; else every frame that ASE reads"),
+    (
+        "labels of databases and of files that ASE reads",
+        "results of the calculator, then `info`, then `arrays`; an error if a label is among the results and elsewhere "
+        "too, with other values",
+    ),
     ("a folder, `file@-1`", "an error: every frame of a file is read; `fcl relax` and `fcl md` take the last"),
 )
 COLUMNS = ("H 0 0 0 0.1 0 0", "Properties=species:S:1:pos:R:3:forces:R:3 energy=-1.5")
@@ -87,7 +102,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Frame], str], tuple[str | tuple[str, s
         (
             BOX,
             *(f"{BOX} pbc={text}" for text in ('"T T F"', "TTF", '"true, false, 1"', "{f f f}", "F")),
-            *(f"{BOX} pbc={text}" for text in ("no", "2", '"T T F F"')),
+            *(f"{BOX} pbc={text}" for text in ("T T F", "no", "2", '"T T F F"')),
             f"{BOX} PBC=FFF",
             'pbc="T T F"',
         ),
@@ -112,15 +127,20 @@ SECTIONS: tuple[tuple[str, str, Callable[[Frame], str], tuple[str | tuple[str, s
     (
         "Stress and virial",
         "The stress is dE/dstrain / V in eV/Å³, positive where the crystal wants to shrink; six numbers are in the\n"
-        "order xx, yy, zz, yz, xz, xy (ASE's). With `keys.virial` in a manifest, here `virial`, it is -virial / V.",
+        "order xx, yy, zz, yz, xz, xy (ASE's). With `keys.virial` in a manifest, here `virial`, it is -virial / V.\n"
+        "Of opposite components the mean is taken if they differ by less than 10⁻⁶ eV/Å³ plus 0.1% of the largest\n"
+        "component. A column of that name is per atom, and no stress of the structure.",
         _stress,
         (
             f'{BOX} stress="1 2 3 4 5 6"',
             f'{BOX} stress="1 6 5 6 2 4 5 4 3"',
+            f'{BOX} stress="1 6 5 6.002 2 4 5 4 3"',
+            f'{BOX} stress="1 6 5 7 2 4 5 4 3"',
             f'{BOX} virial="1 2 3 4 5 6"',
             f'{BOX} stress="nan nan nan nan nan nan"',
             'stress="1 2 3 4 5 6"',
             f"{BOX} stress=high",
+            f"{BOX} stress=1 2 3 4 5 6",
             f'{BOX} virial="1 2 3"',
         ),
     ),
@@ -143,6 +163,7 @@ SECTIONS: tuple[tuple[str, str, Callable[[Frame], str], tuple[str | tuple[str, s
             ("Properties=species:S:1:pos:R:3:Z:I:1", "O 0 0 0 7"),
             ("Properties=species:S:1:pos:R:3", "H 0 0 0 0.5"),
             ("Properties=species:S:1:pos:R:3:forces:R:3", "H 0 0 0"),
+            ("Properties=species:S:1:pos:R:3", "H 0 0 1_0"),
             ("Properties=species:S:1:position:R:3", "H 0 0 0"),
             ("properties=species:S:1:pos:R:3", "H 0 0 0"),
         ),

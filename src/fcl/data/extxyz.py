@@ -42,6 +42,12 @@ SUFFIXES = tuple(f"{kind}{packed}" for kind in (".xyz", ".extxyz") for packed in
 #: Suffixes of ASE's databases.
 DATABASES = (".db", ".json", ".aselmdb")
 
+#: What a structure is made of, by the names of ASE and of extended XYZ.
+STRUCTURE = frozenset(
+    "numbers positions scaled_positions symbols species pos Z cell lattice Lattice pbc Properties natoms formula "
+    "momenta tags masses initial_magmoms initial_charges constraints".split()
+)
+
 # key=value or key="value" as written by ASE, without escapes, other quotes, lists or a second "="
 _PAIR = re.compile(r'([A-Za-z_][A-Za-z0-9_-]*)=(?:"([^"\\]+)"|([^\s"\'{}\[\]\\=,]+))(?:\s+|$)')
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.:/-]*")
@@ -96,10 +102,13 @@ def check_file(path: str | Path) -> Path:
 
 def parse(path: str | Path, index: int, source: Any, rules: FrameRules) -> RawFrame:
     """Structure and labels of a source; `FrameError` if it cannot be read."""
-    if not isinstance(source, bytes):
-        return raw_frame(source, rules)
-    raw = _usual_frame(_text(path, index, source), rules)
-    return raw_frame(atoms_of(path, index, source, _names(rules)), rules) if raw is None else raw
+    raw = _usual_frame(_text(path, index, source), rules) if isinstance(source, bytes) else None
+    if raw is not None:
+        return raw
+    try:
+        return raw_frame(atoms_of(path, index, source, _names(rules)), rules, columns=isinstance(source, bytes))
+    except TextFault as error:
+        raise FrameError(Path(path), index, error.key, error.reason) from error
 
 
 def _names(rules: FrameRules) -> tuple[str | None, ...]:
@@ -107,22 +116,34 @@ def _names(rules: FrameRules) -> tuple[str | None, ...]:
     return rules.subset, rules.split_key, rules.parent, rules.fidelity_key
 
 
-def atoms_of(path: str | Path, index: int, source: Any, names: Collection[str | None] = ()) -> Atoms:
-    """A source as read by ASE, with the values of ``names`` as text; `FrameError` if it cannot be read."""
+def atoms_of(path: str | Path, index: int, source: Any, names: Collection[str | None] | None = ()) -> Atoms:
+    """A source as read by ASE, with the values of ``names`` as text (None: all); `FrameError` if it cannot be read.
+
+    Results of the structure (energy, stress) are those of the comment line: a column of that name is an array.
+    """
     if not isinstance(source, bytes):
         return source
-    from ase.io.extxyz import read_xyz
+    from ase.calculators.singlepoint import SinglePointCalculator
+    from ase.io.extxyz import per_config_properties, read_xyz
 
     text = _text(path, index, source)
     first, line, *rows = text.split("\n")
     try:
         values = header(line, names)
         check_rows(values.get("Properties"), rows[: int(first)])
-        return next(read_xyz(io.StringIO(text), index=0, properties_parser=lambda _: values))
+        labels = {key: values.pop(key) for key in per_config_properties if key in values}
+        atoms = next(read_xyz(io.StringIO(text), index=0, properties_parser=lambda _: values))
     except TextFault as error:
         raise FrameError(Path(path), index, error.key, error.reason) from error
     except Exception as error:  # ASE raises many types for unreadable text
         raise FrameError(Path(path), index, "frame", f"cannot be read ({_one_line(error)})") from error
+    results = {} if atoms.calc is None else atoms.calc.results
+    for key in results.keys() & set(per_config_properties):
+        atoms.arrays[key] = results.pop(key)
+    if labels or results:
+        atoms.calc = SinglePointCalculator(atoms, **results)
+        atoms.calc.results |= labels  # as they are: checked where they are used
+    return atoms
 
 
 def _text(path: str | Path, index: int, source: bytes) -> str:
@@ -137,15 +158,20 @@ def _one_line(error: Exception) -> str:
 
 
 def _structures(path: Path) -> Iterator[Any]:
+    """What ASE reads; extended XYZ under another name is not left to it."""
     from ase.io import iread
+    from ase.io.formats import filetype
 
+    if filetype(str(path)) in ("xyz", "extxyz"):
+        yield from _texts(path)
+        return
     yield from iread(path, index=":", do_not_split_by_at_sign=True)
 
 
 def _rows(path: Path) -> Iterator[Atoms]:
     """The structures of an ASE database; key-value pairs and data become ``info``, or ``arrays`` if one value per atom.
 
-    ASE leaves them out.
+    ASE leaves them out. Those named as a part of the structure (`STRUCTURE`) are not read: it has these already.
     """
     from ase.db import connect
 
@@ -153,6 +179,8 @@ def _rows(path: Path) -> Iterator[Atoms]:
         for row in database.select():
             atoms = row.toatoms()
             for key, value in {**row.data, **row.key_value_pairs}.items():
+                if key in STRUCTURE:
+                    continue
                 per_atom = isinstance(value, np.ndarray) and value.ndim in (1, 2) and len(value) == len(atoms)
                 (atoms.arrays if per_atom else atoms.info)[key] = value
             yield atoms
@@ -175,16 +203,18 @@ def _texts(path: Path) -> Iterator[bytes]:
 
 def _next_text(path: Path, index: int, stream: IO[bytes]) -> bytes | None:
     first = stream.readline()
+    if not index:
+        first = first.removeprefix(b"\xef\xbb\xbf")  # the byte order mark of programs for Windows
     if not first.strip():
         if rest := next((line for line in stream if line.strip()), None):
             shown = rest.decode("utf-8", "replace").strip()[:40]
             raise BrokenFile(path, index, "frame", f"blank line instead of the number of atoms, followed by {shown!r}")
         return None
     try:
-        atoms = int(first)
+        atoms = int(first) if b"_" not in first else -1
     except ValueError:
         atoms = -1
-    if atoms < 0:
+    if not 0 <= atoms < 2**31:
         shown = first.decode("utf-8", "replace").strip()[:40]
         reason = f"expected the number of atoms, found {shown!r}; are those of the previous frames right?"
         raise BrokenFile(path, index, "frame", reason)
@@ -243,6 +273,8 @@ def _table(rows: list[str], n: int, width: int) -> tuple[np.ndarray, np.ndarray]
         del fields[::width]
         reals = np.array(list(map(float, fields))).reshape(n, width - 1)
     except (KeyError, ValueError):
+        return None
+    if any("_" in row for row in rows[:n]):  # no digit separators, as in Python
         return None
     return (numbers, reals) if np.isfinite(np.vdot(reals, reals)) else None
 
@@ -322,13 +354,10 @@ def _number(text: str | None) -> Any:
 
 
 def _stress(values: dict[str, str], key: str | None) -> Any:
-    """[6] (xx, yy, zz, yz, xz, xy) or [9] as in ASE; None if absent, an ellipsis if ASE has to read it."""
-    if "stress" in values:  # ASE requires 9 numbers and keeps 6 of them in Voigt order
-        special = numbers_of(values["stress"])
-        if special is None or len(special) != 9:
-            return ...
-        if key == "stress":
-            return special[[0, 4, 8, 7, 6, 3]]
+    """[6] (xx, yy, zz, yz, xz, xy) or [9]; None if absent, an ellipsis if `header` has to judge it."""
+    special = numbers_of(values.get("stress", ""))
+    if "stress" in values and (special is None or len(special) != 9):
+        return ...
     if key is None or key not in values:
         return None
     own = numbers_of(values[key])

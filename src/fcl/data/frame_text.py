@@ -25,6 +25,8 @@ DEFAULT_PROPERTIES = "species:S:1:pos:R:3"
 _PIECE = r"""(?:"(?:\\.|[^"\\])*+"|'(?:\\.|[^'\\])*+'|\{(?:\\.|[^}\\])*+}|\[(?:\\.|[^]\\])*+]|\\.|[^\s="'{[\\]+)"""
 _ITEM = re.compile(rf"({_PIECE}++)(?:\s*=(\s*)({_PIECE}*+)((?:=|{_PIECE})*+))?(?=\s|$)\s*")
 _PIECES = re.compile(rf"{_PIECE}|=")
+#: What is no name of a flag, but the next word of a value that lacks its quotes, as in pbc=T T F.
+_WORD_OF_SEVERAL = re.compile(r"(?:[-+]?[.\d][-+.\deE]*|[tf]|true|false),?", re.IGNORECASE)
 _FLAGS = {"t": True, "true": True, "1": True, "f": False, "false": False, "0": False}
 _PUNCTUATION = str.maketrans("[](){}\"',", " " * 9)
 
@@ -47,12 +49,12 @@ class TextFault(ValueError):
         self.key, self.reason = key, reason
 
 
-def header(line: str, names: Collection[str | None] = ()) -> dict[str, Any]:
+def header(line: str, names: Collection[str | None] | None = ()) -> dict[str, Any]:
     """Keys and values of a comment line, as ASE's reader of extended XYZ expects them from a parser.
 
     The lattice is [3, 3] with the vectors as columns, ``pbc`` three flags, stress and virial [3, 3]. What stands under
-    the keys ``names`` is text (007 is not 7); other values are converted by ASE. A line without an equals sign is a
-    plain comment. Raises `TextFault`.
+    the keys ``names`` (None: all others) is text (007 is not 7); other values are converted by ASE. A line without an
+    equals sign is a plain comment. Raises `TextFault`.
     """
     from ase.io.extxyz import key_val_str_to_dict
 
@@ -73,20 +75,23 @@ def header(line: str, names: Collection[str | None] = ()) -> dict[str, Any]:
             values[key] = _lattice(text).T
         elif key in ("stress", "virial"):
             values[key] = _tensor(key, text)
-        elif key in names:
-            values[key] = "" if source == key else text
+        elif names is None or key in names:
+            values[key] = "" if source == key and names else text
         elif key == "Properties" or not text:
             values[key] = text
         else:
             (values[key],) = key_val_str_to_dict(source).values()
+            if "_" in text and not isinstance(values[key], str) and not text.startswith("_JSON"):
+                values[key] = text  # digit separators are Python's
     check_names(texts)
     return values
 
 
 def _items(line: str) -> list[tuple[str, str, str]]:
     """Key, value without quotes, and text of each item. A key alone is a flag, as with the value T."""
-    found = []
+    found: list[tuple[str, str, str]] = []
     place = 0
+    bare = False  # whether the item before has a value without quotes
     while place < len(line):
         match = _ITEM.match(line, place)
         if match is None:
@@ -96,6 +101,9 @@ def _items(line: str) -> list[tuple[str, str, str]]:
             raise TextFault("frame", f"a quote, brace or bracket is not closed in the comment line, at {shown!r}")
         key, gap, value, more = match.groups()
         key = _unquoted(key)
+        if gap is None and bare and _WORD_OF_SEVERAL.fullmatch(key):
+            raise TextFault(found[-1][0], f"is {found[-1][1]!r}, and {key!r} follows: several words belong in quotes")
+        bare = gap is not None and value[:1] not in ("", *"\"'{[")
         if gap and more:
             raise TextFault(key, f"has no value, and would take {(value + more)[:40]!r}; give it one, or leave it out")
         found.append((key, "T" if gap is None else _unquoted(value + more), match[0].strip()))
@@ -182,6 +190,7 @@ def check_rows(properties: str | None, rows: Sequence[str]) -> None:
     """
     columns, width = _columns(properties or DEFAULT_PROPERTIES)
     symbols, atomic = columns.get("species"), columns.get("Z")
+    reals = [place for kind, first, count in columns.values() if kind in "RI" for place in range(first, first + count)]
     flags = [place for kind, first, count in columns.values() if kind == "L" for place in range(first, first + count)]
     known = atomic_numbers()
     for number, row in enumerate(rows):
@@ -195,6 +204,9 @@ def check_rows(properties: str | None, rows: Sequence[str]) -> None:
                 raise TextFault("species", _unknown(symbol, number))
             if atomic is not None and z is not None and words[atomic[1]] != str(z):
                 raise TextFault("species", f"{symbol!r} in row {number}, where Z is {words[atomic[1]]}")
+        if numbers_of(" ".join(words[place] for place in reals)) is None:
+            wrong = next(words[place] for place in reals if numbers_of(words[place]) is None)
+            raise TextFault("frame", f"{wrong!r} in row {number} is not a number")
         for place in flags:
             if words[place] not in ("T", "F", "True", "False"):
                 raise TextFault("frame", f"{words[place]!r} in row {number} is not T or F")

@@ -11,11 +11,16 @@ from typing import Any
 import numpy as np
 
 from fcl.config.types import BY_NUMBER, RESERVED
+from fcl.data.frame_text import TextFault
 
 #: Atoms closer than this (A) are duplicates.
 DUPLICATE_DISTANCE = 0.1
 #: Upper limit of coordinates (A); beyond it, distances are too imprecise for a cutoff.
 LARGEST_COORDINATE = 1e6
+
+#: Opposite components of a stress may differ by so much (eV/A^3, and share of the largest component), as rounding
+#: leaves it; their mean is taken.
+SYMMETRIC = 1e-6, 1e-3
 
 ALL_ELEMENTS = frozenset(range(1, 119))
 
@@ -116,11 +121,20 @@ class RawFrame:
     fidelity: Any = None
 
 
-def raw_frame(atoms, rules: FrameRules) -> RawFrame:
-    """Structure and labels of an ASE ``Atoms``; calculator results take precedence over ``info``, then ``arrays``."""
+def raw_frame(atoms, rules: FrameRules, *, columns: bool = False) -> RawFrame:
+    """Structure and labels of an ASE ``Atoms``; calculator results take precedence over ``info``, then ``arrays``.
+
+    With ``columns`` the arrays are columns of a file, hence no energy or stress of the structure. Raises `TextFault`
+    for a label that is among the results and elsewhere too, with other values.
+    """
     results = atoms.calc.results if atoms.calc is not None else {}
     known = {**atoms.arrays, **atoms.info, **results}
-    values = {name: known.get(getattr(rules, name)) for name in ("energy", "forces", "subset", "parent")}
+    values = {name: known.get(getattr(rules, name)) for name in ("forces", "subset", "parent")}
+    totals = known if not columns else {**atoms.info, **results}
+    for key in (rules.energy, rules.forces, rules.virial or rules.stress) if rules.labels else ():
+        for others in (atoms.info, atoms.arrays):
+            if key in results and key in others and not (columns and others is atoms.arrays):
+                _check_same(str(key), results[key], others[key])
     return RawFrame(
         numbers=np.asarray(atoms.numbers, dtype=np.int64),
         positions=np.asarray(atoms.positions, dtype=np.float64),
@@ -128,10 +142,26 @@ def raw_frame(atoms, rules: FrameRules) -> RawFrame:
         pbc=np.asarray(atoms.pbc, dtype=bool),
         split=known.get(rules.split_key),
         fidelity=known.get(rules.fidelity_key),
-        stress=known.get(rules.virial or rules.stress),
-        names=tuple(name for name in known if name not in ("numbers", "positions")),
+        energy=totals.get(rules.energy),
+        stress=totals.get(rules.virial or rules.stress),
+        names=tuple(
+            name if name in totals or name not in (rules.energy, rules.stress, rules.virial) else f"{name} per atom"
+            for name in known
+            if name not in ("numbers", "positions")
+        ),
         **values,
     )
+
+
+def _check_same(key: str, result: Any, label: Any) -> None:
+    one, other = (_voigt(_real(value)) for value in (result, label))
+    if one is None or other is None or one.shape != other.shape or not np.allclose(one, other, equal_nan=True):
+        raise TextFault(key, "the results of the calculator and info or arrays differ: give one of them another name")
+
+
+def _voigt(values: np.ndarray | None) -> np.ndarray | None:
+    """Values without dimensions, and those of a matrix in the order of ASE."""
+    return None if values is None else values.ravel()[[0, 4, 8, 5, 2, 1]] if values.size == 9 else values.ravel()
 
 
 def validated(path: str | Path, index: int, raw: RawFrame, rules: FrameRules) -> Frame | None:
@@ -223,7 +253,7 @@ def _energy(raw: RawFrame, rules: FrameRules, fault: Callable[[str, str], FrameE
         raise fault(rules.energy, _missing(raw))
     energy = _real(raw.energy)
     if energy is None or energy.size != 1:
-        raise fault(rules.energy, f"is {raw.energy!r}, expected one number (eV)")
+        raise fault(rules.energy, f"is {repr(raw.energy)[:60]}, expected one number (eV)")
     value = float(energy.item())
     if not (math.isfinite(value) or (math.isnan(value) and rules.energy_optional)):
         raise fault(rules.energy, f"not finite ({value})")
@@ -251,7 +281,7 @@ def _forces(raw: RawFrame, rules: FrameRules, fault: Callable[[str, str], FrameE
 
 
 def _stress(raw: RawFrame, rules: FrameRules, fault: Callable[[str, str], FrameError]) -> np.ndarray | None:
-    """[3, 3] (eV/A^3); None if it is missing or entirely NaN, or the cell has no volume."""
+    """[3, 3] (eV/A^3), symmetric (`SYMMETRIC`); None if it is missing or entirely NaN, or the cell has no volume."""
     if raw.stress is None:
         return None
     key, unit = (rules.virial, "eV") if rules.virial else (str(rules.stress), "eV/A^3")
@@ -266,7 +296,11 @@ def _stress(raw: RawFrame, rules: FrameRules, fault: Callable[[str, str], FrameE
         stress = -stress / abs(np.linalg.det(raw.cell))
     if stress.size == 6:
         return stress[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
-    return stress.reshape(3, 3)
+    stress = stress.reshape(3, 3)
+    skew = np.abs(stress - stress.T).max()
+    if skew > SYMMETRIC[0] + SYMMETRIC[1] * np.abs(stress).max():
+        raise fault(key, f"is not symmetric: opposite components differ by {skew:.3g} eV/A^3")
+    return (stress + stress.T) / 2
 
 
 def has_volume(cell: np.ndarray, pbc: np.ndarray | None = None) -> bool:
@@ -309,5 +343,8 @@ def _other_elements(numbers: np.ndarray, rules: FrameRules) -> str:
 
 def _real(value: Any) -> np.ndarray | None:
     """``value`` as float64; None if it is not numeric (booleans are not)."""
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of different lengths
+        return None
     return np.asarray(array, dtype=np.float64) if array.dtype.kind in "iuf" else None

@@ -84,7 +84,8 @@ def split_groups(groups: Sequence[int], fractions: Sequence[float], seed: int) -
     """
     n, n_groups = len(groups), len(set(groups))
     if n_groups < len(fractions):
-        raise ValueError(f"structures of {n_groups} groups cannot be split into {len(fractions)} parts")
+        reason = f"structures of {n_groups} groups cannot be split into {len(fractions)} parts"
+        raise ValueError(f"{reason}; copies of a structure and frames of one parent are a group")
     ends = [round(n * part) for part in np.cumsum(fractions) / sum(fractions)]
     for k in range(len(ends)):  # no part is empty
         ends[k] = min(max(ends[k], k + 1), n - (len(ends) - 1 - k))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,16 +16,17 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 
-def read_structures(path: str | Path, num_elements: int = 118) -> list[Atoms]:
+def read_structures(path: str | Path, num_elements: int = 118, *, as_text: bool = False) -> list[Atoms]:
     """The ASE structures of a file, without their labels.
 
+    With ``as_text`` the values in ``info`` of extended XYZ are texts, as they stand in the file (1.50 is not 1.5).
     Raises `FileNotFoundError`, or `FrameError` naming file, frame (from 0) and key: unreadable, no atoms, non-finite
     values, no volume along periodic directions, elements beyond ``num_elements``.
     """
     rules = _rules(num_elements, labels=False)
     structures = []
     for index, source in sources(path):
-        atoms = atoms_of(path, index, source)
+        atoms = atoms_of(path, index, source, None if as_text else ())
         validated(path, index, raw_frame(atoms, rules), rules)
         atoms.calc = None
         structures.append(atoms)
@@ -43,20 +45,42 @@ def frames_of(
     """The frames of a file, or of one ``subset``; without ``labels``, energies and forces are zero.
 
     ``keys``: names of "energy", "forces" and "parent" (None: the defaults; a frame without a parent is a group of its
-    own). ``references`` (eV by symbol, from a model's card) are subtracted from the energies. Raises
-    `FileNotFoundError`, `FrameError` as `read_frames` and for an element without a reference, or `ValueError` for a
-    subset that is not in the file.
+    own, with its copies: equal elements, positions, cell and periodicity). ``references`` (eV by symbol, from a model's
+    card) are subtracted from the energies. Raises `FileNotFoundError`, `FrameError` as `read_frames` and for an element
+    without a reference, or `ValueError` for a subset that is not in the file.
     """
     rules = replace(_rules(num_elements, labels), **{name: key for name, key in (keys or {}).items() if key})
     frames = list(read_frames(path, rules=rules))
     if references and labels:
         frames = [_without(references, frame, path) for frame in frames]
+    frames = _copies_together(frames)
     if subset is None:
         return frames
     known = sorted({frame.subset for frame in frames})
     if subset not in known:
         raise ValueError(f"{path}: no frame of subset {subset!r}; there are {', '.join(known)}")
     return [frame for frame in frames if frame.subset == subset]
+
+
+def _copies_together(frames: list[Frame]) -> list[Frame]:
+    """The frames, with one parent for all that share a parent or are copies of one structure."""
+    leader = list(range(len(frames)))
+
+    def root(k: int) -> int:
+        while leader[k] != k:
+            k = leader[k]
+        return k
+
+    seen: dict[object, int] = {}
+    for k, frame in enumerate(frames):
+        arrays = (frame.numbers, frame.positions + 0.0, frame.cell + 0.0, frame.pbc)  # + 0.0: -0 is 0
+        for name in (tuple(array.tobytes() for array in arrays), frame.parent):
+            if name is not None:
+                leader[root(k)] = root(seen.setdefault(name, k))
+    roots = [root(k) for k in range(len(frames))]
+    sizes = Counter(roots)
+    names = {k: frames[k].parent or f"copies of frame {frames[k].index}" for k, size in sizes.items() if size > 1}
+    return [replace(frame, parent=names.get(k, frame.parent)) for k, frame in zip(roots, frames, strict=True)]
 
 
 def _without(references: Mapping[str, float], frame: Frame, path: str | Path) -> Frame:

@@ -117,17 +117,20 @@ class GrowingStore:
         return StoreArrays(r_max=float(r_max), ptr=ptr, pair_ptr=pair_ptr, **names, **arrays)
 
 
-def arrays_from_frames(frames: Sequence[Frame], r_max: float) -> StoreArrays:
+def arrays_from_frames(frames: Sequence[Frame], r_max: float, path: FilePath | None = None) -> StoreArrays:
     """Pack frames into flat arrays and compute their neighbour lists at ``r_max`` (A), in memory.
 
-    Raises `ValueError` for coinciding atoms. `fcl.data.build.build_store` does the same for whole files.
+    Raises `ValueError` for coinciding atoms, naming the file ``path`` if given. `fcl.data.build.build_store` does the
+    same for whole files.
     """
     pairs = []
     for index, frame in enumerate(frames):
         try:
             pairs.append(neighbours(frame, r_max))
         except ValueError as error:
-            raise ValueError(f"frame {index}: {error}") from error
+            file = "" if path is None else f"{path}: "
+            number = index if frame.index is None else frame.index
+            raise ValueError(f"{file}frame {number}: {error}") from error
     store = GrowingStore()
     store.append(pack(frames, pairs))
     return store.finish(r_max)

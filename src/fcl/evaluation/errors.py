@@ -148,10 +148,10 @@ def error_bound(errors: Errors, reference: Errors | None = None, margin: float =
     """Force RMSE (eV/A) plus ``margin`` standard errors; with a ``reference``, those of the increase relative to it.
 
     The increase on the same structures has a much smaller uncertainty than the RMSE itself. With few structures the
-    margin is wide, with one it is infinite; without it, the cheapest of many trials would be selected by chance.
+    margin is wide, with one group it is infinite; without it, the cheapest of many trials would be selected by chance.
     """
-    if margin and len(errors.atoms) < 2:
-        return float("inf")  # one structure says nothing of the scatter
+    if margin and len(np.unique(errors.groups)) < 2:
+        return float("inf")  # one group says nothing of the scatter
     if reference is not None:
         rise, uncertainty = relative_increase(reference, errors)
         return force_rmse(reference) * (1.0 + rise + margin * uncertainty)

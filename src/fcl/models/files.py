@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from fcl.config.errors import validated
 from fcl.config.sections import AnyModelSettings, ModelSettings
+from fcl.config.text import parse_json
 from fcl.models.interface import Potential
 from fcl.models.pretrained import model_file
 from fcl.models.registry import DEFAULT_ARCHITECTURE, builder
@@ -120,7 +120,7 @@ def read_card(path: str | Path) -> dict:
     if not card_file.is_file():
         raise FileNotFoundError(f"{card_file}: the model's card is missing; it must be in the folder of the weights")
     try:
-        card = json.loads(card_file.read_text(encoding="utf-8"))
+        card = parse_json(card_file.read_text(encoding="utf-8"))
     except ValueError as error:  # JSON or its encoding
         raise ValueError(f"{card_file}: not JSON ({error})") from error
     if not isinstance(card, dict) or card.get("format") not in CARD_FORMATS:
