@@ -81,10 +81,18 @@ def functions_of_rules(folder=ROOT):
     return sorted(set(re.findall(r'code=(?:code_of\()?"(fcl[\w.]*:\w+)"', rules)))
 
 
+#: Output files that the decorators of figures and tables add.
+ADDED = {"drawn": ("png", "pdf", "csv"), "written": ("csv", "markdown", "latex", "html", "title")}
+
+
 def stub_of(source, name):
     """A function with the signature of that of this ``name`` in ``source``; of a stage, it returns no facts."""
     node = next(part for part in ast.parse(source).body if isinstance(part, ast.FunctionDef) and part.name == name)
     signature, nothing = node.args, ast.Constant(None)
+    for decorator in node.decorator_list:
+        added = [ast.arg(word) for word in ADDED[ast.unparse(decorator).partition("(")[0]]]
+        signature.kwonlyargs += added
+        signature.kw_defaults += [nothing] * len(added)
     signature.defaults = [nothing for _ in signature.defaults]
     signature.kw_defaults = [default and nothing for default in signature.kw_defaults]
     for argument in (*signature.args, *signature.kwonlyargs):
