@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from ase import Atoms, units
+from ase.data import chemical_symbols
 from ase.io import read
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.md.verlet import VelocityVerlet
@@ -62,6 +63,14 @@ def block(calculator, start: Atoms, steps: int, threads: int) -> Callable[[], No
     return run
 
 
+def cutoffs_of_fcl(calculators: dict) -> str:
+    """The calibrated cutoffs in words."""
+    choice = next(calculator.cutoffs for key, calculator in calculators.items() if key.startswith("FCL, calibrated"))
+    if choice.by_element is None:
+        return f"{float(choice.per_atom):g} A"
+    return ", ".join(f"{chemical_symbols[z]} {a:.2f} A" for z, a in enumerate(choice.by_element) if a == a)
+
+
 def structure(options) -> Atoms:
     """The crystal, or the last structure of ``--structure`` repeated to at least ``--atoms`` atoms."""
     if options.structure is None:
@@ -107,7 +116,7 @@ if __name__ == "__main__":
     seconds = interleaved(programs, options.repeats, warm_up=1)
     per_step = {key: {name: value / steps[key] for name, value in values.items()} for key, values in seconds.items()}
     result = {
-        "data": options.label, "atoms": len(start), "loaded": options.loaded,
+        "data": options.label, "atoms": len(start), "loaded": options.loaded, "cutoffs": cutoffs_of_fcl(calculators),
         "seconds_per_step": per_step,
         "paths": {key: getattr(calculator, "path", "mace-torch") for key, calculator in calculators.items()},
         "pairs_per_atom": {key: getattr(calculator, "pairs_per_atom", None) for key, calculator in calculators.items()},

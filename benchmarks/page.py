@@ -51,6 +51,22 @@ def _memory(value: float | None) -> str:
     return "" if value is None else f"{value:.0f}"
 
 
+def _dynamics(name: str, result: dict) -> Iterator[str]:
+    yield f"### Molecular dynamics, {name.split()[1]} CPU thread{'' if name.split()[1] == '1' else 's'} at most\n"
+    yield (
+        f"{result['atoms']} atoms of a molecular crystal, {result['data']}; float32, neighbour lists and ASE included. "
+        + ("Other programs were running on the machine. " if result["loaded"] else "")
+        + f"Cutoffs of FCL: {result['cutoffs']}.\n"
+    )
+    rows = []
+    for key, seconds in result["seconds_per_step"].items():
+        pairs, faster = result["pairs_per_atom"][key], result["times_faster_than_mace"].get(key)
+        rows.append(
+            [key, "" if pairs is None else f"{pairs:.1f}", _ms(seconds), "" if faster is None else f"{faster:.1f}"]
+        )
+    yield from _table(["program", "pairs per atom", "ms per step", "times faster than mace-torch"], rows)
+
+
 def _train_step(name: str, result: dict) -> Iterator[str]:
     threads = name.split()[1]
     yield f"### Training step, {threads} CPU thread{'s' if threads != '1' else ''}\n"
@@ -175,6 +191,7 @@ SECTIONS = {
     "calibration": _calibration,
     "train_step": _train_step,
     "data_pipeline": _data_pipeline,
+    "dynamics": _dynamics,
     "inference": _inference,
     "store": _store,
     "study": _study,

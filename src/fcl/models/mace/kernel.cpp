@@ -7,8 +7,10 @@
 #include <condition_variable>
 #include <cstdint>
 #include <cstring>
+#include <future>
 #include <mutex>
 #include <new>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -64,12 +66,13 @@ struct Pair {  // unit vector from i to j, inverse distance, place in the interv
 
 class Barrier {
   public:
-    explicit Barrier(int count) : count_(count), waiting_(0), phase_(0) {}
+    int count = 1;
+
     void wait() {
-        if (count_ == 1) return;
+        if (count == 1) return;
         std::unique_lock<std::mutex> lock(mutex_);
         const int64_t phase = phase_;
-        if (++waiting_ == count_) {
+        if (++waiting_ == count) {
             waiting_ = 0;
             ++phase_;
             all_.notify_all();
@@ -81,8 +84,8 @@ class Barrier {
   private:
     std::mutex mutex_;
     std::condition_variable all_;
-    int count_, waiting_;
-    int64_t phase_;
+    int waiting_ = 0;
+    int64_t phase_ = 0;
 };
 
 // Weights of value, slope and curvature at both ends of an interval of length h, at its fraction t.
@@ -121,14 +124,9 @@ class Evaluation {
 
     void run() {
         sort_edges();
-        const int threads = int(p.threads);
-        std::vector<int64_t> bounds(threads + 1, p.atoms);
-        for (int64_t k = 0, a = 0; k < threads; ++k) {  // the same number of atoms and edges for each
-            const double share = double(2 * p.pairs + p.atoms) * double(k) / threads;
-            while (a < p.atoms && double(start[a] + a) < share) ++a;
-            bounds[k] = a;
-        }
-        Barrier barrier(threads);
+        int threads = 1;
+        std::vector<int64_t> bounds;
+        Barrier barrier;
         auto work = [&](int k) {
             const int64_t from = bounds[k], to = bounds[k + 1];
             geometry(p.pairs * k / threads, p.pairs * (k + 1) / threads);
@@ -144,7 +142,24 @@ class Evaluation {
             for (int64_t a = from; a < to; ++a) sum_forces(a);
         };
         std::vector<std::thread> others;
-        for (int k = 1; k < threads; ++k) others.emplace_back(work, k);
+        others.reserve(p.threads);
+        std::promise<void> ready;
+        std::shared_future<void> go(ready.get_future());
+        for (int k = 1; k < p.threads; ++k) {
+            try {
+                others.emplace_back([&work, k, go] { go.wait(), work(k); });
+            } catch (const std::system_error&) {  // the system gives no more threads
+                break;
+            }
+        }
+        threads = barrier.count = int(others.size()) + 1;
+        bounds.assign(threads + 1, p.atoms);
+        for (int64_t k = 0, a = 0; k < threads; ++k) {  // the same number of atoms and edges for each
+            const double share = double(2 * p.pairs + p.atoms) * double(k) / threads;
+            while (a < p.atoms && double(start[a] + a) < share) ++a;
+            bounds[k] = a;
+        }
+        ready.set_value();
         work(0);
         for (auto& thread : others) thread.join();
     }
