@@ -22,7 +22,8 @@ from measure import LABEL, ROOT, begin, finish, interleaved, parser
 from fcl import FCLCalculator, load
 
 STATIC = ROOT / "record" / "mad-sample" / "models" / "pretrain.safetensors"
-CUTOFFS = ROOT / "record" / "embedded" / "calibration" / "SHIFTML-molcrys_lambda1e-03_seed1.json"
+#: Of the shipped model: its force error on molecular crystals is 1.0% above that at 6 A everywhere.
+CUTOFFS = ROOT / "record" / "embedded" / "calibration" / "SHIFTML-molcrys_lambda1e-06_seed1.json"
 MACE = "mace-torch, 6 A"
 #: Name: model, cutoffs (None: those of the option), options of the calculator.
 PROGRAMS: dict[str, tuple[str, float | None, dict]] = {
@@ -30,6 +31,7 @@ PROGRAMS: dict[str, tuple[str, float | None, dict]] = {
     "static, 6 A, compiled": ("static", 6.0, {"backend": "compiled"}),
     "static, 6 A, tables": ("static", 6.0, {}),
     "FCL, 6 A, tables": ("fcl", 6.0, {}),
+    "FCL, 4.2 A, tables": ("fcl", 4.2, {}),
     "FCL, calibrated, eager": ("fcl", None, {"radial": "network", "backend": "fast"}),
     "FCL, calibrated, compiled": ("fcl", None, {"backend": "compiled"}),
     "FCL, calibrated, tables": ("fcl", None, {}),

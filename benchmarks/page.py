@@ -61,9 +61,8 @@ def _dynamics(name: str, result: dict) -> Iterator[str]:
     rows = []
     for key, seconds in result["seconds_per_step"].items():
         pairs, faster = result["pairs_per_atom"][key], result["times_faster_than_mace"].get(key)
-        rows.append(
-            [key, "" if pairs is None else f"{pairs:.1f}", _ms(seconds), "" if faster is None else f"{faster:.1f}"]
-        )
+        cells = ("" if value is None else f"{value:.1f}" for value in (pairs, faster))
+        rows.append([key, next(cells), _ms(seconds), next(cells)])
     yield from _table(["program", "pairs per atom", "ms per step", "times faster than mace-torch"], rows)
 
 
