@@ -52,7 +52,7 @@ class FixedModel:
         self._numbers: torch.Tensor | None = None  # of the last structure
         self._weights, self._state = tuple(model.parameters()), ()
         self._seconds = 0.0  # spent in networks
-        self._compile = backend is None and model.backend == "fast" and "compiled" in model.backends
+        self._compile = backend in (None, "auto") and model.backend == "fast" and "compiled" in model.backends
         self._compiled = None
 
     def __getstate__(self) -> dict:

@@ -89,12 +89,16 @@ def _packed(tables) -> tuple[torch.Tensor, ...]:
     channels, width = _sizes(tables)
 
     def wide(values: torch.Tensor, *sizes: int) -> torch.Tensor:
+        if values.shape[-len(sizes) :] == sizes:
+            return values.contiguous()
         padding = [amount for size, have in zip(sizes, values.shape[-len(sizes) :], strict=True)
                    for amount in (size - have, 0)][::-1]  # fmt: skip
         return torch.nn.functional.pad(values, padding).contiguous()
 
     def doubled(values: torch.Tensor) -> torch.Tensor:
         """Both halves of the last dimension filled up."""
+        if values.shape[-1] == 2 * channels:
+            return values.contiguous()
         return torch.cat([wide(half, channels) for half in values.chunk(2, dim=-1)], dim=-1).contiguous()
 
     first = tables.first
