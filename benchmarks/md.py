@@ -6,6 +6,10 @@ in blocks of steps that contain new neighbour lists; ratios are those of the fas
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +17,7 @@ import numpy as np
 import torch
 from ase import Atoms, units
 from ase.data import chemical_symbols
-from ase.io import read
+from ase.io import read, write
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.md.verlet import VelocityVerlet
 from inference import crystal
@@ -25,6 +29,19 @@ STATIC = ROOT / "record" / "mad-sample" / "models" / "pretrain.safetensors"
 #: Of the shipped model: its force error on molecular crystals is 1.0% above that at 6 A everywhere.
 CUTOFFS = ROOT / "record" / "embedded" / "calibration" / "SHIFTML-molcrys_lambda1e-06_seed1.json"
 MACE = "mace-torch, 6 A"
+#: Until the first forces are there, without imports.
+FIRST = """
+import sys, time
+import torch, ase.io, fcl
+from fcl.simulation.calculator import FCLCalculator
+file, model, cutoffs, radial = sys.argv[1:]
+atoms = ase.io.read(file)
+cutoffs = float(cutoffs) if cutoffs.replace(".", "").isdigit() else cutoffs
+started = time.perf_counter()
+atoms.calc = FCLCalculator(model, cutoffs, dtype="float32", device="cpu", radial=radial)
+atoms.get_forces()
+print(time.perf_counter() - started)
+"""
 #: Name: model, cutoffs (None: those of the option), options of the calculator.
 PROGRAMS: dict[str, tuple[str, float | None, dict]] = {
     "static, 6 A, eager": ("static", 6.0, {"radial": "network", "backend": "fast"}),
@@ -73,6 +90,29 @@ def cutoffs_of_fcl(calculators: dict) -> str:
     return ", ".join(f"{chemical_symbols[z]} {a:.2f} A" for z, a in enumerate(choice.by_element) if a == a)
 
 
+def first_evaluation(atoms: Atoms, model: str, cutoffs: str) -> dict[str, float]:
+    """Seconds until the first forces are there, in new processes: with an empty cache, with a full one, by networks."""
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder) / "start.xyz", atoms)
+        environment = {**os.environ, "FCL_CACHE": str(Path(folder) / "cache"), "OMP_NUM_THREADS": "1"}
+        seconds = {}
+        for name, radial in (("cold", "tables"), ("warm", "tables"), ("network", "network")):
+            command = [
+                sys.executable,
+                "-W",
+                "ignore",
+                "-c",
+                FIRST,
+                str(Path(folder) / "start.xyz"),
+                model,
+                cutoffs,
+                radial,
+            ]
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+            seconds[name] = float(done.stdout)
+        return seconds
+
+
 def structure(options) -> Atoms:
     """The crystal, or the last structure of ``--structure`` repeated to at least ``--atoms`` atoms."""
     if options.structure is None:
@@ -119,7 +159,7 @@ if __name__ == "__main__":
     per_step = {key: {name: value / steps[key] for name, value in values.items()} for key, values in seconds.items()}
     result = {
         "data": options.label, "atoms": len(start), "loaded": options.loaded, "cutoffs": cutoffs_of_fcl(calculators),
-        "seconds_per_step": per_step,
+        "seconds_per_step": per_step, "first_evaluation_s": first_evaluation(start, options.model, options.cutoffs),
         "paths": {key: getattr(calculator, "path", "mace-torch") for key, calculator in calculators.items()},
         "pairs_per_atom": {key: getattr(calculator, "pairs_per_atom", None) for key, calculator in calculators.items()},
         "times_faster_than_mace": {

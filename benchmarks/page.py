@@ -64,6 +64,11 @@ def _dynamics(name: str, result: dict) -> Iterator[str]:
         cells = ("" if value is None else f"{value:.1f}" for value in (pairs, faster))
         rows.append([key, next(cells), _ms(seconds), next(cells)])
     yield from _table(["program", "pairs per atom", "ms per step", "times faster than mace-torch"], rows)
+    first = result["first_evaluation_s"]
+    yield (
+        f"\nThe first evaluation takes {first['cold']:.1f} s with an empty cache (tables and program are made), "
+        f"{first['warm']:.2f} s with a full one, {first['network']:.2f} s by networks."
+    )
 
 
 def _train_step(name: str, result: dict) -> Iterator[str]:

@@ -51,7 +51,7 @@ def knots_for(function: Radial, cutoffs: torch.Tensor, tolerance: float, shortes
 
     For some of the cutoffs, intervals are halved until the slopes of the interpolants deviate by at most ``tolerance``
     (1/A) from those of ``function`` at r > ``shortest`` (A), a thousand times as much below. Knots are multiples of
-    2^-13.
+    2^-14.
     """
     cutoffs = cutoffs[torch.linspace(0, len(cutoffs) - 1, min(len(cutoffs), _MEASURED)).round().long()]
     left = torch.arange(_INTERVALS, dtype=torch.float64) / _INTERVALS
