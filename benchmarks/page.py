@@ -16,7 +16,8 @@ measures anew on the machine at hand, `benchmarks/gpu.sh` on a GPU.*
 Programs that are compared run in turn, many times; ratios are taken of the fastest run of each. `reference` evaluates
 mace-torch's blocks on directed edges, `fast` is our eager path on undirected pairs (the default), `compiled` the same
 path as a compiled program (`compute: backend: compiled`, for long runs: compilation takes about a minute). All compute
-the same numbers to rounding, which `make test` checks.
+the same numbers to rounding, which `make test` checks. Simulations use tables of the radial functions
+([using.md](using.md#tables)).
 """
 NO_GPU = "\nNo record of a GPU is committed yet: `benchmarks/gpu.sh` has not been run on one.\n"
 STEP_NAMES = ("mace-torch", "reference", "fast", "compiled", "data")
