@@ -289,7 +289,7 @@ def test_forces_and_stress_are_derivatives_of_the_tabulated_energy(model, case):
 @pytest.mark.heavy
 @pytest.mark.parametrize("dtype, difference", [("float64", 2e-6), ("float32", 2e-5)])
 def test_energy_is_conserved_as_with_the_networks(dtype, difference):
-    """NVE of a shipped crystal at 300 K: the total energy (eV/atom), step by step; what the time step changes is alike."""
+    """NVE of a shipped crystal at 300 K: the total energy (eV/atom) at every step. Both vary with the time step."""
     from fcl.models.pretrained import structures
 
     def totals(radial):
