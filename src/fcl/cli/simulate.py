@@ -213,7 +213,7 @@ def md(
         "mean_temperature_kelvin": float(run.temperature.mean()),
         "energy_drift_mev_per_atom_ps": None if thermostat else run.drift,
         "pairs_per_atom": sum(pairs) / len(pairs),
-        "evaluated_by": calculator.path,
+        "evaluated_by": calculator.path.partition(",")[0],
         "neighbour_lists": calculator.rebuilds,
         "microseconds_per_atom_step": run.microseconds_per_atom_step,
     }
@@ -226,7 +226,7 @@ def md(
         *([] if thermostat else [("energy drift", f"{run.drift:+.3f} meV/atom/ps")]),
         ("pairs per atom", f"{facts['pairs_per_atom']:.1f} (mean)"),
         ("neighbour lists", f"{calculator.rebuilds} in {steps} steps"),
-        ("evaluated by", calculator.path),
+        ("evaluated by", facts["evaluated_by"]),
         ("time", f"{run.microseconds_per_atom_step:.1f} us per atom and step, neighbour lists and output included"),
     ]
     print_facts(lines, f"{output}: {atoms.get_chemical_formula()}")

@@ -115,7 +115,7 @@ def _packed(tables) -> tuple[torch.Tensor, ...]:
 
 
 def available(tables) -> bool:
-    """Whether the library for ``tables`` is there or can be built; says once why not, and when it builds."""
+    """Whether the library for ``tables`` is there or can be built; says once why not."""
     try:
         _library(*_sizes(tables))
     except OSError as error:
@@ -146,7 +146,7 @@ def _loaded(channels: int, width: int, compiler: str | None) -> ctypes.CDLL | st
         sizes = (f"-DCHANNELS={channels}", f"-DWIDTH={width}")
         path = cache_folder() / "kernels" / f"{_key(program, sizes)}.so"
         if not path.is_file():
-            logger.info(f"building the program for tabulated models with {program}, once on this machine")
+            logger.debug(f"building the program for tabulated models with {program}, once on this machine")
             with atomic_path(path) as temporary:
                 _build(program, sizes, temporary)
         return ctypes.CDLL(str(path))
