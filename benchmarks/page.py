@@ -56,7 +56,11 @@ def _dynamics(name: str, result: dict) -> Iterator[str]:
     yield f"### Molecular dynamics, {name.split()[1]} CPU thread{'' if name.split()[1] == '1' else 's'} at most\n"
     yield (
         f"{result['atoms']} atoms of a molecular crystal, {result['data']}; float32, neighbour lists and ASE included. "
-        + ("Other programs were running on the machine. " if result["loaded"] else "")
+        + (
+            "Other programs kept all cores busy: ratios at one thread are rough, those at more say little. "
+            if result["loaded"]
+            else ""
+        )
         + f"Cutoffs of FCL: {result['cutoffs']}.\n"
     )
     rows = []
