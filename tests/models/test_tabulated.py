@@ -368,6 +368,10 @@ def test_tables_follow_the_weights(small_settings):
     calculator.reset()
     after = results(calculator, atoms)[0]
     assert abs(after - before) > 1e-3
+    model.scale_shift.scale.mul_(2.0)  # a buffer
+    calculator.reset()
+    assert results(calculator, atoms)[0] == pytest.approx(2.0 * after, rel=1e-5)
+    model.scale_shift.scale.mul_(0.5)
     assert after == pytest.approx(results(FCLCalculator(model, CUTOFFS, radial="network"), atoms)[0], abs=1e-5)
 
 

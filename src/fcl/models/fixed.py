@@ -50,7 +50,7 @@ class FixedModel:
         self._tables: torch.nn.Module | None = None
         self._covered: frozenset[int] = frozenset()  # elements for which there are tables
         self._numbers: torch.Tensor | None = None  # of the last structure
-        self._weights, self._state = tuple(model.parameters()), ()
+        self._weights, self._state = (*model.parameters(), *model.buffers()), ()
         self._seconds = 0.0  # spent in networks
         self._compile = backend in (None, "auto") and model.backend == "fast" and "compiled" in model.backends
         self._compiled = None
@@ -115,7 +115,7 @@ class FixedModel:
 
     def _tables_for(self, numbers: torch.Tensor) -> torch.nn.Module | None:
         """Tables that cover the elements ``numbers`` [n_atoms]: of all with a cutoff if they fit, else of these."""
-        state = tuple(parameter._version for parameter in self._weights)
+        state = tuple(tensor._version for tensor in self._weights)
         if state != self._state:
             self._state, self._tables, self._covered, self._numbers = state, None, frozenset(), None
         if numbers is self._numbers:  # as in a simulation
