@@ -70,6 +70,8 @@ bench: $(STAMP) ## measure speed on this machine: benchmarks/records/<device>.js
 	$(RUN) python benchmarks/train_step.py --threads 2 --json device
 	$(RUN) python benchmarks/data_pipeline.py --json device
 	$(RUN) python benchmarks/inference.py --json device
+	$(RUN) python benchmarks/md.py --threads 1 --json device
+	$(RUN) python benchmarks/md.py --threads 2 --without compiled --json device
 	$(RUN) python benchmarks/store.py --json device
 	$(RUN) python benchmarks/calibration.py --json device
 	$(RUN) python benchmarks/study.py --repeats 2 --json device

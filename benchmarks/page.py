@@ -16,7 +16,8 @@ measures anew on the machine at hand, `benchmarks/gpu.sh` on a GPU.*
 Programs that are compared run in turn, many times; ratios are taken of the fastest run of each. `reference` evaluates
 mace-torch's blocks on directed edges, `fast` is our eager path on undirected pairs (the default), `compiled` the same
 path as a compiled program (`compute: backend: compiled`, for long runs: compilation takes about a minute). All compute
-the same numbers to rounding, which `make test` checks.
+the same numbers to rounding, which `make test` checks. Simulations use tables of the radial functions
+([using.md](using.md#tables)).
 """
 NO_GPU = "\nNo record of a GPU is committed yet: `benchmarks/gpu.sh` has not been run on one.\n"
 STEP_NAMES = ("mace-torch", "reference", "fast", "compiled", "data")
@@ -49,6 +50,30 @@ def _ms(seconds: dict) -> str:
 
 def _memory(value: float | None) -> str:
     return "" if value is None else f"{value:.0f}"
+
+
+def _dynamics(name: str, result: dict) -> Iterator[str]:
+    yield f"### Molecular dynamics, {name.split()[1]} CPU thread{'' if name.split()[1] == '1' else 's'} at most\n"
+    yield (
+        f"{result['atoms']} atoms of a molecular crystal, {result['data']}; float32, neighbour lists and ASE included. "
+        + (
+            "Other programs kept all cores busy: ratios at one thread are rough, those at more say little. "
+            if result["loaded"]
+            else ""
+        )
+        + f"Cutoffs of FCL: {result['cutoffs']}.\n"
+    )
+    rows = []
+    for key, seconds in result["seconds_per_step"].items():
+        pairs, faster = result["pairs_per_atom"][key], result["times_faster_than_mace"].get(key)
+        cells = ("" if value is None else f"{value:.1f}" for value in (pairs, faster))
+        rows.append([key, next(cells), _ms(seconds), next(cells)])
+    yield from _table(["program", "pairs per atom", "ms per step", "times faster than mace-torch"], rows)
+    first = result["first_evaluation_s"]
+    yield (
+        f"\nThe first evaluation takes {first['cold']:.1f} s with an empty cache (tables and program are made), "
+        f"{first['warm']:.2f} s with a full one, {first['network']:.2f} s by networks."
+    )
 
 
 def _train_step(name: str, result: dict) -> Iterator[str]:
@@ -175,6 +200,7 @@ SECTIONS = {
     "calibration": _calibration,
     "train_step": _train_step,
     "data_pipeline": _data_pipeline,
+    "dynamics": _dynamics,
     "inference": _inference,
     "store": _store,
     "study": _study,

@@ -1,9 +1,14 @@
 """Fixtures shared by all tests: float64, one thread, fixed seeds."""
 
+import os
+
 import pytest
 
 from examples import SMALL_MODEL, embedded_frames, labelled, random_structures, structures
 from project import ROOT
+
+#: Tables and the compiled program of tests, also of processes that tests start.
+os.environ.setdefault("FCL_CACHE", str(ROOT / ".pytest_cache" / "fcl"))
 
 #: Folders of tests that run Snakemake, documents or benchmarks.
 PROGRAMS = ("workflow/", "docs/test_documents.py", "benchmarks/")

@@ -5,7 +5,8 @@ import json
 import sys
 
 import pytest
-from ase.io import read
+from ase.build import bulk
+from ase.io import read, write
 
 import commands
 from export_examples import TOLERANCE
@@ -36,6 +37,33 @@ def test_a_file_is_written_and_computes(trained_model, crystals):
     facts = json.loads(done.stdout)
     assert done.exit_code == 0 and facts["dtype"] == "float32" and len(facts["cutoffs_angstrom"]) == 100
     assert set(facts["cutoffs_angstrom"].values()) == {6.0}
+
+
+def test_elements_that_occur_decide_how_far_neighbours_are_looked_for(trained_model, crystals):
+    pytest.importorskip("metatomic.torch", reason="metatomic-torch is not installed")
+    cutoffs = "H=3.9,C=4.6,O=4.8,S=6.9"
+    whole = json.loads(run(trained_model, "-o", "whole.pt", "--cutoffs", cutoffs, "--json").stdout)
+    assert whole["largest_cutoff_angstrom"] == 6.9 and whole["interaction_range_angstrom"] == 13.8
+    part = json.loads(run(trained_model, "-o", "p.pt", "--cutoffs", cutoffs, "--elements", "O, H,C", "--json").stdout)
+    assert part["largest_cutoff_angstrom"] == 4.8 and list(part["cutoffs_angstrom"]) == ["H", "C", "O"]
+    assert part["radial"] == "tables"
+    write("ice.xyz", bulk("O", "sc", a=2.3), format="extxyz")
+    given = (trained_model, "--cutoffs", cutoffs, "--structure", "ice.xyz")
+    done = run(*given, "-o", "ice.pt", "--radial", "network")
+    assert done.exit_code == 0, done.stderr
+    assert "radial functions: network" in done.stdout and "neighbours within  4.8 A" in done.stdout
+    assert "32.0 per atom of ice.xyz" in done.stdout  # 6 + 12 + 8 + 6 neighbours within two lattice constants
+    for arguments, message in (
+        (["--elements", "H,Xx"], "'Xx' is not a chemical symbol"),
+        (["--elements", "H", "--structure", "ice.xyz"], "is given together with --structure"),
+    ):
+        done = run(trained_model, "-o", "no.pt", "--cutoffs", cutoffs, *arguments)
+        assert done.exit_code == 2 and message in " ".join(done.stderr.split())
+    done = run(trained_model, "-o", "no.pt", "--cutoffs", cutoffs, "--elements", "H,Fe")
+    assert done.exit_code == 1 and "no cutoff is given for Fe" in done.stderr
+    write("iron.xyz", bulk("Fe"), format="extxyz")
+    done = run(trained_model, "-o", "no.pt", "--cutoffs", cutoffs, "--structure", "iron.xyz")
+    assert done.exit_code == 1 and "iron.xyz: frame 0: " in done.stderr
 
 
 def test_bad_input_is_named(trained_model):

@@ -22,8 +22,8 @@ def export_model(settings, **changes):
     return contract_model(settings, **changes).eval()
 
 
-def expected(model, atoms, cutoffs=CUTOFFS):
+def expected(model, atoms, cutoffs=CUTOFFS, radial="tables"):
     """The atoms with the calculator that everything is compared with."""
     atoms = atoms.copy()
-    atoms.calc = FCLCalculator(model, cutoffs)
+    atoms.calc = FCLCalculator(model, cutoffs, radial=radial)
     return atoms

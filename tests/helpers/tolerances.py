@@ -65,6 +65,10 @@ TAPER_FLOAT32 = 1e-9
 #: roundings of 6e-8, through two layers.
 FLOAT32 = 1e-4
 
+#: Energies of small structures (eV) and forces (eV/A) of tabulated radial functions against those of the networks: what
+#: `fcl.models.mace.tabulated.tabulate` asks for.
+TABLES = 1e-5
+
 # -- golden numbers (tests/golden) -------------------------------------------------------------------------------------
 
 #: Predictions of the shipped weights, relative to the largest value of an array. In float64 the backends, processors

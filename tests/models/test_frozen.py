@@ -41,7 +41,7 @@ def test_energies_and_forces_are_those_of_the_calculator(small_settings, kind, m
     largest = 0.0
     for atoms in all_structures():
         energies, forces = evaluated(frozen, atoms)
-        reference = expected(model, atoms, cutoffs)
+        reference = expected(model, atoms, cutoffs, radial="network")
         np.testing.assert_allclose(energies, reference.get_potential_energies(), rtol=0, atol=TOLERANCE)
         np.testing.assert_allclose(forces, reference.get_forces(), rtol=0, atol=TOLERANCE)
         largest = max(largest, np.abs(forces).max())
@@ -56,7 +56,7 @@ def test_the_model_of_the_paper(model_settings):
     assert {tensor.dtype for tensor in frozen.state_dict().values()} == {torch.float32, torch.int64}
     atoms = all_structures()[2]
     energies, forces = evaluated(frozen, atoms)
-    reference = expected(model, atoms, 5.5)
+    reference = expected(model, atoms, 5.5, radial="network")
     np.testing.assert_allclose(energies, reference.get_potential_energies(), rtol=1e-5)
     np.testing.assert_allclose(forces, reference.get_forces(), atol=1e-4 * np.abs(reference.get_forces()).max())
 

@@ -47,7 +47,7 @@ def numeric_force(atoms, atom, axis, step):
 def test_same_as_the_batches_of_the_training(model, case):
     """Energies, forces and pairs are those of the graph store's path."""
     atoms = structures()[case]
-    calculator = FCLCalculator(model, CUTOFFS)
+    calculator = FCLCalculator(model, CUTOFFS, radial="network")
     energy, forces, _ = evaluated(calculator, atoms)
     data = GraphData(arrays_from_frames([labelled(atoms, 0)], 7.0), torch.float64)
     cutoffs = torch.tensor([CUTOFFS[symbol] for symbol in atoms.symbols])
@@ -185,7 +185,7 @@ def test_cutoffs_can_be_changed(model):
 
 def test_precision_and_backend(model, small_settings):
     atoms = structures()[0]
-    exact = evaluated(FCLCalculator(model, CUTOFFS), atoms)
+    exact = evaluated(FCLCalculator(model, CUTOFFS, radial="network"), atoms)
     single = evaluated(FCLCalculator(model, CUTOFFS, dtype=torch.float32), atoms)
     reference = evaluated(FCLCalculator(model, CUTOFFS, backend="reference"), atoms)
     assert exact[0] != single[0] and exact[0] == pytest.approx(single[0], abs=1e-4)
@@ -323,7 +323,7 @@ def test_the_compiled_path(model):
     """The program of `backend="compiled"`, run without the compiler: energy, forces and stress, and other sizes too."""
     from fcl.models.compile import CompiledEnergies
 
-    usual, program = FCLCalculator(model, 5.0), FCLCalculator(model, 5.0, backend="compiled")
+    usual, program = FCLCalculator(model, 5.0, radial="network"), FCLCalculator(model, 5.0, backend="compiled")
     program.model._compiled = CompiledEnergies(program.model, backend="aot_eager")
     torch._dynamo.utils.counters.clear()
     for atoms in (structures()[3], structures()[3].repeat((2, 1, 1)), Atoms("S"), molecule("CH3OH")):

@@ -21,6 +21,10 @@ Model = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, ...; auto takes a GPU where there is one.")]
 Precision = Annotated[Literal["float32", "float64"], typer.Option("--dtype", help="Precision of the computation.")]
+Radial = Annotated[
+    Literal["tables", "network"],
+    typer.Option(help="Radial functions from tables (1e-6 eV per atom, 1e-5 eV/A), or by their networks: slower."),
+]
 AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON, with all digits, instead of a table.")]
 CutoffText = Annotated[
     str | None, typer.Option("--cutoffs", help="6.0, or H=3.9,C=4.6, or a cutoffs file. [default: 6.0]")

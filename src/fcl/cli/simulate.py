@@ -14,6 +14,7 @@ from fcl.cli.common import (
     Model,
     Overwrite,
     Precision,
+    Radial,
     Skin,
     finite,
     parse_cutoffs,
@@ -28,13 +29,15 @@ Structure = Annotated[Path, typer.Argument(help="A structure in any format that 
 Output = Annotated[Path, typer.Option("--output", "-o", help="File to write: .xyz, .xyz.gz or .traj.")]
 
 
-def _prepare(model: Path, structures: Path, cutoffs: str | None, device: str, dtype: str, skin: float, last=False):
+def _prepare(
+    model: Path, structures: Path, cutoffs: str | None, device: str, dtype: str, radial: str, skin: float, last=False
+):
     """Validated calculator, and structures with their numbers in the file; with ``last`` the last one only."""
     from fcl.data.read import read_structures
     from fcl.simulation.calculator import FCLCalculator
 
     given = parse_cutoffs(cutoffs)
-    calculator = FCLCalculator(model, given, device=device, dtype=dtype, skin=skin)
+    calculator = FCLCalculator(model, given, device=device, dtype=dtype, radial=radial, skin=skin)
     found = read_structures(structures, calculator.model.settings.num_elements, as_text=True)
     frames = list(enumerate(found))[-1 if last else 0 :]
     check_cutoffs(calculator.cutoffs, structures, ((index, atoms.numbers) for index, atoms in frames))
@@ -49,6 +52,7 @@ def predict(
     overwrite: Overwrite = False,
     device: Device = "auto",
     dtype: Precision = "float64",
+    radial: Radial = "tables",
     as_json: AsJSON = False,
 ) -> None:
     """Energy, forces and (where there is a cell) stress of structures; constraints change no force."""
@@ -56,7 +60,7 @@ def predict(
     from fcl.runs.log import progress
 
     check_structures(output, overwrite)
-    calculator, frames = _prepare(model, structures, cutoffs, device, dtype, skin=0.0)
+    calculator, frames = _prepare(model, structures, cutoffs, device, dtype, radial, skin=0.0)
     rows = []
     with atomic_path(output) as temporary, structure_writer(temporary, output) as append:
         for index, atoms in progress(frames, "predicting", len(frames)):
@@ -100,6 +104,7 @@ def relax(
     overwrite: Overwrite = False,
     device: Device = "auto",
     dtype: Precision = "float64",
+    radial: Radial = "tables",
     skin: Skin = 0.5,
     as_json: AsJSON = False,
 ) -> None:
@@ -108,7 +113,7 @@ def relax(
     from fcl.simulation.dynamics import relax as run
 
     check_structures(output, overwrite)
-    calculator, ((index, atoms),) = _prepare(model, structure, cutoffs, device, dtype, skin, last=True)
+    calculator, ((index, atoms),) = _prepare(model, structure, cutoffs, device, dtype, radial, skin, last=True)
     atoms.calc = calculator
     with about(structure, index):
         result = run(atoms, fmax=fmax, steps=steps, cell=cell)
@@ -164,6 +169,7 @@ def md(
     overwrite: Overwrite = False,
     device: Device = "auto",
     dtype: Precision = "float64",
+    radial: Radial = "tables",
     skin: Skin = 0.5,
     as_json: AsJSON = False,
 ) -> None:
@@ -175,7 +181,7 @@ def md(
     from fcl.simulation.dynamics import check_motion, molecular_dynamics
 
     check_structures(output, overwrite)
-    calculator, ((index, start),) = _prepare(model, structure, cutoffs, device, dtype, skin, last=True)
+    calculator, ((index, start),) = _prepare(model, structure, cutoffs, device, dtype, radial, skin, last=True)
     if any(n > 1 and not periodic for n, periodic in zip(repeat, start.pbc, strict=True)):
         raise ValueError(f"{structure}: cannot be repeated along a direction without periodicity")
     with about(structure, index):
@@ -209,6 +215,7 @@ def md(
         "mean_temperature_kelvin": float(run.temperature.mean()),
         "energy_drift_mev_per_atom_ps": None if thermostat else run.drift,
         "pairs_per_atom": sum(pairs) / len(pairs),
+        "evaluated_by": calculator.path.partition(",")[0],
         "neighbour_lists": calculator.rebuilds,
         "microseconds_per_atom_step": run.microseconds_per_atom_step,
     }
@@ -221,6 +228,7 @@ def md(
         *([] if thermostat or steps < 2 else [("energy drift", f"{run.drift:+.3f} meV/atom/ps")]),
         ("pairs per atom", f"{facts['pairs_per_atom']:.1f} (mean)"),
         ("neighbour lists", f"{calculator.rebuilds} in {steps} steps"),
+        ("evaluated by", facts["evaluated_by"]),
         ("time", f"{run.microseconds_per_atom_step:.1f} us per atom and step, neighbour lists and output included"),
     ]
     print_facts(lines, f"{output}: {atoms.get_chemical_formula()}")

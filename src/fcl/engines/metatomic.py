@@ -7,7 +7,7 @@ metatomic-torch. (No ``from __future__ import annotations`` here: TorchScript re
 import json
 import warnings
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Sequence
 
 import torch
 from ase.data import chemical_symbols
@@ -25,6 +25,7 @@ import fcl
 from fcl.cutoffs.choice import CutoffChoice
 from fcl.cutoffs.file import read_cutoffs
 from fcl.models.mace.frozen import FrozenMACE, freeze
+from fcl.models.mace.tabulated import TabulatedMACE
 from fcl.runs.files import atomic_path
 
 DESCRIPTION = (
@@ -34,13 +35,13 @@ DESCRIPTION = (
 
 
 class MetatomicMACE(torch.nn.Module):
-    """A `FrozenMACE` with the metatomic interface: energies (eV) per system or per atom.
+    """A `FrozenMACE` or `TabulatedMACE` with the metatomic interface: energies (eV) per system or per atom.
 
     Half neighbour lists within the largest cutoff are requested; pairs beyond their own cutoff are dropped here. Forces
     and virial are derivatives of the energy, computed by the engine.
     """
 
-    def __init__(self, frozen: FrozenMACE):
+    def __init__(self, frozen: FrozenMACE | TabulatedMACE):
         super().__init__()
         self.frozen = frozen
         self.options = NeighborListOptions(cutoff=frozen.largest_cutoff, full_list=False, strict=True)
@@ -90,18 +91,28 @@ class MetatomicMACE(torch.nn.Module):
         return results
 
 
-def save_metatomic(model, choice: CutoffChoice, path: str | Path, dtype: torch.dtype = torch.float64) -> dict:
+def save_metatomic(
+    model,
+    choice: CutoffChoice,
+    path: str | Path,
+    dtype: torch.dtype = torch.float64,
+    *,
+    radial: str = "tables",
+    elements: Optional[Sequence[int]] = None,
+) -> dict:
     """Write ``model`` with the cutoffs of ``choice`` as a metatomic file; returns the metadata stored in it.
 
-    Raises `FileExistsError` if ``path`` exists, `ValueError` for a name that does not end in ``.pt`` and for models
-    that `fcl.models.mace.frozen.freeze` does not cover.
+    ``radial`` and ``elements`` are those of `fcl.models.mace.frozen.freeze`: the file requests neighbours within the
+    largest cutoff among its elements, so that elements that do not occur should not be among them. Raises
+    `FileExistsError` if ``path`` exists, `ValueError` for a name that does not end in ``.pt`` and for models that
+    `fcl.models.mace.frozen.freeze` does not cover.
     """
     path = Path(path)
     if path.suffix != ".pt":
         raise ValueError(f"{path}: the name of a metatomic file ends in .pt")
     if path.exists():
         raise FileExistsError(f"{path}: exists already; it is not overwritten")
-    frozen = freeze(model, choice, dtype)
+    frozen = freeze(model, choice, dtype, radial=radial, elements=elements)
     facts = export_facts(model, choice, frozen)
     capabilities = ModelCapabilities(
         outputs={"energy": ModelOutput(unit="eV", sample_kind="atom", description="relative to isolated atoms")},
@@ -123,13 +134,14 @@ def save_metatomic(model, choice: CutoffChoice, path: str | Path, dtype: torch.d
     return facts
 
 
-def export_facts(model, choice: CutoffChoice, frozen: FrozenMACE) -> dict:
+def export_facts(model, choice: CutoffChoice, frozen: FrozenMACE | TabulatedMACE) -> dict:
     """Metadata of an exported file: cutoffs (A), their provenance, the model card, versions."""
     provenance = read_cutoffs(choice.source).provenance.model_dump(exclude_none=True) if choice.source else {}
     symbols = [chemical_symbols[number] for number in frozen.elements]
     return {
         "fcl_version": fcl.__version__,
         "dtype": str(frozen.cutoffs.dtype).removeprefix("torch."),
+        "radial": "tables" if isinstance(frozen, TabulatedMACE) else "network",
         "mixing_rule": model.settings.mixing_rule,
         "cutoffs_angstrom": dict(zip(symbols, frozen.cutoffs.tolist(), strict=True)),
         "cutoffs_provenance": provenance,

@@ -13,6 +13,7 @@ from fcl.cutoffs.edges import Candidates
 from fcl.data.batch import Batch
 from fcl.data.neighbors import half_pairs
 from fcl.models.files import prepared
+from fcl.models.fixed import FixedModel, Radial
 from fcl.runs.device import torch_dtype
 
 #: Added to the search radius (A), so that pairs at r_ij = m_ij are decided here and not by rounding in the library.
@@ -41,7 +42,7 @@ class FCLTorchSimModel(ModelInterface):
     Args:
         model: a model, or the path of a model file.
         cutoffs: as for `fcl.FCLCalculator`, but no per-atom cutoffs, since the atoms of a batch change.
-        device, dtype, backend: as for `fcl.FCLCalculator`.
+        device, dtype, backend, radial: as for `fcl.FCLCalculator`.
         skin: thickness (A) of the shell beyond the cutoffs included in the neighbour list. The list is rebuilt when an
             atom of any system has moved by more than half of it or a cell has changed; results do not depend on it.
         compute_forces, compute_stress: what to compute in addition to the energy. Stress needs a cell volume: set
@@ -61,6 +62,7 @@ class FCLTorchSimModel(ModelInterface):
         dtype: str | torch.dtype = "float64",
         skin: float = 0.5,
         backend: str | None = None,
+        radial: Radial | None = None,
         compute_forces: bool = True,
         compute_stress: bool = True,
     ):
@@ -71,6 +73,7 @@ class FCLTorchSimModel(ModelInterface):
         self.choice = CutoffChoice(self.model, cutoffs)
         if self.choice.by_element is None and self.choice.per_atom.ndim:
             raise ValueError("cutoffs given atom by atom do not go with batches of systems: give them by element")
+        self._fixed = FixedModel(self.model, self.choice, radial, backend)
         parameter = next(self.model.parameters())
         self._device, self._dtype = parameter.device, parameter.dtype
         self._compute_forces, self._compute_stress = bool(compute_forces), bool(compute_stress)
@@ -99,7 +102,7 @@ class FCLTorchSimModel(ModelInterface):
             self.rebuilds += 1
         batch = self._batch(positions, cells)
         forces, stress = self._compute_forces, self._compute_stress
-        output = self.model(batch, self._candidates.cutoffs, forces=forces, stress=stress)
+        output = self._fixed(batch, self._candidates.cutoffs, forces=forces, stress=stress)
         return {name: output[name] for name in ("energy", "forces", "stress") if name in output}
 
     def _still_good(self, numbers, system, positions, cells, pbc) -> bool:

@@ -125,6 +125,13 @@ class Potential(torch.nn.Module, ABC):
         """
         raise ValueError("export covers max_ell = 1, correlation 1, two layers of scalars and vectors only")
 
+    def tabulate(self, elements: Sequence[int], cutoffs: Sequence[float], dtype: torch.dtype = torch.float64):
+        """`freeze` with tabulated radial functions (`fcl.models.mace.tabulated.TabulatedMACE`).
+
+        Raises `ValueError` for a model that cannot be tabulated, and for tables that would be too large.
+        """
+        raise ValueError("tables cover max_ell = 1, correlation 1, two layers of scalars and vectors only")
+
     # -- checks --------------------------------------------------------------------------------------------------------
 
     @property
@@ -144,15 +151,16 @@ class Potential(torch.nn.Module, ABC):
         if self.flexible and not 0.0 < cutoff <= self.cutoff_limit + 1e-9:
             raise ValueError(f"cutoff {cutoff} A is not within (0, {self.cutoff_limit}] A, the range of this model")
 
-    def check_elements(self, numbers: torch.Tensor) -> None:
+    def check_elements(self, numbers: torch.Tensor, *, warn: bool = True) -> None:
         """Raise `ValueError` for atomic numbers that are not among ``elements``.
 
-        Elements in fewer than `RARE` training structures (by the card, if it says) are warned of, once each.
+        With ``warn``, elements in fewer than `RARE` training structures (by the card, if it says) are warned of, once.
         """
         known = self.elements
         consecutive = known[-1] - known[0] + 1 == len(known)
         if not len(numbers) or (consecutive and known[0] <= int(numbers.min()) and int(numbers.max()) <= known[-1]):
-            self._warn_of_rare_elements(numbers)
+            if warn:
+                self._warn_of_rare_elements(numbers)
             return
         unknown = sorted(set(numbers.tolist()) - set(known))
         if unknown:
@@ -163,8 +171,8 @@ class Potential(torch.nn.Module, ABC):
 
             has = f"Z = {known[0]}-{known[-1]}" if consecutive else ", ".join(map(name, known))
             raise ValueError(f"the model supports the elements {has}, not {', '.join(map(name, unknown))}")
-
-        self._warn_of_rare_elements(numbers)
+        if warn:
+            self._warn_of_rare_elements(numbers)
 
     def _warn_of_rare_elements(self, numbers: torch.Tensor) -> None:
         trained = self.card.get("training_structures")
@@ -250,30 +258,19 @@ class Potential(torch.nn.Module, ABC):
             raise ValueError("the batch has no pairs: call GraphData.select_pairs first")
         if batch.numbers.device.type == "cpu":  # on a GPU this would synchronise with the host
             self.check_elements(batch.numbers)
-        i, j = batch.pair_index
         with torch.set_grad_enabled(training or forces or stress):
-            positions = batch.positions
-            pair_structure = batch.pair_structure
-            shifts = torch.einsum("ps,psd->pd", batch.pair_shifts, batch.cells.index_select(0, pair_structure))
-            vectors = positions.index_select(0, j) - positions.index_select(0, i) + shifts
+            vectors = pair_vectors(batch)
             node_energy, gradient = self._energies_and_gradient(
                 batch, vectors, cutoffs, wanted=forces or stress, training=training
             )
-            results = {
-                "node_energy": node_energy,
-                "energy": node_energy.new_zeros(batch.n_structures).index_add(0, batch.structure, node_energy),
-            }
+            results = {"node_energy": node_energy, "energy": structure_sums(batch, node_energy)}
             if gradient is not None:
                 if forces:
-                    zero = torch.zeros_like(positions)
+                    i, j = batch.pair_index
+                    zero = torch.zeros_like(batch.positions)
                     results["forces"] = zero.index_add(0, i, gradient).index_add(0, j, -gradient)
                 if stress:
-                    outer = vectors[:, :, None] * gradient[:, None, :]
-                    virial = torch.zeros_like(batch.cells).index_add(0, pair_structure, outer)
-                    volume = torch.linalg.det(batch.cells).abs()[:, None, None]
-                    if (volume == 0).any():
-                        raise ValueError("stress requested for a structure without a cell volume")
-                    results["stress"] = 0.5 * (virial + virial.transpose(1, 2)) / volume
+                    results["stress"] = stresses(batch, vectors, gradient)
         return results if training else {name: value.detach() for name, value in results.items()}
 
     def _energies_and_gradient(self, batch: Batch, vectors, cutoffs, *, wanted: bool, training: bool):
@@ -304,6 +301,37 @@ class Potential(torch.nn.Module, ABC):
         if missing or wrong:
             raise ValueError(f"pre-trained weights do not fit: missing {missing}, unknown or other shape {wrong}")
         self.load_state_dict(taken, strict=False)
+
+
+def pair_vectors(batch: Batch) -> torch.Tensor:
+    """Vectors [n_pairs, 3] (A) from i to j; differentiable with respect to the positions."""
+    i, j = batch.pair_index
+    if batch.n_structures == 1:
+        shifts = batch.pair_shifts @ batch.cells[0]
+    else:
+        shifts = torch.einsum("ps,psd->pd", batch.pair_shifts, batch.cells.index_select(0, batch.pair_structure))
+    return batch.positions.index_select(0, j) - batch.positions.index_select(0, i) + shifts
+
+
+def structure_sums(batch: Batch, node_energy: torch.Tensor) -> torch.Tensor:
+    """Energies [n_structures] (eV) from site energies [n_atoms]."""
+    return node_energy.new_zeros(batch.n_structures).index_add(0, batch.structure, node_energy)
+
+
+def stresses(batch: Batch, vectors: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+    """Symmetric stress [n_structures, 3, 3] (eV/A^3): sum r_ij (x) g / V over ``vectors`` and g [n_pairs, 3] (eV/A).
+
+    Raises `ValueError` for a structure without a cell volume.
+    """
+    if batch.n_structures == 1:
+        virial = (vectors.T @ gradient)[None]
+    else:
+        outer = vectors[:, :, None] * gradient[:, None, :]
+        virial = torch.zeros_like(batch.cells).index_add(0, batch.pair_structure, outer)
+    volume = torch.linalg.det(batch.cells).abs()[:, None, None]
+    if (volume == 0).any():
+        raise ValueError("stress requested for a structure without a cell volume")
+    return 0.5 * (virial + virial.transpose(1, 2)) / volume
 
 
 #: Possible evaluation paths; ``auto`` is the first one of a model.

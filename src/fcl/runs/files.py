@@ -28,6 +28,13 @@ FilePath = str | os.PathLike
 CHUNK_BYTES = 1 << 20
 
 
+def cache_folder() -> Path:
+    """The user's folder for what can be made again: ``FCL_CACHE``, or ``fcl`` in ``XDG_CACHE_HOME`` or ``~/.cache``."""
+    if own := os.environ.get("FCL_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fcl"
+
+
 @contextmanager
 def atomic_path(path: FilePath, *, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on a clean exit it is renamed to ``path``.

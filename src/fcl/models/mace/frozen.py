@@ -7,6 +7,7 @@ depends on distances: radial features, messages and their sums.
 
 from __future__ import annotations
 
+import logging
 import math
 import warnings
 from collections.abc import Sequence
@@ -20,14 +21,37 @@ from fcl.cutoffs.mixing import MixingRule
 from fcl.models.files import prepared
 from fcl.models.mace.blocks import SILU_SCALE
 
+logger = logging.getLogger(__name__)
 
-def freeze(model, choice: CutoffChoice, dtype: torch.dtype = torch.float64) -> torch.nn.Module:
+
+def freeze(
+    model,
+    choice: CutoffChoice,
+    dtype: torch.dtype = torch.float64,
+    *,
+    radial: str = "network",
+    elements: Sequence[int] | None = None,
+) -> torch.nn.Module:
     """`Potential.freeze` at the cutoffs of ``choice``, given by element (or one number, for all elements of the model).
 
-    Raises `ValueError` for cutoffs given atom by atom and for models that cannot be exported.
+    ``elements`` (atomic numbers) are those to know; None: all that have a cutoff. With ``radial`` "tables" it is
+    `Potential.tabulate`, unless the model or the size of the tables does not allow it. Raises `ValueError` for cutoffs
+    given atom by atom, elements without a cutoff and models that cannot be exported.
     """
-    elements = exported_elements(model, choice)
-    return model.freeze(elements, choice.of(np.array(elements)), dtype)
+    if radial not in ("tables", "network"):
+        raise ValueError(f"radial {radial!r} is unknown; known are tables, network")
+    known = exported_elements(model, choice)
+    elements = known if elements is None else sorted(set(elements))
+    model.check_elements(torch.as_tensor(elements))
+    cutoffs = choice.of(np.array(elements))
+    if radial == "tables":
+        try:
+            return model.tabulate(elements, cutoffs, dtype)
+        except ValueError as error:
+            frozen = model.freeze(elements, cutoffs, dtype)  # a model that cannot be exported raises here
+            logger.info(f"radial functions are exported as networks: {error}")
+            return frozen
+    return model.freeze(elements, cutoffs, dtype)
 
 
 class FrozenMACE(torch.nn.Module):
@@ -48,7 +72,7 @@ class FrozenMACE(torch.nn.Module):
         cutoffs = torch.tensor([float(cutoff) for cutoff in cutoffs], dtype=torch.float64)
         if len(elements) != len(cutoffs) or not bool((elements.diff() > 0).all()):
             raise ValueError("freeze takes elements in ascending order and one cutoff for each")
-        model.check_elements(elements)
+        model.check_elements(elements, warn=False)  # not all of them need occur
         for cutoff in cutoffs.tolist():
             model.check_cutoff(cutoff)
         self.elements: list[int] = elements.tolist()

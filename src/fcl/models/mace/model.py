@@ -96,6 +96,11 @@ class MACE(Potential):
 
         return FrozenMACE(self, elements, cutoffs, dtype)
 
+    def tabulate(self, elements: Sequence[int], cutoffs: Sequence[float], dtype: torch.dtype = torch.float64):
+        from fcl.models.mace.tabulated import tabulate
+
+        return tabulate(self.freeze(elements, cutoffs), dtype)
+
     def _oracle(self):
         """mace-torch's blocks with the parameters of this model, built on first use."""
         if self._reference is None:
