@@ -5,19 +5,21 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Discriminator, Field, Tag, model_serializer, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from fcl.config.data import DataSettings
-from fcl.config.types import Count, Fraction, NonNegative, Positive, Section, Seed, check_grid
+from fcl.config.types import Count, Extended, Fraction, NonNegative, Positive, Section, Seed, check_grid
 
 #: Of at most 999 channels: a typing error must not fill the memory.
 Irreps = Annotated[str, Field(pattern=r"^\d{1,3}x\d{1,2}[eo](\s*\+\s*\d{1,3}x\d{1,2}[eo])*$")]
 
 
-class ModelSettings(Section):
+class ModelSettings(Extended):
     """Architecture of MACE (paper, Table 2) and of the FCL modules (Eqs. 14-16)."""
+
+    later: ClassVar = ("architecture",)
 
     architecture: Literal["mace"] = Field(
         "mace", description="backbone: mace has blocks of its own; mace-torch wraps that library's, of the same numbers"
@@ -45,17 +47,62 @@ class ModelSettings(Section):
     )
     mixing_rule: Literal["arithmetic", "geometric"] = Field(description="pair cutoff from the two atomic cutoffs")
 
-    @model_serializer(mode="wrap")
-    def _without_default(self, handler) -> dict[str, Any]:
-        """Settings that name no architecture, those of older cards and manifests among them, keep their digests."""
-        settings = handler(self)
-        return {key: value for key, value in settings.items() if (key, value) != ("architecture", "mace")}
+
+Interaction = Literal[
+    "RealAgnosticInteractionBlock",
+    "RealAgnosticResidualInteractionBlock",
+    "RealAgnosticDensityInteractionBlock",
+    "RealAgnosticDensityResidualInteractionBlock",
+    "RealAgnosticResidualNonLinearInteractionBlock",
+]
 
 
 class MACETorchSettings(ModelSettings):
-    """The same settings for mace-torch's blocks."""
+    """The same settings for mace-torch's blocks, and all others of that library's models (`fcl convert`)."""
 
     architecture: Literal["mace-torch"] = Field(description="mace-torch's blocks")
+    elements: tuple[Annotated[int, Field(ge=1, le=118)], ...] | None = Field(
+        None, description="atomic numbers, ascending, the last one num_elements; null: 1 ... num_elements"
+    )
+    interaction_first: Interaction = Field("RealAgnosticInteractionBlock", description="block of the first layer")
+    interaction: Interaction = Field("RealAgnosticResidualInteractionBlock", description="block of the other layers")
+    edge_irreps: Irreps | None = Field(None, description="irreps of the messages; null: those of the features")
+    radial_type: Literal["bessel", "gaussian", "chebyshev"] = Field("bessel", description="functions of distance")
+    distance_transform: Literal["None", "Agnesi", "Soft"] = Field(
+        "None", description="transform of the distance, which depends on the two elements"
+    )
+    pair_repulsion: bool = Field(False, description="adds the ZBL repulsion, up to the sum of the covalent radii")
+    gate: Literal["silu", "tanh", "abs", "None"] = Field("silu", description="activation of the last readout")
+    readout: Literal["NonLinearReadoutBlock", "NonLinearBiasReadoutBlock"] = Field(
+        "NonLinearReadoutBlock", description="block of the last readout"
+    )
+    heads: tuple[str, ...] | None = Field(None, description="names of the heads; null: one, Default")
+    head: str | None = Field(None, description="the head whose energies are predicted; null: the first")
+    apply_cutoff: bool = Field(True, description="the envelope multiplies the radial features; false: the messages")
+    use_reduced_cg: bool = Field(True, description="reduced basis of the products")
+    use_so3: bool = Field(False, description="spherical harmonics of even parity")
+    use_agnostic_product: bool = Field(False, description="products do not depend on the element")
+    use_last_readout_only: bool = Field(False, description="energies are read from the last layer only")
+    use_edge_irreps_first: bool = Field(False, description="edge_irreps hold for the first layer too")
+    keep_last_layer_irreps: bool = Field(False, description="the last layer keeps its vectors")
+
+    later: ClassVar = (
+        "elements", "interaction_first", "interaction", "edge_irreps", "radial_type", "distance_transform",
+        "pair_repulsion", "gate", "readout", "heads", "head", "apply_cutoff", "use_reduced_cg", "use_so3",
+        "use_agnostic_product", "use_last_readout_only", "use_edge_irreps_first", "keep_last_layer_irreps",
+    )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _consistent(self) -> MACETorchSettings:
+        if self.elements is not None and (
+            list(self.elements) != sorted(set(self.elements)) or self.elements[-1:] != (self.num_elements,)
+        ):
+            raise ValueError("elements: are not ascending atomic numbers up to num_elements")
+        if self.head is not None and self.head not in (self.heads or ()):
+            raise ValueError(f"head: {self.head!r} is not among heads")
+        if "NonLinear" in self.interaction_first + self.interaction and self.apply_cutoff:
+            raise ValueError("apply_cutoff: with non-linear blocks, messages would not vanish at the cutoff")
+        return self
 
 
 def _architecture(settings: Any) -> str:
@@ -74,8 +121,10 @@ AnyModelSettings = Annotated[
 ]
 
 
-class CutoffSettings(Section):
+class CutoffSettings(Extended):
     """Interval from which per-atom cutoffs are sampled in training (angstrom)."""
+
+    later: ClassVar = ("reach",)
 
     r_min: Positive = Field(description="lower end of the sampled interval; equal to r_max: nothing is sampled")
     r_max: Positive = Field(description="upper end, and largest cutoff of FCL models")
@@ -83,11 +132,6 @@ class CutoffSettings(Section):
         None, description="cutoff of the graph store and range of FCL's Bessel functions, at least r_max; null: r_max"
     )
     sampling: Literal["atoms", "structures"] = Field(description="one sampled cutoff per atom, or per structure")
-
-    @model_serializer(mode="wrap")
-    def _without_default(self, handler) -> dict[str, Any]:
-        """Settings that name no reach, those of older manifests among them, keep their digests."""
-        return {key: value for key, value in handler(self).items() if (key, value) != ("reach", None)}
 
     @property
     def stored(self) -> float:
@@ -107,7 +151,7 @@ class LossSettings(Section):
     force_weight: NonNegative = Field(description="weight of the error of force components")
 
 
-class _Optimiser(Section):
+class _Optimiser(Extended):
     epochs: Count = Field(description="maximum number of passes over the training split")
     batch_size: Count = Field(description="structures in a mini-batch")
     batch_by: Literal["structures", "pairs"] = Field(
@@ -116,6 +160,15 @@ class _Optimiser(Section):
     learning_rate: Positive = Field(description="initial learning rate of AdamW")
     weight_decay: NonNegative = Field(description="weight decay of AdamW")
     gradient_clip_norm: Positive | None = Field(description="maximum norm of the gradient; null: no clipping")
+    freeze: tuple[str, ...] = Field(
+        (), description="parameters that keep their values: names, their beginnings or patterns with *; backbone: all "
+        "that a given model brings"
+    )  # fmt: skip
+    backbone_rate: Positive = Field(
+        1.0, description="learning rate of the parameters that a given model brings, relative to learning_rate"
+    )
+
+    later: ClassVar[tuple[str, ...]] = ("freeze", "backbone_rate")
 
 
 class PretrainSettings(_Optimiser):
@@ -133,6 +186,13 @@ class PretrainSettings(_Optimiser):
 class FCLSettings(_Optimiser):
     """Flexible cutoff learning, starting from the pre-trained weights."""
 
+    later: ClassVar = (*_Optimiser.later, "start")
+
+    start: Literal["random", "warm"] = Field(
+        "random",
+        description="radial network and cutoff embedding at first: random, as in the paper; warm: such that the model "
+        "equals the pre-trained one at its cutoff",
+    )
     seeds: tuple[Seed, ...] = Field(min_length=1, description="one training run per seed")
     plateau_factor: Fraction = Field(description="factor of ReduceLROnPlateau")
     plateau_patience: Count = Field(description="epochs without improvement before the learning rate is reduced")
@@ -252,7 +312,7 @@ class ChoiceSettings(Section):
     evaluations: Count = Field(description="evaluations of L-BFGS per lambda and fold, each from the previous lambda")
 
 
-class ComputeSettings(Section):
+class ComputeSettings(Extended):
     """Device, precision and backend; only ``dtype`` and ``tf32`` are among the settings that determine a result."""
 
     device: str = Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto: a GPU if there is one")
@@ -266,6 +326,13 @@ class ComputeSettings(Section):
         description="backend of training, which takes long enough for compiled to pay off; null: the same as backend"
     )
     checkpoint_seconds: NonNegative = Field(description="time between checkpoints (s), lost if training is killed")
+    max_pairs: Count | None = Field(
+        None,
+        description="pairs in the range of the store that a training evaluates at once; the gradients of larger "
+        "batches are added up from parts, with the same result. null: whole batches",
+    )
+
+    later: ClassVar = ("max_pairs",)
 
     @property
     def backend_of_training(self) -> str:
