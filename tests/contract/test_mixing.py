@@ -16,7 +16,7 @@ from examples import contract_model, labelled
 from export_examples import TOLERANCE
 from fcl import FCLCalculator
 from fcl.calibration.optimise import objective
-from fcl.config.sections import ModelSettings
+from fcl.config.architectures import ModelSettings
 from fcl.cutoffs.assign import element_table
 from fcl.cutoffs.choice import CutoffChoice
 from fcl.cutoffs.mixing import MIXING_RULES, mixing_rule

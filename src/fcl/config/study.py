@@ -15,11 +15,11 @@ from typing import Any
 from pydantic import Field, TypeAdapter, model_validator
 
 from fcl.config import checks
+from fcl.config.architectures import AnyModelSettings, ModelSettings
 from fcl.config.checks import check_cost, check_observables
 from fcl.config.data import DataSettings
 from fcl.config.errors import deep_merge, nearest
 from fcl.config.sections import (
-    AnyModelSettings,
     CalibrationSettings,
     ChoiceSettings,
     ComputeSettings,
@@ -29,7 +29,6 @@ from fcl.config.sections import (
     ExternalSettings,
     FCLSettings,
     LossSettings,
-    ModelSettings,
     ObservableSettings,
     PretrainSettings,
     Sections,

@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from fcl.config.architectures import AnyModelSettings, ModelSettings
 from fcl.config.errors import explain
-from fcl.config.sections import AnyModelSettings, ModelSettings
 from fcl.models.interface import Potential
 from fcl.models.pretrained import model_file
 from fcl.models.registry import DEFAULT_ARCHITECTURE, builder

@@ -32,7 +32,7 @@ class Potential(torch.nn.Module, ABC):
     Attributes:
         architecture: name of the backbone in cards and in `fcl.models.registry`.
         backends: available evaluation paths; ``backend`` is the one in use and can be assigned.
-        settings: the `fcl.config.sections.ModelSettings`.
+        settings: the `fcl.config.architectures.ModelSettings`.
         elements: supported atomic numbers, ascending.
         cutoff_limit: r_max (A), the largest admissible cutoff; for a static model, its cutoff. (``r_max`` is the
             buffer in the state dict.)

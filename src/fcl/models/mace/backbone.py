@@ -9,7 +9,7 @@ import warnings
 
 import torch
 
-from fcl.config.sections import MACETorchSettings
+from fcl.config.architectures import MACETorchSettings
 
 # e3nn 0.4.4 stores a built-in `slice` in its constants, which torch >= 2.6 rejects under weights_only loading. It is
 # allowed for this import only; safe loading remains on.
@@ -38,7 +38,7 @@ __all__ = ["ScaleShiftMACE", "backbone_arguments", "mask_head"]
 def backbone_arguments(settings, r_max: float, avg_num_neighbors: float) -> dict:
     """Keyword arguments of mace-torch's ScaleShiftMACE.
 
-    ``settings`` is a `fcl.config.sections.ModelSettings`, for which the paper fixes the interaction blocks, SiLU gate,
+    ``settings`` is a `fcl.config.architectures.ModelSettings`, for which the paper fixes interaction blocks, SiLU gate,
     no pair repulsion, and isolated-atom energies 0 (the labels have them removed), or a `MACETorchSettings`, which
     holds these too. Scale 1, shift 0 and isolated-atom energies 0 are values of buffers, to be loaded. ``radial_mlp``
     is mace-torch's default. ``r_max`` in A.

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
+from fcl.config.architectures import MACETorchSettings
 from fcl.config.errors import explain
 from fcl.config.load import training_settings
-from fcl.config.sections import MACETorchSettings
 from fcl.config.types import SYMBOLS
 from fcl.models.files import build_model, save_model
 from fcl.models.mace.checkpoint import CheckpointError, Record, irreps, number, read_checkpoint
