@@ -1,5 +1,6 @@
 """Fine-tuning of a given model: labels or a teacher, warm start, frozen parts, learning rates, parts of batches."""
 
+import csv
 import json
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 import fcl
 from fcl import FCLCalculator
 from fcl.cli.main import app
+from fcl.config.load import training_settings
 from fcl.cutoffs.sampling import cutoff_sampler
 from fcl.data.loader import divided_batches, parts_of
 from fcl.data.store import read_reference_energies, read_store
@@ -153,6 +155,33 @@ def test_a_warm_start_of_the_papers_model(small_settings, graphs):
         warm_start(build_model("fcl", narrow, 7.0, dtype=torch.float64), static)
 
 
+def test_a_given_model_in_the_place_of_a_pre_training(folder, tmp_path):
+    """``pretrain.from``: the model as it is, with its errors on the validation split; FCL takes its architecture."""
+    tune(folder, tmp_path / "data")
+    train, val = (tmp_path / "data/stores" / f"{split}.h5" for split in ("train", "val"))
+    changes = {
+        "pretrain": {"from": str(folder / "given.safetensors"), "cutoff": 5.0},
+        "cutoffs": {"r_min": 3.0, "r_max": 5.0}, "compute": {"device": "cpu"},
+        "fcl": {"start": "warm", "epochs": 1, "batch_size": 4, "validation_cutoffs": [4.0, 5.0]},
+        "static": {"cutoffs": [5.0]},
+    }  # fmt: skip
+    study = training_settings(changes)
+    assert study.dump("pretrain")["pretrain"]["from"] == changes["pretrain"]["from"]
+    assert "from" not in training_settings({}).dump("pretrain")["pretrain"]
+    first, second = (
+        recipe.Outputs(*(tmp_path / f"{name}.{end}" for end in ("safetensors", "csv", "manifest.json")))
+        for name in ("pretrain", "fcl")
+    )
+    recipe.pretrain(study, train, val, 0, first)
+    assert first.model.read_bytes() == (folder / "given.safetensors").read_bytes()
+    (row,) = csv.DictReader(first.history.open())
+    assert row["epoch"] == "0" and float(row["val_loss"]) > 0
+    model = recipe.train_fcl(study, train, val, first.model, 1, second).model
+    assert model.settings.distance_transform == "Agnesi" and model.elements == (1, 6, 7, 8, 15, 16, 17)
+    with pytest.raises(ValueError, match=r"is of cutoff 5 A, and pretrain\.cutoff is 6 A"):
+        recipe.pretrain(study.narrowed(pretrain={"cutoff": 6.0}), train, val, 0, first)
+
+
 OPTIMISER = SimpleNamespace(
     epochs=1, batch_size=5, learning_rate=0.01, weight_decay=0.0, gradient_clip_norm=10.0, milestones=(), gamma=0.5
 )
@@ -192,11 +221,11 @@ def test_an_epoch_in_parts_is_the_same_epoch(small_settings, contract_graphs, ma
         torch.manual_seed(5)
         model = build_model("fcl", small_settings, 7.0, dtype=torch.float64)
         sampler = cutoff_sampler(cutoffs, torch.Generator().manual_seed(2), torch.float64)
-        recipe = Recipe("test", sampler, (5.0,), None)
+        drawn = Recipe("test", sampler, (5.0,), None)
         chunks = torch.split(torch.arange(15), 5)
         seen = []
         loss, mean = train_epoch(
-            model, contract_graphs, chunks, adamw(model, OPTIMISER), OPTIMISER, LOSS, recipe, None, seen.append, limit
+            model, contract_graphs, chunks, adamw(model, OPTIMISER), OPTIMISER, LOSS, drawn, None, seen.append, limit
         )
         results.append((loss, mean, model.state_dict(), seen))
     whole, parts = results
@@ -205,7 +234,7 @@ def test_an_epoch_in_parts_is_the_same_epoch(small_settings, contract_graphs, ma
     for name, value in whole[2].items():
         torch.testing.assert_close(parts[2][name], value, **EQUAL_GRADIENTS, msg=name)
     chunks = [torch.arange(5)]
-    (made,) = divided_batches(contract_graphs, chunks, recipe.draw_cutoffs, model.selector, max_pairs)
+    (made,) = divided_batches(contract_graphs, chunks, drawn.draw_cutoffs, model.selector, max_pairs)
     assert len(made) > 1
 
 

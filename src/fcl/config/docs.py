@@ -55,7 +55,9 @@ def configuration_page(config: Config) -> str:
         for path, description in _leaves(model):
             value = _lookup(config.protocol.model_dump(mode="json")[section], path)
             if value is ...:  # a default that is left out
-                value = model.model_fields[path[0]].default
+                value = next(
+                    field.default for key, field in model.model_fields.items() if path[0] in (key, field.alias)
+                )
             overrides = [_lookup(config.studies[name].get(section), path) for name in studies]
             cells = [_text(value), *("" if override is ... else _text(override) for override in overrides)]
             lines.append(_row([f"`{section}.{'.'.join(path)}`", *cells, description]))
@@ -74,7 +76,8 @@ def configuration_page(config: Config) -> str:
 
 
 def _leaves(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
-    for name, field in model.model_fields.items():
+    for key, field in model.model_fields.items():
+        name = field.alias or key
         inner = _models_of(field.annotation)
         if inner and not field.description:
             yield from _leaves(inner[0], (*path, name))

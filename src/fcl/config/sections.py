@@ -66,6 +66,14 @@ class _Optimiser(Extended):
 class PretrainSettings(_Optimiser):
     """Pre-training of a static model, the starting point of every FCL training."""
 
+    later: ClassVar = (*_Optimiser.later, "given")
+
+    given: str | None = Field(
+        None,
+        alias="from",
+        description="a static model file that takes the place of the pre-training, of the cutoff above; with "
+        "fcl.start: warm, its card decides the architecture of FCL models",
+    )
     cutoff: Positive = Field(description="fixed cutoff of the pre-training")
     seeds: tuple[Seed, ...] = Field(
         min_length=1,

@@ -23,6 +23,7 @@ class Section(BaseModel):
 class Extended(Section):
     """A section that has grown: settings named in ``later`` are left out of dumps where they have their defaults.
 
+    Dumps name settings by their alias, as files do.
     So the settings of studies, cards and manifests from before keep their digests.
     """
 
@@ -35,7 +36,8 @@ class Extended(Section):
         def default(key: str, value: Any) -> bool:
             return (tuple(value) if isinstance(value, list) else value) == fields[key].default
 
-        return {key: value for key, value in handler(self).items() if key not in self.later or not default(key, value)}
+        kept = {key: value for key, value in handler(self).items() if key not in self.later or not default(key, value)}
+        return {fields[key].alias or key: value for key, value in kept.items()}
 
 
 # Z = 1 ... 118; listed here to check settings without importing ASE.

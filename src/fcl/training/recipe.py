@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import torch
 
+from fcl.config.sharing import FLEXIBLE_PARTS
 from fcl.data.batch import GraphData, average_neighbors
 from fcl.data.store import read_reference_energies, read_store, structures_per_element
 from fcl.models.files import build_model, load, save_model
@@ -25,6 +26,7 @@ from fcl.runs.files import write_csv
 from fcl.runs.manifest import write_run_manifest
 from fcl.training.checkpoints import Checkpoints, training_identity
 from fcl.training.fit import HISTORY_COLUMNS, fcl_recipe, fit, seed_streams, static_recipe
+from fcl.training.given import adopt
 from fcl.training.memory import say_peak
 
 logger = logging.getLogger(__name__)
@@ -46,8 +48,10 @@ class Trained(NamedTuple):
 
 
 def pretrain(settings, train: Path, val: Path, seed: int, outputs: Outputs, checkpoints: Path | None = None) -> Trained:
-    """Stage 1: the unmodified MACE at ``pretrain.cutoff``."""
+    """Stage 1: the unmodified MACE at ``pretrain.cutoff``; or the model that ``pretrain.from`` names, as it is."""
     settings = settings.narrowed(pretrain={"seeds": [seed]})
+    if settings.pretrain.given is not None:
+        return Trained(*adopt(settings, train, val, seed, *outputs))
     cutoff = settings.pretrain.cutoff
     return _train_static(settings, "pretrain", "pretrain", train, val, cutoff, seed, outputs, checkpoints)
 
@@ -83,7 +87,9 @@ def train_fcl(
             parts = parts.model_copy(update={"bessel_range": settings.cutoffs.reach})
         start, neighbors, warm = load(pretrained, dtype=dtype, device=device), None, settings.fcl.start == "warm"
         if warm:
-            parts, neighbors = parts.model_copy(update={"bessel_range": start.bessel_range}), start.avg_num_neighbors
+            own = {name: getattr(parts, name) for name in (*FLEXIBLE_PARTS, "mixing_rule")}
+            parts = start.settings.model_copy(update={**own, "bessel_range": start.bessel_range})
+            neighbors = start.avg_num_neighbors
         model = build_model("fcl", parts, r_max, neighbors, dtype=dtype, device=device, backend=backend)
         if warm:
             warm_start(model, start)
