@@ -21,6 +21,7 @@ from fcl.data.store import read_reference_energies, read_store
 from fcl.models.files import build_model, load
 from fcl.models.mace.convert import convert
 from fcl.models.warm import warm_start
+from fcl.training import recipe
 from fcl.training.fit import Recipe, train_epoch
 from fcl.training.loss import LOSS
 from fcl.training.memory import kept_bytes, say_peak
