@@ -34,7 +34,8 @@ fcl calibrate labels/fcl.safetensors train.xyz --held-out test.xyz "${keys[@]}" 
 
 # 5. Errors, pairs and time, before and after, and the dynamics of one crystal.
 fcl evaluate given.safetensors test.xyz "${keys[@]}"
-fcl evaluate labels/fcl.safetensors test.xyz "${keys[@]}" --cutoffs 5.0 --cutoffs cutoffs.json
-fcl evaluate teacher/fcl.safetensors test.xyz "${keys[@]}" --cutoffs 5.0 --cutoffs cutoffs.json
+choices=(--cutoffs 5.0 --cutoffs 4.5 --cutoffs 4.0 --cutoffs 3.5 --cutoffs cutoffs.json)
+fcl evaluate labels/fcl.safetensors test.xyz "${keys[@]}" "${choices[@]}"
+fcl evaluate teacher/fcl.safetensors test.xyz "${keys[@]}" "${choices[@]}"
 python -c "from ase.io import read, write; write('crystal.xyz', read('test.xyz', 2), columns=['symbols', 'positions'])"
 fcl md labels/fcl.safetensors crystal.xyz --cutoffs cutoffs.json --temperature 100 --steps "${STEPS:-200}" -o md.xyz --overwrite
