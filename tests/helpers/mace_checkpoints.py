@@ -5,26 +5,31 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-#: Changes of `ARGUMENTS` by name; the classes are names in `mace.modules`.
+#: Smaller than l_max 3 and correlation 3, which take seconds to build.
+SMALL = {"max_ell": 2, "correlation": 2}
+#: Options of the model by kind; the classes are names in `mace.modules`.
 KINDS = {
-    # MACE-MP-0 and MACE-OFF23: agnostic and residual blocks
+    # MACE-MP-0 and MACE-OFF23: agnostic and residual blocks, l_max 3, correlation 3
     "residual": {"first": "RealAgnosticResidualInteractionBlock", "gate": "tanh"},
     # MACE-MP-0b3, MACE-MPA-0, MACE-OMAT-0: density blocks, ZBL, Agnesi
     "density": {
         "first": "RealAgnosticDensityInteractionBlock", "other": "RealAgnosticDensityResidualInteractionBlock",
-        "pair_repulsion": True, "distance_transform": "Agnesi",
+        "pair_repulsion": True, "distance_transform": "Agnesi", **SMALL,
     },
     # several heads, of which one is chosen; ZBL, Soft
-    "heads": {"heads": ["pt_head", "mine"], "distance_transform": "Soft", "pair_repulsion": True},
+    "heads": {"heads": ["pt_head", "mine"], "distance_transform": "Soft", "pair_repulsion": True, **SMALL},
     # MACE-MH: non-linear blocks, the cutoff multiplies the messages, one readout
     "nonlinear": {
         "first": "RealAgnosticResidualNonLinearInteractionBlock",
         "other": "RealAgnosticResidualNonLinearInteractionBlock",
         "readout_cls": "NonLinearBiasReadoutBlock", "apply_cutoff": False, "use_last_readout_only": True,
-        "use_agnostic_product": True, "edge_irreps": "6x0e+6x1o", "use_reduced_cg": True,
+        "use_agnostic_product": True, "edge_irreps": "6x0e+6x1o", "use_reduced_cg": True, **SMALL,
     },
     # one layer more, other functions of distance
-    "gaussian": {"radial_type": "gaussian", "num_interactions": 3, "correlation": 2, "use_reduced_cg": False},
+    "gaussian": {
+        "radial_type": "gaussian", "num_interactions": 3, "max_ell": 1, "correlation": 1, "use_reduced_cg": False,
+    },
+    "chebyshev": {"radial_type": "chebyshev", "num_interactions": 1, "max_ell": 1, "correlation": 2},
 }  # fmt: skip
 
 #: Elements of the checkpoints, not in the order of the periodic table's beginning.
@@ -32,7 +37,7 @@ ELEMENTS = (1, 6, 7, 8, 14, 17, 19, 20, 22, 26)
 
 
 def checkpoint(kind: str, r_max: float = 5.0, seed: int = 3, elements=ELEMENTS, **changes):
-    """A ScaleShiftMACE with random weights, atomic energies, scale and shift, in float64; l_max 3, correlation 3."""
+    """A ScaleShiftMACE with random weights, atomic energies, scale and shift, in float64."""
     from fcl.models.mace.wrapper import scripted  # which keeps safe loading on while mace-torch is imported
 
     from e3nn import o3  # isort: skip
