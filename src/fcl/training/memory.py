@@ -14,8 +14,8 @@ from fcl.training.loss import batch_loss
 
 logger = logging.getLogger(__name__)
 
-#: Peak memory over what is kept for the derivatives: gradients and temporaries of the backward pass (measured: see
-#: tests/training/test_memory.py).
+#: Peak memory over what is kept for the derivatives: gradients and temporaries of the backward pass. An assumption, not
+#: a measurement.
 OVERHEAD = 1.5
 
 
