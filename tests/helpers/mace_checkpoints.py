@@ -29,7 +29,7 @@ KINDS = {
     "gaussian": {
         "radial_type": "gaussian", "num_interactions": 3, "max_ell": 1, "correlation": 1, "use_reduced_cg": False,
     },
-    "chebyshev": {"radial_type": "chebyshev", "num_interactions": 1, "max_ell": 1, "correlation": 2},
+    "one layer": {"num_interactions": 1, "max_ell": 1, "correlation": 2},
 }  # fmt: skip
 
 #: Elements of the checkpoints, not in the order of the periodic table's beginning.

@@ -64,7 +64,7 @@ class MACETorchSettings(ModelSettings):
     interaction_first: Interaction = Field("RealAgnosticInteractionBlock", description="block of the first layer")
     interaction: Interaction = Field("RealAgnosticResidualInteractionBlock", description="block of the other layers")
     edge_irreps: Irreps | None = Field(None, description="irreps of the messages; null: those of the features")
-    radial_type: Literal["bessel", "gaussian", "chebyshev"] = Field("bessel", description="functions of distance")
+    radial_type: Literal["bessel", "gaussian"] = Field("bessel", description="functions of distance")
     distance_transform: Literal["None", "Agnesi", "Soft"] = Field(
         "None", description="transform of the distance, which depends on the two elements"
     )
