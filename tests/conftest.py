@@ -87,7 +87,7 @@ def contract_graphs(contract_frames):
 @pytest.fixture(scope="session")
 def model_settings():
     """Table 2, as in the protocol."""
-    from fcl.config.sections import ModelSettings
+    from fcl.config.architectures import ModelSettings
 
     return ModelSettings(
         num_elements=100, hidden_irreps="32x0e + 32x1o", mlp_irreps="16x0e", num_bessel=10, polynomial_order=5,

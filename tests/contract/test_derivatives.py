@@ -27,7 +27,7 @@ from fcl.models.registry import ARCHITECTURES
 from tolerances import DIFFERENCE
 
 #: Architecture, kind, mixing rule and backend: every registered architecture is among them.
-OTHERS = [name for name in ARCHITECTURES if name != "mace"]
+OTHERS = [*(name for name in ARCHITECTURES if name != "mace"), "converted"]
 FLEXIBLE = ["mace fcl arithmetic fast", "mace fcl geometric fast", "mace fcl arithmetic reference"]
 FLEXIBLE += [f"{name} fcl arithmetic auto" for name in OTHERS]
 ALL = [*FLEXIBLE, "mace static arithmetic fast", "mace static arithmetic reference"]

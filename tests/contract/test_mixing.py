@@ -15,7 +15,7 @@ from ase.build import bulk
 from examples import contract_model, labelled
 from fcl import FCLCalculator
 from fcl.calibration.optimise import objective
-from fcl.config.sections import ModelSettings
+from fcl.config.architectures import ModelSettings
 from fcl.cutoffs.choice import CutoffChoice
 from fcl.cutoffs.mixing import MIXING_RULES, NUMPY_RULES, mixing_rule
 from fcl.cutoffs.rules import element_rule, element_table

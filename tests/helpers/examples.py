@@ -6,8 +6,15 @@ from fcl.cutoffs.edges import RadialSelector
 from fcl.models.registry import ARCHITECTURES
 from project import ROOT
 
+#: Settings of a model as `fcl convert` makes it, for `contract_model`: density blocks, transformed distances.
+CONVERTED = {
+    "architecture": "mace-torch", "elements": tuple(range(1, 101)), "max_ell": 2, "correlation": 2,
+    "interaction_first": "RealAgnosticDensityInteractionBlock", "distance_transform": "Agnesi",
+    "interaction": "RealAgnosticDensityResidualInteractionBlock",
+}  # fmt: skip
+
 #: Architecture and mixing rule of the flexible models that the contract is tested on: every registered architecture.
-CONTRACTS = [(name, "arithmetic") for name in ARCHITECTURES] + [("mace", "geometric")]
+CONTRACTS = [(name, "arithmetic") for name in [*ARCHITECTURES, "converted"]] + [("mace", "geometric")]
 
 #: The selector of the paper's models.
 ARITHMETIC = RadialSelector("arithmetic")
@@ -117,12 +124,17 @@ def contract_model(settings, kind="fcl", mixing="arithmetic", backend="auto", ar
     from fcl.models.files import build_model
 
     torch.manual_seed(17)
-    settings = settings.model_copy(update={"mixing_rule": mixing})
+    settings, factor = settings.model_copy(update={"mixing_rule": mixing}), 60.0
+    if architecture == "converted":
+        from fcl.config.architectures import MACETorchSettings
+
+        settings, architecture = MACETorchSettings.model_validate({**settings.model_dump(), **CONVERTED}), "mace-torch"
+        factor = 25.0  # energies are quadratic in the weights
     r_max, neighbors = (7.0, 10.0) if kind == "fcl" else (5.5, 10.0)
     model = build_model(
         kind, settings, r_max, neighbors, dtype=torch.float64, backend=backend, architecture=architecture
     )
-    return enlarged(model, factor=60.0)
+    return enlarged(model, factor=factor)
 
 
 def mace_inputs(batch):

@@ -61,6 +61,7 @@ def _register() -> None:
     from fcl.cli import calibrate, export, models, record, simulate, train
 
     app.command("info")(models.info)
+    app.command("convert")(models.convert)
     app.command("train")(train.train)
     app.command("evaluate")(models.evaluate)
     app.command("calibrate")(calibrate.calibrate)

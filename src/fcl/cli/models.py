@@ -1,4 +1,4 @@
-"""``fcl info`` and ``fcl evaluate``."""
+"""``fcl info``, ``fcl convert`` and ``fcl evaluate``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from fcl.cli.common import (
     EnergyKey,
     ForcesKey,
     Model,
+    Overwrite,
     Precision,
+    check_output,
     parse_cutoffs,
     print_facts,
     print_json,
@@ -46,7 +48,7 @@ def info(model: Model, as_json: AsJSON = False) -> None:
     facts = [
         ("kind", {"fcl": "flexible cutoffs", "static": "static cutoff"}[card["kind"]]),
         ("cutoffs", reach),
-        ("elements", f"Z = 1-{settings['num_elements']}"),
+        ("elements", _elements(settings)),
         ("parameters", f"{card['parameters']:,}".replace(",", " ")),
         ("features", f"{settings['hidden_irreps']}, {settings['num_interactions']} layers"),
         ("mixing rule", settings["mixing_rule"]),
@@ -57,10 +59,46 @@ def info(model: Model, as_json: AsJSON = False) -> None:
         facts.append(
             ("trained on", f"{len(trained)} elements" + (f"; in fewer than {RARE} structures: {few}" if few else ""))
         )
+    if source := card.get("source"):
+        facts.append(
+            ("converted from", f"{source['file']}, head {source['head']} (SHA-256 {source['sha256'][:16]}...)")
+        )
     facts += [(name, str(card[name])) for name in ("study", "stage", "seed", "best_epoch", "epochs") if name in card]
     if file.parent == FOLDER:
         facts.append(("about", MODELS[file.stem]))
     print_facts(facts, str(model))
+
+
+def _elements(settings: dict) -> str:
+    from fcl.config.types import SYMBOLS
+
+    named = settings.get("elements")
+    return f"Z = 1-{settings['num_elements']}" if named is None else " ".join(SYMBOLS[z - 1] for z in named)
+
+
+def convert(
+    checkpoint: Annotated[Path, typer.Argument(help="A model saved by mace-torch (.model).")],
+    output: Annotated[Path, typer.Argument(help="The model file to write (.safetensors); its card lies beside it.")],
+    head: Annotated[str | None, typer.Option(help="The head to take, of a model with several.")] = None,
+    overwrite: Overwrite = False,
+    as_json: AsJSON = False,
+) -> None:
+    """Convert a model of mace-torch, such as a MACE foundation model, into a model file, once.
+
+    A checkpoint is a pickle: loading it as usual can run any program on your computer. Here nothing in it is run; it is
+    read as data, and a file that names anything a model does not need is refused. All other commands read the
+    converted file, which holds numbers only.
+    """
+    from fcl.models.mace.convert import convert as convert_checkpoint
+
+    output = output if output.suffix == ".safetensors" else output.with_name(f"{output.name}.safetensors")
+    check_output(output, overwrite)
+    card = convert_checkpoint(checkpoint, output, head)
+    if as_json:
+        print_json(card)
+        return
+    info(output)
+    typer.echo(f"next: fcl train --from {output} --data YOUR_STRUCTURES.xyz (flexible cutoffs; see docs/finetune.md)")
 
 
 def evaluate(

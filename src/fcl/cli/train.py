@@ -52,8 +52,29 @@ def train(
     config: Annotated[
         Path | None, typer.Option(help="YAML file with settings that replace the paper's, such as fcl: {epochs: 100}.")
     ] = None,
+    from_model: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="Static model file to fine-tune, such as one of `fcl convert`: FCL with a warm start, or static.",
+        ),
+    ] = None,
+    teacher: Annotated[
+        bool, typer.Option("--teacher", help="The labels are those of the model of --from: structures suffice.")
+    ] = False,
     from_pretrained: Annotated[
-        Path | None, typer.Option(help="Static model file to start FCL from, instead of pre-training.")
+        Path | None,
+        typer.Option(help="Static model file to start FCL from as the paper does, with random new parts."),
+    ] = None,
+    freeze: Annotated[
+        list[str] | None,
+        typer.Option(help="Parameters that stay: names, beginnings, or backbone (all but the new parts); repeatable."),
+    ] = None,
+    backbone_rate: Annotated[
+        float | None, typer.Option(help="Learning rate of all but the new parts, as a factor. [default: 1]")
+    ] = None,
+    max_pairs: Annotated[
+        int | None, typer.Option(help="Evaluate batches in parts of at most so many pairs: less memory, same result.")
     ] = None,
     cutoff: Annotated[float | None, typer.Option(help="Cutoff (A) of a static model, or of the pre-training.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training data.")] = None,
@@ -87,7 +108,7 @@ def train(
     workers: Annotated[int, typer.Option(help="Processes that read the data.", min=1)] = 1,
     as_json: AsJSON = False,
 ) -> None:
-    """Train a model on your own data, by the paper's protocol unless you say otherwise.
+    """Train a model on your own data, by the paper's protocol unless you say otherwise; or fine-tune one (`--from`).
 
     Energies are in eV, forces in eV/A. A training that was interrupted or killed continues when the same command is run
     again; a finished one is not repeated. The settings in use are in `settings.yaml` of the output folder, the protocol
@@ -97,19 +118,26 @@ def train(
         raise typer.BadParameter("is for the pre-training of --kind fcl", param_hint="--pretrain-epochs")
     if cutoff is not None and from_pretrained:
         raise typer.BadParameter("nothing is trained at one cutoff with --from-pretrained", param_hint="--cutoff")
+    if from_model is not None:
+        if from_pretrained is not None or pretrain_epochs is not None or cutoff is not None or kind == "pretrain":
+            message = "takes neither --from-pretrained, --pretrain-epochs, --cutoff nor --kind pretrain beside it"
+            raise typer.BadParameter(message, param_hint="--from")
+    elif teacher:
+        raise typer.BadParameter("needs the model of --from", param_hint="--teacher")
     settings = _settings(
         config, kind, batch_size, cutoff, pretrain_epochs,
-        {"device": device, "dtype": dtype, "backend": backend, "threads": threads},
-        epochs=epochs, learning_rate=learning_rate,
+        {"device": device, "dtype": dtype, "backend": backend, "threads": threads, "max_pairs": max_pairs},
+        epochs=epochs, learning_rate=learning_rate, freeze=freeze, backbone_rate=backbone_rate,
     )  # fmt: skip
 
     from fcl.training.own import train as train_own
 
     models = train_own(
         output, train=train_files or (), val=val_files or (), data=data, kind=kind, settings=settings,
-        pretrained=from_pretrained, seed=seed, val_fraction=val_fraction, group=group, energy_key=energy_key,
-        forces_key=forces_key, reference_energies=_references(reference_energies), max_force=max_force,
-        skip_bad_frames=skip_bad_frames, workers=workers,
+        pretrained=from_model or from_pretrained, warm=from_model is not None, teacher=teacher, seed=seed,
+        val_fraction=val_fraction, group=group, energy_key=energy_key, forces_key=forces_key,
+        reference_energies=_references(reference_energies), max_force=max_force, skip_bad_frames=skip_bad_frames,
+        workers=workers,
     )  # fmt: skip
     if as_json:
         print_json([vars(model) for model in models])

@@ -54,7 +54,8 @@ def configuration_page(config: Config) -> str:
         lines += [f"## `{section}`\n", f"{(model.__doc__ or '').splitlines()[0]}\n"]
         lines += _table(["setting", "protocol", *(f"`{name}`" for name in studies), "meaning"])
         for path, description in _leaves(model):
-            left_out = model.model_fields[path[0]].default  # is not in a dump of the settings
+            # such a value is not in a dump of the settings
+            left_out = next(f.default for key, f in model.model_fields.items() if path[0] in (key, f.alias))
             value = value_at(protocol, f"{section}.{'.'.join(path)}", left_out)
             overrides = [value_at(config.studies[name], f"{section}.{'.'.join(path)}", ...) for name in studies]
             cells = [_text(value), *("" if override is ... else _text(override) for override in overrides)]
@@ -74,7 +75,8 @@ def configuration_page(config: Config) -> str:
 
 
 def _leaves(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
-    for name, field in model.model_fields.items():
+    for key, field in model.model_fields.items():
+        name = field.alias or key
         inner = _models_of(field.annotation)
         if inner and not field.description:
             yield from _leaves(inner[0], (*path, name))

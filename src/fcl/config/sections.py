@@ -4,78 +4,19 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Discriminator, Field, Tag, model_serializer, model_validator
+from pydantic import Field, model_validator
 
+from fcl.config.architectures import AnyModelSettings
 from fcl.config.data import DataSettings
-from fcl.config.types import Count, Fraction, NonNegative, Positive, Section, Seed, check_grid
-
-#: Of at most 999 channels: a typing error must not fill the memory.
-Irreps = Annotated[str, Field(pattern=r"^\d{1,3}x\d{1,2}[eo](\s*\+\s*\d{1,3}x\d{1,2}[eo])*$")]
+from fcl.config.types import Count, Extended, Fraction, NonNegative, Positive, Section, Seed, check_grid
 
 
-class ModelSettings(Section):
-    """Architecture of MACE (paper, Table 2) and of the FCL modules (Eqs. 14-16)."""
-
-    architecture: Literal["mace"] = Field(
-        "mace", description="backbone: mace has blocks of its own; mace-torch wraps that library's, of the same numbers"
-    )
-    num_elements: Annotated[int, Field(ge=1, le=118)] = Field(description="elements Z = 1 ... num_elements")
-    hidden_irreps: Irreps = Field(description="irreps of the node features")
-    mlp_irreps: Irreps = Field(description="irreps of the hidden layer of the last readout")
-    num_bessel: Count = Field(description="number of radial Bessel functions")
-    bessel_range: Positive | None = Field(
-        None, description="range of the Bessel functions (angstrom); null: the cutoff (static), cutoffs.reach (FCL)"
-    )
-    polynomial_order: Count = Field(description="order p of the polynomial cutoff")
-    correlation: Annotated[int, Field(ge=1, le=4)] = Field(
-        description="correlation order: body order of a layer minus one"
-    )
-    max_ell: Annotated[int, Field(ge=1, le=6)] = Field(description="largest l of the spherical harmonics")
-    num_interactions: Annotated[int, Field(ge=1, le=20)] = Field(description="number of message-passing layers")
-    radial_mlp: tuple[Count, ...] = Field(min_length=1, description="hidden widths of the radial MLP of MACE")
-    fcl_avg_num_neighbors: Positive = Field(description="normalisation of messages in FCL models: average neighbours")
-    radial_embedding_hidden: Count = Field(description="hidden width of the radial network u, Eq. 15")
-    cutoff_embedding_hidden: Count = Field(description="hidden width of the node embedding e, Eq. 16")
-    cutoff_embedding: Literal["released", "released_no_silu", "literal"] = Field(
-        description="released: 1-64-64-32 and SiLU, 9 162 new parameters; released_no_silu: without the last SiLU; "
-        "literal: the two layers of the text, 5 034"
-    )
-    mixing_rule: Literal["arithmetic", "geometric"] = Field(description="pair cutoff from the two atomic cutoffs")
-
-    @model_serializer(mode="wrap")
-    def _without_default(self, handler) -> dict[str, Any]:
-        """Settings that name no architecture, those of older cards and manifests among them, keep their digests."""
-        settings = handler(self)
-        return {key: value for key, value in settings.items() if (key, value) != ("architecture", "mace")}
-
-
-class MACETorchSettings(ModelSettings):
-    """The same settings for mace-torch's blocks."""
-
-    architecture: Literal["mace-torch"] = Field(description="mace-torch's blocks")
-
-
-def _architecture(settings: Any) -> str:
-    given = settings if isinstance(settings, Mapping) else vars(settings) if isinstance(settings, ModelSettings) else {}
-    return given.get("architecture", "mace")
-
-
-#: The settings of any architecture of `fcl.models.registry`.
-AnyModelSettings = Annotated[
-    Annotated[ModelSettings, Tag("mace")] | Annotated[MACETorchSettings, Tag("mace-torch")],
-    Discriminator(
-        _architecture,
-        custom_error_type="architecture",
-        custom_error_message="architecture is neither mace nor mace-torch",
-    ),
-]
-
-
-class CutoffSettings(Section):
+class CutoffSettings(Extended):
     """Interval from which per-atom cutoffs are sampled in training (angstrom)."""
+
+    later: ClassVar = ("reach",)
 
     r_min: Positive = Field(description="lower end of the sampled interval; equal to r_max: nothing is sampled")
     r_max: Positive = Field(description="upper end, and largest cutoff of FCL models")
@@ -83,11 +24,6 @@ class CutoffSettings(Section):
         None, description="cutoff of the graph store and range of FCL's Bessel functions, at least r_max; null: r_max"
     )
     sampling: Literal["atoms", "structures"] = Field(description="one sampled cutoff per atom, or per structure")
-
-    @model_serializer(mode="wrap")
-    def _without_default(self, handler) -> dict[str, Any]:
-        """Settings that name no reach, those of older manifests among them, keep their digests."""
-        return {key: value for key, value in handler(self).items() if (key, value) != ("reach", None)}
 
     @property
     def stored(self) -> float:
@@ -107,7 +43,7 @@ class LossSettings(Section):
     force_weight: NonNegative = Field(description="weight of the error of force components")
 
 
-class _Optimiser(Section):
+class _Optimiser(Extended):
     epochs: Count = Field(description="maximum number of passes over the training split")
     batch_size: Count = Field(description="structures in a mini-batch")
     batch_by: Literal["structures", "pairs"] = Field(
@@ -116,11 +52,28 @@ class _Optimiser(Section):
     learning_rate: Positive = Field(description="initial learning rate of AdamW")
     weight_decay: NonNegative = Field(description="weight decay of AdamW")
     gradient_clip_norm: Positive | None = Field(description="maximum norm of the gradient; null: no clipping")
+    freeze: tuple[str, ...] = Field(
+        (), description="parameters that keep their values: names, their beginnings or patterns with *; backbone: all "
+        "that a given model brings"
+    )  # fmt: skip
+    backbone_rate: Positive = Field(
+        1.0, description="learning rate of the parameters that a given model brings, relative to learning_rate"
+    )
+
+    later: ClassVar[tuple[str, ...]] = ("freeze", "backbone_rate")
 
 
 class PretrainSettings(_Optimiser):
     """Pre-training of a static model, the starting point of every FCL training."""
 
+    later: ClassVar = (*_Optimiser.later, "given")
+
+    given: str | None = Field(
+        None,
+        alias="from",
+        description="a static model file that takes the place of the pre-training, of the cutoff above; with "
+        "fcl.start: warm, its card decides the architecture of FCL models",
+    )
     cutoff: Positive = Field(description="fixed cutoff of the pre-training")
     seeds: tuple[Seed, ...] = Field(
         min_length=1,
@@ -133,6 +86,13 @@ class PretrainSettings(_Optimiser):
 class FCLSettings(_Optimiser):
     """Flexible cutoff learning, starting from the pre-trained weights."""
 
+    later: ClassVar = (*_Optimiser.later, "start")
+
+    start: Literal["random", "warm"] = Field(
+        "random",
+        description="radial network and cutoff embedding at first: random, as in the paper; warm: such that the model "
+        "equals the pre-trained one at its cutoff",
+    )
     seeds: tuple[Seed, ...] = Field(min_length=1, description="one training run per seed")
     plateau_factor: Fraction = Field(description="factor of ReduceLROnPlateau")
     plateau_patience: Count = Field(description="epochs without improvement before the learning rate is reduced")
@@ -252,7 +212,7 @@ class ChoiceSettings(Section):
     evaluations: Count = Field(description="evaluations of L-BFGS per lambda and fold, each from the previous lambda")
 
 
-class ComputeSettings(Section):
+class ComputeSettings(Extended):
     """Device, precision and backend; only ``dtype`` and ``tf32`` are among the settings that determine a result."""
 
     device: str = Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto: a GPU if there is one")
@@ -266,6 +226,13 @@ class ComputeSettings(Section):
         description="backend of training, which takes long enough for compiled to pay off; null: the same as backend"
     )
     checkpoint_seconds: NonNegative = Field(description="time between checkpoints (s), lost if training is killed")
+    max_pairs: Count | None = Field(
+        None,
+        description="pairs in the range of the store that a training evaluates at once; the gradients of larger "
+        "batches are added up from parts, with the same result. null: whole batches",
+    )
+
+    later: ClassVar = ("max_pairs",)
 
     @property
     def backend_of_training(self) -> str:

@@ -13,8 +13,9 @@ from typing import Any
 from pydantic import Field, TypeAdapter, model_validator
 
 from fcl.config import checks
+from fcl.config.architectures import AnyModelSettings, ModelSettings
 from fcl.config.errors import deep_merge, nearest
-from fcl.config.sections import AnyModelSettings, ModelSettings, Sections, TrainingSections
+from fcl.config.sections import Sections, TrainingSections
 from fcl.runs.manifest import settings_digest
 
 STUDY_NAME = r"^[a-z][a-z0-9_-]*$"

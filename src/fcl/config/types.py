@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_serializer
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -18,6 +18,26 @@ class Section(BaseModel):
     """Base class of all sections: unknown keys are errors, values are immutable, NaN and infinity are rejected."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=False)
+
+
+class Extended(Section):
+    """A section that has grown: settings named in ``later`` are left out of dumps where they have their defaults.
+
+    Dumps name settings by their alias, as files do.
+    So the settings of studies, cards and manifests from before keep their digests.
+    """
+
+    later: ClassVar[tuple[str, ...]] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, handler) -> dict[str, Any]:
+        fields = type(self).model_fields
+
+        def default(key: str, value: Any) -> bool:
+            return (tuple(value) if isinstance(value, list) else value) == fields[key].default
+
+        kept = {key: value for key, value in handler(self).items() if key not in self.later or not default(key, value)}
+        return {fields[key].alias or key: value for key, value in kept.items()}
 
 
 # Z = 1 ... 118; listed here to check settings without importing ASE.

@@ -15,6 +15,7 @@ The comparison itself is `fcl.cutoffs.mixing.within`, which figures use without 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,8 @@ class Candidates:
 
     i, j [n] int64, atoms; distances [n] A (those of a store are float32); vectors [n, 3] A from i to j, None where a
     list has distances only; pair_cutoffs [n] A, m_ij of an earlier selection of the same pairs and cutoffs: for
-    selectors whose m_ij depend on nothing else, others ignore it.
+    selectors whose m_ij depend on nothing else, others ignore it; numbers [n_atoms] int64, atomic numbers: for
+    selectors that depend on the elements.
     """
 
     i: torch.Tensor
@@ -43,6 +45,7 @@ class Candidates:
     distances: torch.Tensor
     vectors: torch.Tensor | None = None
     pair_cutoffs: torch.Tensor | None = None
+    numbers: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,33 @@ class RadialSelector(EdgeSelector):
         return self.mixing(cutoffs.index_select(0, i), cutoffs.index_select(0, j))
 
     def select(self, candidates: Candidates, cutoffs: torch.Tensor, margin: float = 0.0) -> Kept:
-        m = candidates.pair_cutoffs
-        if m is None:
-            m = self.pair_cutoffs(candidates.i, candidates.j, cutoffs)
+        m = self._of(candidates, cutoffs)
         return Kept(indices_within(candidates.distances, m, margin), m)
+
+    def _of(self, candidates: Candidates, cutoffs: torch.Tensor) -> torch.Tensor:
+        if candidates.pair_cutoffs is not None:
+            return candidates.pair_cutoffs
+        return self.pair_cutoffs(candidates.i, candidates.j, cutoffs)
+
+
+class RepulsionSelector(RadialSelector):
+    """Eq. 4, and all pairs within the sum of the ``radii`` (A, by atomic number) of their atoms.
+
+    For models with a pair repulsion, which does not end at m_ij. The envelope of the other pairs is zero there.
+    """
+
+    def __init__(self, name: str, radii: torch.Tensor, elements: Sequence[int]):
+        super().__init__(name)
+        self.radii = radii.detach().double().cpu()
+        self.largest = 2.0 * float(self.radii[list(elements)].max())
+
+    def reach(self, cutoffs):
+        return cutoffs.max().clip(min=self.largest)
+
+    def select(self, candidates: Candidates, cutoffs: torch.Tensor, margin: float = 0.0) -> Kept:
+        if candidates.numbers is None:
+            raise ValueError("pairs of a model with a pair repulsion are selected by their elements: none are given")
+        m = self._of(candidates, cutoffs)
+        radii = self.radii.to(m).index_select(0, candidates.numbers)
+        repelled = radii.index_select(0, candidates.i) + radii.index_select(0, candidates.j)
+        return Kept(indices_within(candidates.distances, m.maximum(repelled), margin), m)

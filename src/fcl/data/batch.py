@@ -214,7 +214,7 @@ class GraphData:
         offset = torch.repeat_interleave(batch.ptr[:-1], counts, output_size=batch.n_candidates)
         i = offset + self._pair_i.index_select(0, rows)
         j = offset + self._pair_j.index_select(0, rows)
-        return rows, Candidates(i, j, self._pair_distances.index_select(0, rows))
+        return rows, Candidates(i, j, self._pair_distances.index_select(0, rows), numbers=batch.numbers)
 
     def _check_reach(self, largest: torch.Tensor) -> None:
         """Whether the ``largest`` cutoff (A, scalar) is within the r_max of the store."""

@@ -1,4 +1,4 @@
-"""Batches of structures with their pairs: batch sizes, and prefetching on a GPU."""
+"""Batches of structures with their pairs: batch sizes, parts of batches, and prefetching on a GPU."""
 
 from __future__ import annotations
 
@@ -25,6 +25,42 @@ def split_order(
     target = max(float(pairs.mean()) * batch_size, 1.0)
     batch = ((pairs.cumsum(0) - 0.5 * pairs) / target).floor()  # assigned by the midpoint of each structure
     return torch.split(order, torch.unique_consecutive(batch, return_counts=True)[1].tolist())
+
+
+def parts_of(chunk: torch.Tensor, pair_counts: torch.Tensor, max_pairs: int) -> tuple[torch.Tensor, ...]:
+    """``chunk`` [n] (indices of structures) in parts, in order, of at most ``max_pairs`` stored pairs each.
+
+    A structure with more is a part of its own. ``pair_counts`` [n_structures in the store].
+    """
+    sizes, filled = [], max_pairs + 1
+    for pairs in pair_counts.index_select(0, chunk).tolist():
+        if filled + pairs > max_pairs:
+            sizes.append(0)
+            filled = 0
+        sizes[-1] += 1
+        filled += pairs
+    return torch.split(chunk, sizes)
+
+
+def divided_batches(
+    data: GraphData,
+    chunks: Iterable[torch.Tensor],
+    rule: Callable[[Batch], torch.Tensor],
+    selector: EdgeSelector,
+    max_pairs: int | None,
+) -> Iterator[list[tuple[Batch, torch.Tensor]]]:
+    """`selected_batches`, each as a list of its parts (`parts_of`); None: as one.
+
+    The cutoffs of a whole batch are drawn at once: they do not depend on ``max_pairs``.
+    """
+    if max_pairs is None:
+        yield from ([whole] for whole in selected_batches(data, chunks, rule, selector))
+        return
+    for chunk in chunks:
+        cutoffs = rule(data.batch(chunk))
+        parts = [data.batch(part) for part in parts_of(chunk, data.pair_counts, max_pairs)]
+        own = torch.split(cutoffs, [part.n_atoms for part in parts])
+        yield [(data.select_pairs(part, a, selector), a) for part, a in zip(parts, own, strict=True)]
 
 
 def selected_batches(

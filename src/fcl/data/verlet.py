@@ -63,7 +63,7 @@ class VerletList:
         i, j = self._pair_index
         vectors = x.index_select(0, j) - x.index_select(0, i) + self._shifts @ lattice
         distances = torch.linalg.vector_norm(vectors, dim=1)
-        candidates = Candidates(i, j, distances, vectors, self._pair_cutoffs)
+        candidates = Candidates(i, j, distances, vectors, self._pair_cutoffs, self._numbers)
         keep = self.selector.select(candidates, self._exact_cutoffs).topology
         n = len(numbers)
         x, lattice, shifts = (values.to(self.dtype) for values in (x, lattice, self._shifts.index_select(0, keep)))
@@ -112,11 +112,12 @@ class VerletList:
         pair_index, shifts, distances = half_pairs(positions, box, pbc, reach)
         a = self._exact(cutoffs)
         i, j = (torch.as_tensor(index).to(self.device) for index in pair_index)
-        near = self.selector.select(Candidates(i, j, self._exact(distances)), a, self.skin + _MARGIN)
+        self._numbers = torch.as_tensor(numbers.astype(np.int64)).to(self.device)
+        found = Candidates(i, j, self._exact(distances), numbers=self._numbers)
+        near = self.selector.select(found, a, self.skin + _MARGIN)
         self._pair_index = torch.stack([i.index_select(0, near.index), j.index_select(0, near.index)])
         self._pair_cutoffs = near.pair_cutoffs
         self._shifts = self._exact(shifts).index_select(0, near.index)
-        self._numbers = torch.as_tensor(numbers.astype(np.int64)).to(self.device)
         self._exact_cutoffs, self._cutoffs = a, a.to(self.dtype)
         arrays = (numbers, positions, box, pbc, cutoffs)
         self._built = _Built(*(np.array(values) for values in arrays))  # copies: ASE changes positions in place

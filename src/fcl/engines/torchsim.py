@@ -133,7 +133,7 @@ class FCLTorchSimModel(ModelInterface):
             torch.as_tensor(np.concatenate(arrays, axis=-1)) for arrays in zip(*lists, strict=True)
         )
         cutoffs = torch.as_tensor(a)
-        near = self.model.selector.select(Candidates(*pair_index, distances), cutoffs, margin)
+        near = self.model.selector.select(Candidates(*pair_index, distances, numbers=numbers.cpu()), cutoffs, margin)
         return _Candidates(
             numbers=numbers.clone(),
             system=system.clone(),
@@ -156,7 +156,7 @@ class FCLTorchSimModel(ModelInterface):
         pair_system = found.system.index_select(0, i)
         vectors = vectors + torch.einsum("ps,psd->pd", found.shifts, lattice.index_select(0, pair_system))
         distances = torch.linalg.vector_norm(vectors, dim=1)
-        candidates = Candidates(i, j, distances, vectors, found.pair_cutoffs)
+        candidates = Candidates(i, j, distances, vectors, found.pair_cutoffs, found.numbers)
         keep = self.model.selector.select(candidates, found.exact_cutoffs).topology
         counts = torch.bincount(found.system, minlength=len(cells))
         empty = positions.new_zeros(len(cells), dtype=self._dtype)

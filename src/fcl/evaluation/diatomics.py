@@ -24,7 +24,7 @@ def diatomic_curve(
     with torch.enable_grad():
         r = distances.detach().clone().requires_grad_(True)
         first = 2 * torch.arange(n, device=device)
-        kept = model.selector.select(Candidates(first, first + 1, r.detach()), cutoffs).topology
+        kept = model.selector.select(Candidates(first, first + 1, r.detach(), numbers=numbers), cutoffs).topology
         pair_index = torch.stack([first, first + 1]).index_select(1, kept)
         along_z = torch.tensor([0.0, 0.0, 1.0], dtype=dtype, device=device)
         vectors = r.index_select(0, kept)[:, None] * along_z

@@ -166,8 +166,8 @@ class Conditioning:
 def conditioning(kind: str, settings, r_max: float, channels: int) -> Conditioning:
     """The parts of a model of ``kind`` "static" (with cutoff ``r_max``, A) or "fcl" (with cutoffs up to ``r_max``).
 
-    ``settings`` is a `fcl.config.sections.ModelSettings`; if its ``bessel_range`` is None, ``r_max`` is used. Weights
-    are drawn from torch's global generator. Raises `ValueError` for any other kind.
+    ``settings`` is a `fcl.config.architectures.ModelSettings`; if its ``bessel_range`` is None, ``r_max`` is used.
+    Weights are drawn from torch's global generator. Raises `ValueError` for any other kind.
     """
     bessel_range = float(r_max if settings.bessel_range is None else settings.bessel_range)
     basis = settings.num_bessel, settings.polynomial_order

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from fcl.config.architectures import AnyModelSettings, ModelSettings
 from fcl.config.errors import validated
-from fcl.config.sections import AnyModelSettings, ModelSettings
 from fcl.config.text import parse_json
 from fcl.models.interface import Potential
 from fcl.models.pretrained import model_file

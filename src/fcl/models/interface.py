@@ -32,7 +32,7 @@ class Potential(torch.nn.Module, ABC):
     Attributes:
         architecture: name of the backbone in cards and in `fcl.models.registry`.
         backends: available evaluation paths; ``backend`` is the one in use and can be assigned.
-        settings: the `fcl.config.sections.ModelSettings`.
+        settings: the `fcl.config.architectures.ModelSettings`.
         elements: supported atomic numbers, ascending.
         cutoff_limit: r_max (A), the largest admissible cutoff; for a static model, its cutoff. (``r_max`` is the
             buffer in the state dict.)
@@ -198,6 +198,10 @@ class Potential(torch.nn.Module, ABC):
         """Radial features of pairs with their envelope, Eq. 13 or Eq. 14: [n_pairs, 1] A -> [n_pairs, num_bessel]."""
         return self.radial_embedding(distances, pair_cutoffs)
 
+    def pair_features(self, numbers, pair_index, distances, pair_cutoffs) -> torch.Tensor:
+        """`edge_features`, for backbones whose functions of distance depend on the two elements of a pair as well."""
+        return self.edge_features(distances, pair_cutoffs)
+
     def _evaluate(self, numbers, pair_index, vectors, cutoffs):
         """`propagate` for pairs and cutoffs, shapes as in `site_energies`."""
         if self.flexible and cutoffs is None:
@@ -206,7 +210,7 @@ class Potential(torch.nn.Module, ABC):
         pair_cutoffs = None
         if self.flexible:
             pair_cutoffs = self.selector.pair_cutoffs(*pair_index, cutoffs)[:, None]
-        features = self.edge_features(distances, pair_cutoffs)
+        features = self.pair_features(numbers, pair_index, distances, pair_cutoffs)
         nodes = self.initial_node_features(numbers, cutoffs)
         return self.propagate(numbers, pair_index, vectors, distances, features, nodes)
 

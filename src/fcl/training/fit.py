@@ -11,11 +11,12 @@ import torch
 from fcl.cutoffs.rules import CutoffRule, uniform_rule
 from fcl.cutoffs.sampling import cutoff_sampler
 from fcl.data.batch import Batch, GraphData
-from fcl.data.loader import selected_batches, split_order
+from fcl.data.loader import divided_batches, split_order
 from fcl.evaluation.errors import EVALUATION_BATCH_SIZE, evaluate
 from fcl.training.checkpoints import Checkpoints
 from fcl.training.loss import SplitLoss, batch_loss, mean_loss
 from fcl.training.monitor import Supervisor, stop_requests
+from fcl.training.parameters import adamw
 from fcl.training.schedules import EarlyStopping, multi_step_scheduler, plateau_scheduler
 from fcl.training.state import EpochSoFar, TrainingDiverged, TrainingState
 
@@ -114,12 +115,14 @@ def fit(
     order_seed: int,
     batch_by: str = "structures",
     checkpoints: Checkpoints | None = None,
+    max_pairs: int | None = None,
 ) -> list[dict]:
     """Train ``model`` in place; it ends with the weights of the epoch with the lowest validation loss.
 
     ``settings`` is the stage's section of the config (epochs, batch_size, learning_rate, weight_decay,
     gradient_clip_norm and those of the schedule); ``loss`` is `LossSettings`. ``batch_by`` "pairs" balances batches by
-    pairs (`fcl.data.loader.split_order`). Returns one row per epoch with `HISTORY_COLUMNS`; ``mean_cutoff_angstrom`` is
+    pairs (`fcl.data.loader.split_order`); ``max_pairs`` evaluates large ones in parts (`divided_batches`), with the
+    same result but for rounding. Returns one row per epoch with `HISTORY_COLUMNS`; ``mean_cutoff_angstrom`` is
     the mean cutoff over all atoms of the epoch.
 
     With ``checkpoints`` (entered), a killed training resumes, and gives the same weights and history as an
@@ -131,9 +134,7 @@ def fit(
         raise ValueError(f"batch_by {batch_by!r} is unknown; known are {', '.join(BATCH_BY)}")
     for name, data in (("training", train), ("validation", val)):
         data.require_energies(f"{recipe.name}: {name} data")
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-    )
+    optimizer = adamw(model, settings)
     order = torch.Generator().manual_seed(order_seed)
     stopping = EarlyStopping(recipe.early_stopping_patience)
     scheduler = recipe.make_scheduler(optimizer, settings)
@@ -149,7 +150,16 @@ def fit(
             noted = replace(recipe, draw_cutoffs=state.noting(recipe.draw_cutoffs))
             try:
                 train_loss, mean_cutoff = train_epoch(
-                    model, train, chunks, optimizer, settings, loss, noted, state.so_far, supervisor.after_step
+                    model,
+                    train,
+                    chunks,
+                    optimizer,
+                    settings,
+                    loss,
+                    noted,
+                    state.so_far,
+                    supervisor.after_step,
+                    max_pairs,
                 )
                 # Validation changes no weights: a training stopped during validation resumes before it.
                 validation = validate(model, val, recipe.validation_cutoffs, loss, supervisor.end_if_asked)
@@ -185,29 +195,41 @@ def train_epoch(
     recipe: Recipe,
     so_far: EpochSoFar | None = None,
     after_step: Callable[[int], None] = lambda pairs: None,
+    max_pairs: int | None = None,
 ) -> tuple[float, float]:
     """One pass over the data; returns the mean of the batch losses and the mean cutoff per atom (A).
 
     ``so_far`` is the part of the epoch that is already done, ``after_step`` is called with the number of pairs of each
-    batch. Sums stay on the device until the end, so that steps do not synchronise with a GPU. Raises `TrainingDiverged`
-    if a loss or a gradient is not finite; on a GPU some steps later, but no step from that one on is applied.
+    batch. With ``max_pairs`` batches are evaluated in parts (`divided_batches`), whose gradients are added up. Sums
+    stay on the device until the end, so that steps do not synchronise with a GPU. Raises `TrainingDiverged` if a loss
+    or a gradient is not finite; on a GPU some steps later, but no step from that one on is applied.
     """
     model.train()
     so_far = so_far or EpochSoFar(train.device)
     between_checks = 1 if train.device.type == "cpu" else STEPS_BETWEEN_CHECKS
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     limit = float("inf") if settings.gradient_clip_norm is None else settings.gradient_clip_norm
-    for batch, cutoffs in selected_batches(train, chunks[so_far.step :], recipe.draw_cutoffs, model.selector):
-        value = batch_loss(model(batch, cutoffs, training=True), batch, loss)
+    for parts in divided_batches(train, chunks[so_far.step :], recipe.draw_cutoffs, model.selector, max_pairs):
+        whole = None if len(parts) == 1 else _size(parts)
         optimizer.zero_grad(set_to_none=True)
-        value.backward()
+        shares = []
+        for batch, cutoffs in parts:
+            share = batch_loss(model(batch, cutoffs, training=True), batch, loss, whole)
+            share.backward()
+            shares.append(share.detach())
         norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
         # As used by gradient scalers: where this is 1, the fused kernel skips the update, without synchronisation.
-        optimizer.found_inf = 1.0 - so_far.add(value.detach(), cutoffs, norm).float()
+        value, drawn = sum(shares[1:], shares[0]), torch.cat([cutoffs for _, cutoffs in parts])
+        optimizer.found_inf = 1.0 - so_far.add(value, drawn, norm).float()
         optimizer.step()
         if so_far.step % between_checks == 0:
             so_far.check()
-        after_step(batch.pair_index.shape[1])
+        after_step(sum(batch.pair_index.shape[1] for batch, _ in parts))
     so_far.check()
     atoms = int(train.atom_counts.index_select(0, torch.cat(tuple(chunks))).sum())
     return tuple((so_far.sums / torch.tensor([len(chunks), atoms], dtype=torch.float64, device=train.device)).tolist())
+
+
+def _size(parts: Sequence[tuple[Batch, torch.Tensor]]) -> tuple[int, int]:
+    """Structures and atoms of all ``parts``."""
+    return sum(batch.n_structures for batch, _ in parts), sum(batch.n_atoms for batch, _ in parts)

@@ -30,10 +30,19 @@ def weighted(energy, forces, loss):
     return loss.energy_weight * energy + loss.force_weight * forces
 
 
-def batch_loss(output: dict[str, torch.Tensor], batch: Batch, loss) -> torch.Tensor:
-    """energy_weight mean_s |dE_s| / n_s + force_weight mean_{i, xyz} |dF| (eV and eV/A; L1, Section 3)."""
+def batch_loss(
+    output: dict[str, torch.Tensor], batch: Batch, loss, whole: tuple[int, int] | None = None
+) -> torch.Tensor:
+    """energy_weight mean_s |dE_s| / n_s + force_weight mean_{i, xyz} |dF| (eV and eV/A; L1, Section 3).
+
+    Where ``batch`` is a part of a larger one, of ``whole`` = (structures, atoms): its share of the loss of that, which
+    is the sum of the shares.
+    """
     energy, forces = terms(output["energy"] - batch.energy, output["forces"] - batch.forces, batch.atoms_per_structure)
-    return weighted(energy.mean(), forces.mean(), loss)
+    if whole is None:
+        return weighted(energy.mean(), forces.mean(), loss)
+    structures, atoms = whole
+    return weighted(energy.sum() / structures, forces.sum() / (3 * atoms), loss)
 
 
 class SplitLoss:

@@ -30,13 +30,16 @@ from fcl.data.manifest import DataManifest, load_data_manifest
 from fcl.data.splits import frame_arguments
 from fcl.data.store import read_reference_energies, read_store
 from fcl.evaluation.baselines import trivial_errors
-from fcl.models.files import card_settings, verified_card
+from fcl.models.files import verified_card
+from fcl.runs.device import torch_device
 from fcl.runs.files import sha256_file, write_json, write_text
 from fcl.runs.log import log_to_file
 from fcl.runs.manifest import settings_digest, write_manifest
 from fcl.training import recipe
 from fcl.training.checkpoints import differences, remove_finished
 from fcl.training.recipe import Outputs
+from fcl.training.start import static_start
+from fcl.training.teacher import label_store
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +91,8 @@ def train(
     kind: str = "fcl",
     settings: Mapping[str, Any] | None = None,
     pretrained: str | Path | None = None,
+    warm: bool = False,
+    teacher: bool = False,
     seed: int | None = None,
     val_fraction: float | None = None,
     group: str | None = None,
@@ -107,6 +112,9 @@ def train(
         kind: "fcl": pre-training, then Flexible Cutoff Learning; "pretrain": the former only; "static": one cutoff.
         settings: leaves of the sections model, cutoffs, loss, pretrain, fcl, static, compute (docs/configuration.md).
         pretrained: a static model to start FCL from, instead of pre-training; its ``model`` settings are the defaults.
+        warm: fine-tune it: kind "fcl" with a warm start (`fcl.models.warm`), up to its own cutoff unless settings say
+            otherwise, or "static": train it on at its cutoff. Its reference energies are taken over.
+        teacher: its energies and forces at its own cutoff are the labels; those of the data are not read.
         seed: of the training of this ``kind``; None: the first of its section. FCL's pre-training keeps its own.
         val_fraction: share of ``data`` for validation (0.1).
         group: frames of ``data`` with the same value of this key, or the same "formula", stay in one split.
@@ -120,11 +128,19 @@ def train(
     """
     if kind not in KINDS:
         raise ValueError(f"kind: {kind!r} is unknown{nearest(kind, KINDS)}")
-    if pretrained is not None and kind != "fcl":
+    if pretrained is not None and kind != "fcl" and not (warm and kind == "static"):
         raise ValueError(f"a pre-trained model is the start of kind fcl, not of {kind}")
+    if pretrained is None and (warm or teacher):
+        raise ValueError("a warm start and a teacher need a given model")
+    if teacher and (energy_key or forces_key or reference_energies is not None):
+        raise ValueError("the teacher gives the labels: leave energy_key, forces_key and reference_energies out")
     output = Path(output)
-    start, base = (None, {}) if pretrained is None else _start(pretrained)
+    start = None if pretrained is None else static_start(pretrained)
+    base = {} if start is None else start.settings(settings or {}, warm)
     study = training_settings(settings or {}, base)
+    of_manifest = data is not None and Path(data).suffix in (".yaml", ".yml")
+    if warm and reference_energies is None and not (teacher or of_manifest):
+        reference_energies = start.card.get("reference_energies_ev")
     names = [name for name in KINDS[kind] if name != "pretrain" or pretrained is None]
     for name in names:  # one seed and one cutoff each
         values = getattr(study, name)
@@ -132,31 +148,37 @@ def train(
         study = study.narrowed(**{name: {"seeds": [wanted]}})
     if kind == "static" and len(study.static.cutoffs) > 1:
         raise ValueError("static.cutoffs: name the one cutoff at which to train")
+    if kind == "static" and start is not None and study.static.cutoffs[0] != start.cutoff:
+        raise ValueError(f"static.cutoffs: {start.file} has the cutoff {start.cutoff:g} A, and keeps it")
     output.mkdir(parents=True, exist_ok=True)
     with log_to_file(output / "train.log"):
         options = {"val_fraction": val_fraction, "group": group, "energy_key": energy_key, "forces_key": forces_key}
         options["reference_energies"] = reference_energies
-        if data is not None and Path(data).suffix in (".yaml", ".yml"):
+        if of_manifest:
             splits = _of_manifest(Path(data), output, {"train": train or None, "val": val or None, **options})
         else:
             splits = _of_files(_paths(train), _paths(val), data, **options)
         limits = {"max_force": max_force, "strict": not skip_bad_frames}
+        if teacher:
+            limits["teacher"] = start.card["weights_sha256"]
         requests = _requests(splits, study, limits)
-        identities = _identities(names, study, requests, start)
+        identities = _identities(names, study, requests, start and start.file)
         _check_folder(output, identities)
         write_json(output / "train.json", {**_known(output), **identities})
         shown = study.settings(*TrainingSections.model_fields)
         write_text(output / "settings.yaml", yaml.safe_dump(shown, sort_keys=False))
         stores = {}
         for split in splits:
-            stores[split.name] = _store(split, requests[split.name], study, output / "stores", workers, stores)
+            stores[split.name] = _store(
+                split, requests[split.name], study, output / "stores", workers, stores, start.file if teacher else None
+            )
         trivial = trivial_errors(*map(read_store, stores.values())).metrics()
         models = []
         for name in names:
             outputs = Outputs(*(output / f"{name}.{end}" for end in ("safetensors", "history.csv", "manifest.json")))
             new = not _finished(outputs)
             if new:
-                _train(name, study, stores, start or output / "pretrain.safetensors", outputs)
+                _train(name, study, stores, start and start.file, outputs)
             else:
                 logger.info(f"{outputs.model}: is there, trained with these settings on these data")
             models.append(_trained(name, outputs, new, trivial))
@@ -164,8 +186,8 @@ def train(
     return models
 
 
-def _train(name: str, study, stores: Mapping[str, Path], start: Path, outputs: Outputs) -> None:
-    """The training ``name`` of `SECTIONS`."""
+def _train(name: str, study, stores: Mapping[str, Path], start: Path | None, outputs: Outputs) -> None:
+    """The training ``name`` of `SECTIONS`, from the given model ``start`` if there is one."""
     settings, checkpoints = getattr(study, name), outputs.model.parent / "checkpoints"
     _check_batches(name, settings, stores["train"])
     data, seed = stores.values(), settings.seeds[0]
@@ -173,24 +195,17 @@ def _train(name: str, study, stores: Mapping[str, Path], start: Path, outputs: O
         if name == "pretrain":
             recipe.pretrain(study, *data, seed, outputs, checkpoints)
         elif name == "static":
-            recipe.train_static(study, *data, settings.cutoffs[0], seed, outputs, checkpoints)
+            recipe.train_static(study, *data, settings.cutoffs[0], seed, outputs, checkpoints, start)
         else:
-            recipe.train_fcl(study, *data, start, seed, outputs, checkpoints)
+            pretrained = start or outputs.model.with_name("pretrain.safetensors")
+            recipe.train_fcl(study, *data, pretrained, seed, outputs, checkpoints)
     except torch.OutOfMemoryError as error:
-        hint = f"lower {name}.batch_size, or set {name}.batch_by to pairs"
+        hint = f"set compute.max_pairs, lower {name}.batch_size, or set {name}.batch_by to pairs"
         raise ValueError(f"{name}: out of GPU memory ({str(error).splitlines()[0]}): {hint}") from error
 
 
 def _paths(files: str | Path | Iterable[str | Path]) -> tuple[Path, ...]:
     return (Path(files),) if isinstance(files, str | Path) else tuple(map(Path, files))
-
-
-def _start(pretrained: str | Path) -> tuple[Path, dict[str, Any]]:
-    """File of a pre-trained model, and its settings as the base of those of the training."""
-    file, card = verified_card(pretrained)
-    if card["kind"] != "static":
-        raise ValueError(f"{file}: is a flexible model; FCL starts from a static one")
-    return file, {"model": card_settings(card).model_dump(mode="json")}
 
 
 def _of_manifest(path: Path, output: Path, options: Mapping[str, Any]) -> list[_Split]:
@@ -268,8 +283,10 @@ def _requests(splits: list[_Split], study, limits: Mapping[str, Any]) -> dict[st
     return json.loads(json.dumps(requests))
 
 
-def _store(split: _Split, request: dict, study, folder: Path, workers: int, stores: Mapping[str, Path]) -> Path:
-    """The graph store of a split; built unless there is one that was built from the same."""
+def _store(
+    split: _Split, request: dict, study, folder: Path, workers: int, stores: Mapping[str, Path], teacher: Path | None
+) -> Path:
+    """The graph store of a split, labelled by the model ``teacher`` if there is one; built unless it is there."""
     store, manifest = folder / f"{split.name}.h5", folder / f"{split.name}.manifest.json"
     digest = settings_digest(request)
     if store.is_file() and manifest.is_file():
@@ -279,12 +296,17 @@ def _store(split: _Split, request: dict, study, folder: Path, workers: int, stor
     arguments = frame_arguments(split.frames, study.model.num_elements, request["max_force"])
     if split.any_split:  # the files say what is training and what is validation
         arguments["rules"] = replace(arguments["rules"], any_split=True)
-    if request["frames"]["reference_energies"] == "fit" and split.name != "train":
+    if teacher is not None:
+        arguments["rules"] = replace(arguments["rules"], labels=False)
+        arguments["references"] = None
+    elif request["frames"]["reference_energies"] == "fit" and split.name != "train":
         arguments["references"] = read_reference_energies(stores["train"])
     summary = build_store(
         split.files, store, r_max=study.cutoffs.stored, strict=request["strict"],
         rejected=folder / f"{split.name}.rejected.csv", workers=workers, **arguments,
     )  # fmt: skip
+    if teacher is not None:
+        summary["content_sha256"] = label_store(store, teacher, torch_device(study.compute.device))
     inputs = {f"source {number}" if number else "source": file for number, file in enumerate(split.files)}
     write_manifest(
         manifest, stage="build_store", study=study.name, digest=digest, inputs=inputs, settings=request,
@@ -308,7 +330,7 @@ def _identities(names: list[str], study, requests: dict, start: Path | None) -> 
             "compute": {"dtype": study.compute.dtype, "tf32": study.compute.tf32},
             "data": requests,
         }
-        if name == "fcl":
+        if name == "fcl" or start is not None:
             pretrained = settings_digest(identities["pretrain"]) if start is None else sha256_file(start)
             identities[name]["pretrained"] = pretrained
     return identities

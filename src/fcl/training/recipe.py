@@ -15,15 +15,19 @@ from typing import NamedTuple
 
 import torch
 
+from fcl.config.sharing import FLEXIBLE_PARTS
 from fcl.data.batch import GraphData, average_neighbors
 from fcl.data.store import read_reference_energies, read_store, structures_per_element
 from fcl.models.files import build_model, load, save_model
 from fcl.models.interface import Potential
+from fcl.models.warm import warm_start
 from fcl.runs.device import set_up
 from fcl.runs.files import write_csv
 from fcl.runs.manifest import write_run_manifest
 from fcl.training.checkpoints import Checkpoints, training_identity
 from fcl.training.fit import HISTORY_COLUMNS, fcl_recipe, fit, seed_streams, static_recipe
+from fcl.training.given import adopt
+from fcl.training.memory import say_peak
 
 logger = logging.getLogger(__name__)
 
@@ -44,24 +48,31 @@ class Trained(NamedTuple):
 
 
 def pretrain(settings, train: Path, val: Path, seed: int, outputs: Outputs, checkpoints: Path | None = None) -> Trained:
-    """Stage 1: the unmodified MACE at ``pretrain.cutoff``."""
+    """Stage 1: the unmodified MACE at ``pretrain.cutoff``; or the model that ``pretrain.from`` names, as it is."""
     settings = settings.narrowed(pretrain={"seeds": [seed]})
+    if settings.pretrain.given is not None:
+        return Trained(*adopt(settings, train, val, seed, *outputs))
     cutoff = settings.pretrain.cutoff
     return _train_static(settings, "pretrain", "pretrain", train, val, cutoff, seed, outputs, checkpoints)
 
 
 def train_static(
-    settings, train: Path, val: Path, cutoff: float, seed: int, outputs: Outputs, checkpoints: Path | None = None
-) -> Trained:
-    """A baseline: the unmodified MACE at ``cutoff`` (A)."""
+    settings, train: Path, val: Path, cutoff: float, seed: int, outputs: Outputs, checkpoints: Path | None = None,
+    start: Path | None = None,
+) -> Trained:  # fmt: skip
+    """A baseline: the unmodified MACE at ``cutoff`` (A); or the static model ``start``, trained on, at its cutoff."""
     settings = settings.narrowed(static={"cutoffs": [cutoff], "seeds": [seed]})
-    return _train_static(settings, "train_static", "static", train, val, cutoff, seed, outputs, checkpoints)
+    return _train_static(settings, "train_static", "static", train, val, cutoff, seed, outputs, checkpoints, start)
 
 
 def train_fcl(
     settings, train: Path, val: Path, pretrained: Path, seed: int, outputs: Outputs, checkpoints: Path | None = None
 ) -> Trained:
-    """Stage 2: Flexible Cutoff Learning from the pre-trained weights (Algorithm 1)."""
+    """Stage 2: Flexible Cutoff Learning from the pre-trained weights (Algorithm 1).
+
+    With ``fcl.start: warm`` the model equals the pre-trained one at its cutoff at first (`fcl.models.warm`), whose
+    functions of distance and average neighbours it keeps.
+    """
     started = time.time()
     dtype, device = set_up(settings.compute)
     settings = settings.narrowed(fcl={"seeds": [seed]})
@@ -74,46 +85,78 @@ def train_fcl(
         # the range of these models only: static ones keep their own
         if parts.bessel_range is None and settings.cutoffs.reach is not None:
             parts = parts.model_copy(update={"bessel_range": settings.cutoffs.reach})
-        model = build_model("fcl", parts, r_max, dtype=dtype, device=device, backend=backend)
-        start = load(pretrained, dtype=dtype, device=device)
-        model.load_backbone(start.state_dict())
+        start, neighbors, warm = load(pretrained, dtype=dtype, device=device), None, settings.fcl.start == "warm"
+        if warm:
+            own = {name: getattr(parts, name) for name in (*FLEXIBLE_PARTS, "mixing_rule")}
+            parts = start.settings.model_copy(update={**own, "bessel_range": start.bessel_range})
+            neighbors = start.avg_num_neighbors
+        model = build_model("fcl", parts, r_max, neighbors, dtype=dtype, device=device, backend=backend)
+        if warm:
+            warm_start(model, start)
+        else:
+            model.load_backbone(start.state_dict())
         generator = torch.Generator(device=device).manual_seed(cutoff_seed)
         data = [GraphData(read_store(path), dtype, device) for path in (train, val)]
         data[0].require_pairs("training data", r_max)
+        if warm:
+            say_peak("fcl", model, data[0], r_max, settings.fcl, settings.loss, settings.compute.max_pairs)
         history = fit(
             model, *data, settings.fcl, settings.loss,
             fcl_recipe("train_fcl", settings.fcl, settings.cutoffs, generator, dtype),
             order_seed=order_seed, batch_by=settings.fcl.batch_by, checkpoints=kept,
+            max_pairs=settings.compute.max_pairs,
         )  # fmt: skip
         facts = {"stage": "train_fcl", "seed": seed, "pretrain_seed": start.card.get("seed")}
+        if warm:
+            facts |= _origin(start)
         facts["r_min_angstrom"] = settings.cutoffs.r_min
         _finish(settings, sections, model, history, inputs, outputs, started, facts, kept)
     return Trained(model, history)
 
 
 def _train_static(
-    settings, stage: str, section: str, train: Path, val: Path, cutoff: float, seed: int, outputs: Outputs, checkpoints
-) -> Trained:
-    """Train the unmodified MACE at one cutoff; avg_num_neighbors from the training split (as for Table 3)."""
+    settings, stage: str, section: str, train: Path, val: Path, cutoff: float, seed: int, outputs: Outputs, checkpoints,
+    start: Path | None = None,
+) -> Trained:  # fmt: skip
+    """Train the unmodified MACE at one cutoff; avg_num_neighbors from the training split (as for Table 3).
+
+    Or the model ``start``, which keeps its own.
+    """
     started = time.time()
     dtype, device = set_up(settings.compute)
     optimiser, inputs, sections = getattr(settings, section), {"train": train, "val": val}, ("model", "loss", section)
+    if start is not None:
+        inputs["pretrained"] = start
     with _checkpoints(settings, stage, sections, inputs, device, outputs, checkpoints) as kept:
         weights_seed, order_seed = seed_streams(seed, 2)
         arrays = read_store(train)
         data = [GraphData(part, dtype, device) for part in (arrays, read_store(val))]
         data[0].require_pairs("training data", cutoff)
-        neighbors = average_neighbors(arrays, cutoff)["per_connected_atom"]
-        torch.manual_seed(weights_seed)
         backend = settings.compute.backend_of_training
-        model = build_model("static", settings.model, cutoff, neighbors, dtype=dtype, device=device, backend=backend)
+        facts = {"stage": stage, "seed": seed, "training_cutoff_angstrom": cutoff}
+        if start is not None:
+            model = load(start, dtype=dtype, device=device, backend=backend)
+            model.check_cutoff(cutoff)
+            facts |= _origin(model)
+            say_peak(section, model, data[0], cutoff, optimiser, settings.loss, settings.compute.max_pairs)
+        else:
+            neighbors = average_neighbors(arrays, cutoff)["per_connected_atom"]
+            torch.manual_seed(weights_seed)
+            model = build_model(
+                "static", settings.model, cutoff, neighbors, dtype=dtype, device=device, backend=backend
+            )
         history = fit(
             model, *data, optimiser, settings.loss,
             static_recipe(stage, cutoff, dtype), order_seed=order_seed, batch_by=optimiser.batch_by, checkpoints=kept,
+            max_pairs=settings.compute.max_pairs,
         )  # fmt: skip
-        facts = {"stage": stage, "seed": seed, "training_cutoff_angstrom": cutoff}
         _finish(settings, sections, model, history, inputs, outputs, started, facts, kept)
     return Trained(model, history)
+
+
+def _origin(start: Potential) -> dict:
+    """What cards and manifests say of the model that a fine-tuning starts from."""
+    return {"start_sha256": start.card["weights_sha256"], "start_cutoff_angstrom": start.cutoff_limit}
 
 
 def _checkpoints(settings, stage: str, sections, inputs: dict, device, outputs: Outputs, folder: Path | None):

@@ -166,7 +166,7 @@ class TrainingState:
     def _check(self, tensors: dict[str, torch.Tensor], groups: dict[str, dict[str, torch.Tensor]]) -> None:
         """Check names, shapes and dtypes of model, moment and generator tensors; `CheckpointError` on a mismatch."""
         expected = self.model.state_dict()
-        parameters = list(self.model.parameters())
+        parameters = [value for group in self.optimizer.param_groups for value in group["params"]]
         for prefix in ("model", "best"):
             if groups[prefix].keys() != expected.keys():
                 raise CheckpointError(f"its {prefix} tensors are those of another model")

@@ -13,7 +13,7 @@ from fcl.models.mace.fast import fast_site_energies
 
 
 def channels_of(settings) -> int | None:
-    """n if `MACE` supports ``settings`` (a `fcl.config.sections.ModelSettings`), else None.
+    """n if `MACE` supports ``settings`` (a `fcl.config.architectures.ModelSettings`), else None.
 
     Supported: two layers, max_ell 1, correlation 1, hidden features n x 0e + n x 1o, and readouts with scalars.
     """

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from dataclasses import replace
 
 import e3nn
 import torch
 
-from fcl.models.conditioning import Conditioning, FixedBessel, conditioning
+from fcl.cutoffs.edges import RepulsionSelector
+from fcl.models.conditioning import Conditioning, FixedBessel, FlexibleRadialEmbedding, conditioning, taper
 from fcl.models.interface import Potential
 from fcl.models.mace.backbone import ScaleShiftMACE, backbone_arguments, mask_head
 
@@ -29,42 +31,53 @@ def scripted(wanted: bool):
         e3nn.set_optimization_defaults(**before)
 
 
-def directed_site_energies(mace, element: torch.Tensor, pair_index, vectors, features, nodes, head: int = 0):
+def directed_site_energies(
+    mace, element: torch.Tensor, pair_index, vectors, features, nodes, head: int = 0, distances=None, envelope=None
+):
     """Evaluate the blocks of ``mace`` (a ScaleShiftMACE) on directed edges, i -> j with r_ij and j -> i with -r_ij.
 
     Returns site energies [n_atoms] (eV) without isolated-atom energies, and the inputs of the last layers. ``element``
-    [n_atoms] is the index among the elements of ``mace``; other shapes as in `Potential.propagate`.
+    [n_atoms] is the index among the elements of ``mace``; ``distances`` [n_pairs, 1] (A) are those of a pair repulsion;
+    ``envelope`` [n_pairs, 1] multiplies the messages where it is not in the features; other shapes as in
+    `Potential.propagate`.
     """
     edge_index = torch.cat([pair_index, pair_index.flip(0)], dim=1)
     edge_attrs = mace.spherical_harmonics(torch.cat([vectors, -vectors]))
     edge_feats = torch.cat([features, features])
+    cutoff = None if envelope is None else torch.cat([envelope, envelope])
     node_attrs = torch.nn.functional.one_hot(element, len(mace.atomic_numbers)).to(vectors.dtype)
     heads = torch.full_like(element, head)
     energies = torch.zeros(len(element), dtype=vectors.dtype, device=vectors.device)
+    if hasattr(mace, "pair_repulsion_fn"):
+        energies = mace.pair_repulsion_fn(
+            torch.cat([distances, distances]), node_attrs, edge_index, mace.atomic_numbers
+        )
     read = []
-    for layer, (interaction, product, readout) in enumerate(
-        zip(mace.interactions, mace.products, mace.readouts, strict=True)
-    ):
+    silent = len(mace.products) - len(mace.readouts)  # only the last layers are read
+    for layer, (interaction, product) in enumerate(zip(mace.interactions, mace.products, strict=True)):
         nodes, skip = interaction(
             node_attrs=node_attrs,
             node_feats=nodes,
             edge_attrs=edge_attrs,
             edge_feats=edge_feats,
             edge_index=edge_index,
-            cutoff=None,
+            cutoff=cutoff,
             first_layer=layer == 0,
         )
         nodes = product(node_feats=nodes, sc=skip, node_attrs=node_attrs)
-        energies = energies + readout(nodes, heads).gather(1, heads[:, None]).squeeze(-1)
-        read.append(_read_by(readout, nodes, heads))
+        if layer >= silent:
+            readout = mace.readouts[layer - silent]
+            energies = energies + readout(nodes, heads).gather(1, heads[:, None]).squeeze(-1)
+            read.append(_read_by(readout, nodes, heads))
     return mace.scale_shift(energies, heads), tuple(read)
 
 
 def _read_by(readout, nodes: torch.Tensor, heads: torch.Tensor) -> torch.Tensor:
     """Input of the last linear layer of ``readout``: [n_atoms, width]."""
-    if hasattr(readout, "linear_2"):
-        nodes = readout.non_linearity(readout.linear_1(nodes))
-        return mask_head(nodes, heads, readout.num_heads) if readout.num_heads > 1 else nodes
+    for name in ("linear_1", "linear_mid"):
+        if hasattr(readout, name):
+            nodes = readout.non_linearity(getattr(readout, name)(nodes))
+            nodes = mask_head(nodes, heads, readout.num_heads) if readout.num_heads > 1 else nodes
     return nodes
 
 
@@ -98,14 +111,36 @@ class BorrowedBlocks:
         return torch.func.functional_call(self._module, borrowed, (numbers - 1, pair_index, vectors, features, nodes))
 
 
+class FlexibleRadialBlock(FlexibleRadialEmbedding):
+    """Eq. 14 with the functions of distance of a model of mace-torch: u([b(t(r)), m]) s(r, m).
+
+    ``block`` is mace-torch's RadialEmbeddingBlock with the range ``reach`` (A): its functions b, of any type, and their
+    transform t of the distance, which depends on the elements of the pair. Without ``apply_cutoff`` the envelope s
+    multiplies the messages, and is returned as the last column.
+    """
+
+    def __init__(self, block, settings, reach: float):
+        super().__init__(reach, settings.num_bessel, settings.polynomial_order, settings.radial_embedding_hidden)
+        self.bessel = block.bessel_fn
+        self.distance_transform = getattr(block, "distance_transform", None)
+        self.apply_cutoff = block.apply_cutoff
+
+    def forward(self, distances: torch.Tensor, pair_cutoffs: torch.Tensor, *pair) -> torch.Tensor:
+        """``pair``: elements [n_atoms, n_elements] (one-hot), pair_index [2, n] and atomic numbers [n_elements]."""
+        transformed = distances if self.distance_transform is None else self.distance_transform(distances, *pair)
+        features = self.network(torch.cat([self.bessel(transformed), pair_cutoffs], dim=-1))
+        envelope = taper(distances, pair_cutoffs, self.polynomial_order)
+        return features * envelope if self.apply_cutoff else torch.cat([features, envelope], dim=1)
+
+
 class MACETorch(Potential):
     """Any ScaleShiftMACE of mace-torch on a `Batch` of undirected pairs; the names of its blocks are kept.
 
     ``parts`` make it flexible; None keeps the radial embedding of ``mace``, i.e. a static model. ``r_max`` (A) is that
     of ``mace`` in full precision. Without ``settings`` the model can be evaluated but not saved. Energies exclude
-    isolated-atom energies (``energy_offsets``). ``head`` is the name of a head of ``mace``, None: the first. Raises
-    `ValueError` for an unknown head and for unsupported features: pair repulsion, transformed distances, a cutoff
-    outside the radial embedding, embeddings of other inputs.
+    isolated-atom energies (``energy_offsets``). ``head`` is the name of a head of ``mace``, None: that of the settings,
+    or the first. A pair repulsion keeps pairs of its own in a flexible model (`RepulsionSelector`). Raises `ValueError`
+    for an unknown head, and for embeddings of other inputs.
     """
 
     architecture = "mace-torch"
@@ -118,26 +153,27 @@ class MACETorch(Potential):
         parts: Conditioning | None = None,
         head: str | None = None,
     ):
-        refused = {
-            "pair repulsion": hasattr(mace, "pair_repulsion_fn"),
-            "transformed distances": hasattr(mace.radial_embedding, "distance_transform"),
-            "a cutoff outside the radial embedding": not mace.apply_cutoff,
-            "embeddings of other inputs": hasattr(mace, "joint_embedding"),
-        }
-        if any(refused.values()):
-            raise ValueError(f"a MACE model with {', '.join(k for k, v in refused.items() if v)} cannot be wrapped")
+        if hasattr(mace, "joint_embedding"):
+            raise ValueError("a MACE model with embeddings of other inputs cannot be wrapped")
         r_max = float(mace.r_max) if r_max is None else r_max
         if parts is None:
-            parts = Conditioning(mace.radial_embedding, None, float(mace.radial_embedding.bessel_fn.r_max))
+            parts = Conditioning(
+                mace.radial_embedding, None, float(getattr(mace.radial_embedding.bessel_fn, "r_max", r_max))
+            )
         mixing = "arithmetic" if settings is None else settings.mixing_rule
         super().__init__(settings, r_max, mace.atomic_numbers.tolist(), parts, mixing)
         heads = list(mace.heads)
+        head = getattr(settings, "head", None) if head is None else head
         if head is not None and head not in heads:
             raise ValueError(f"head {head!r} is unknown; the model has {', '.join(heads)}")
         self.head = heads[0] if head is None else head
         self._head = heads.index(self.head)
         self.avg_num_neighbors = float(mace.interactions[0].avg_num_neighbors)
         self.apply_cutoff = mace.apply_cutoff
+        transform = hasattr(mace.radial_embedding, "distance_transform")
+        self._needs_elements = transform or not mace.apply_cutoff
+        if self.flexible and hasattr(mace, "pair_repulsion_fn"):
+            self.selector = RepulsionSelector(mixing, mace.pair_repulsion_fn.covalent_radii, self.elements)
         for name, buffer in mace.named_buffers(recurse=False):
             self.register_buffer(name, buffer)
         for name, block in mace.named_children():
@@ -168,24 +204,45 @@ class MACETorch(Potential):
         return self.node_embedding(one_hot.to(self.node_embedding.linear.weight.dtype))
 
     def edge_features(self, distances: torch.Tensor, pair_cutoffs: torch.Tensor | None) -> torch.Tensor:
+        if self._needs_elements:
+            raise ValueError("the functions of distance of this model depend on the elements: see pair_features")
         if self.flexible:
             return super().edge_features(distances, pair_cutoffs)
         return self.radial_embedding(distances, None, None, None)[0]
 
+    def pair_features(self, numbers, pair_index, distances, pair_cutoffs) -> torch.Tensor:
+        """`edge_features`; where the envelope multiplies the messages instead, it is a column more, the last."""
+        if not self._needs_elements:
+            return self.edge_features(distances, pair_cutoffs)
+        element = self._element.index_select(0, numbers)
+        one_hot = torch.nn.functional.one_hot(element, len(self.elements)).to(distances.dtype)
+        pair = one_hot, pair_index, self.atomic_numbers
+        if self.flexible:
+            return self.radial_embedding(distances, pair_cutoffs, *pair)
+        features, envelope = self.radial_embedding(distances, *pair)
+        return features if envelope is None else torch.cat([features, envelope], dim=1)
+
     def propagate(self, numbers, pair_index, vectors, distances, features, nodes):
         element = self._element.index_select(0, numbers)
-        return directed_site_energies(self, element, pair_index, vectors, features, nodes, self._head)
+        envelope = None
+        if not self.apply_cutoff:
+            features, envelope = features[:, :-1], features[:, -1:]
+        return directed_site_energies(
+            self, element, pair_index, vectors, features, nodes, self._head, distances, envelope
+        )
 
     def last_layer(self) -> tuple[torch.Tensor, torch.Tensor]:
-        weights = []
+        weights, bias = [], 0.0
         for readout in self.readouts:
             linear = readout.linear_2 if hasattr(readout, "linear_2") else readout.linear
             units = torch.eye(linear.irreps_in.dim, dtype=linear.weight.dtype, device=linear.weight.device)
-            weights.append(linear(units)[:, self._head])
+            constant = linear(0.0 * units[:1])[:, self._head]
+            weights.append(linear(units)[:, self._head] - constant)
+            bias = bias + constant.squeeze(0)
         scale, shift = (
             torch.atleast_1d(value)[self._head] for value in (self.scale_shift.scale, self.scale_shift.shift)
         )
-        return scale * torch.cat(weights), shift
+        return scale * torch.cat(weights), shift + scale * bias
 
 
 def build(
@@ -193,13 +250,18 @@ def build(
 ) -> MACETorch:
     """A `MACETorch` of ``kind`` "static" or "fcl" with any settings; arguments: see `fcl.models.mace.model.build`."""
     neighbors = settings.fcl_avg_num_neighbors if avg_num_neighbors is None else avg_num_neighbors
+    own_functions = getattr(settings, "elements", None) is not None  # converted: those of the checkpoint, not ours
+    reach = settings.bessel_range if own_functions and settings.bessel_range is not None else r_max
     with scripted(backend == "reference"):
-        mace = ScaleShiftMACE(**backbone_arguments(settings, r_max, neighbors))
+        mace = ScaleShiftMACE(**backbone_arguments(settings, reach, neighbors))
+    mace.r_max.fill_(r_max)
     parts = None
-    if kind == "static" and settings.bessel_range is not None:
+    if kind == "static" and settings.bessel_range is not None and not own_functions:
         mace.radial_embedding.bessel_fn = FixedBessel(settings.bessel_range, settings.num_bessel)
     if kind != "static":
         parts = conditioning(kind, settings, r_max, mace.node_embedding.linear.irreps_out.dim)
+        if own_functions:
+            parts = replace(parts, radial_embedding=FlexibleRadialBlock(mace.radial_embedding, settings, reach))
     model = MACETorch(mace, settings, r_max, parts)
     model.backend = backend
     return model
