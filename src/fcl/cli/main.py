@@ -58,10 +58,11 @@ app = typer.Typer(
 
 
 def _register() -> None:
-    from fcl.cli import calibrate, compare, export, models, record, simulate, train
+    from fcl.cli import active, calibrate, compare, export, models, record, simulate, train
 
     app.command("info")(models.info)
     app.command("train")(train.train)
+    app.command("active")(active.active)
     app.command("evaluate")(models.evaluate)
     app.command("calibrate")(calibrate.calibrate)
     app.command("predict")(simulate.predict)
