@@ -92,25 +92,21 @@ def test_a_calculator_beside_the_settings(tmp_path):
     [
         ("ase.calculators.no_such", "EMT", {}, "No module named"),
         ("ase.calculators.emt", "ETM", {}, "has no attribute 'ETM'"),
-        ("ase.calculators.emt", "EMT", {"colour": 1}, "colour"),
+        ("active_examples", "make_faulty", {"colour": 1}, "calls"),
         ("active_examples", "no_calculator", {}, "makes no ASE calculator"),
         ("ase.calculators.emt", "parameters", {}, "neither a class nor a function"),
     ],
 )
 def test_a_calculator_that_is_none(module, name, arguments, said):
-    try:
-        made = make_calculator({"module": module, "class": name, "arguments": arguments}, "")
-    except Exception as error:
-        assert said in str(error)
-    else:
-        assert said == "colour" and made.parameters["colour"] == 1  # ASE's calculators take any argument
+    with pytest.raises((ImportError, AttributeError, TypeError), match=said):
+        make_calculator({"module": module, "class": name, "arguments": arguments}, "")
 
 
 @pytest.mark.heavy
 def test_a_calculator_that_cannot_be_built_stops_before_any_structure(tmp_path):
     with pytest.raises(ConfigError, match="calculator: AttributeError: .*'ETM'"):
         labels_of(tmp_path, [rattled(2)], {**EMT_BY_NAME, "class": "ETM"})
-    assert not list((tmp_path / "labels").glob("*")) if (tmp_path / "labels").exists() else True
+    assert not list((tmp_path / "labels").glob("*"))
 
 
 def test_a_damaged_label_is_named(tmp_path):
