@@ -18,7 +18,7 @@ def test_one_half_melts_and_the_other_does_not():
     solid = bulk("Cu", cubic=True).repeat((2, 2, 4))
     solid.calc, before, seen = EMT(), solid.positions.copy(), []
     atoms, molten = solid_liquid(
-        solid, melt_temperature=6000.0, temperature=900.0, melt_steps=100, steps=20, interval=10,
+        solid, melt_temperature=15000.0, temperature=900.0, melt_steps=150, steps=20, interval=10,
         on_frame=lambda frame: seen.append(frame.get_temperature()),
     )  # fmt: skip
     assert len(seen) == 3 and not atoms.constraints and (solid.positions == before).all()
