@@ -79,6 +79,14 @@ def test_failing_labels_are_listed_and_cost_their_structure_only(folder):
     assert (folder / "calls").read_text() == calls and len(calls.split()) == 14
     assert all((folder / "out" / result).read_bytes() == bits[result] for result in RESULTS)
 
+    bad = folder / "out" / pandas.read_csv("out/failed.csv")["file"][0]
+    bad.unlink()
+    (folder / "cured").touch()
+    cured = run(name, "-o", "out", "--json")  # computed again, and the last model with it
+    assert cured.exit_code == 0, cured.output
+    assert json.loads(cured.stdout)["failed"] == 2 and len((folder / "calls").read_text().split()) == 15
+    assert (folder / "out" / "model.safetensors").read_bytes() != bits["model.safetensors"]
+
     other = settings(folder, "b.yaml", calculator={"arguments": arguments}, select={"per_round": 4})
     refused = run(other, "-o", "out")
     assert refused.exit_code == 1 and "begun with other settings" in refused.output and "per_round" in refused.output
@@ -106,7 +114,7 @@ def test_killed_at_three_moments_and_resumed_it_has_the_same_training_set(folder
     (folder / "calls").unlink()
     command = [sys.executable, "-m", "fcl.cli", "active", name, "-o", "killed", "--processes", "2"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    moments = ("labels/*.json", "models/00/member*/checkpoints/*/*/epoch*.safetensors", "runs/01/*.json")
+    moments = ("labels/*.json", "models/00-*/member*/checkpoints/*/*/epoch*.safetensors", "runs/01/*.json")
     for pattern in moments:
         process = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.DEVNULL)
         end = time.monotonic() + 200.0

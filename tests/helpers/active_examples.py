@@ -23,7 +23,8 @@ class Faulty(EMT):
     def calculate(self, atoms=None, properties=("energy",), system_changes=()):
         with open(self.calls, "a") as file:
             file.write(f"{len(atoms)}\n")
-        fault = self.faults.get(str(len(atoms)))
+        cured = Path(self.calls).with_name("cured").exists()
+        fault = None if cured else self.faults.get(str(len(atoms)))
         if fault == "raise":
             raise RuntimeError("no convergence\nafter 100 steps")
         if fault == "hang":

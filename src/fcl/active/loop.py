@@ -1,7 +1,7 @@
 """The loop of active learning: label, train, explore, select, until nothing new is found or the budget is spent.
 
 All state is in the output folder, as files that are written once: labels (``labels/``), the structures of each round
-(``rounds/NN.json``), runs of dynamics (``runs/NN/``), models (``models/NN/``). A loop that is started again goes
+(``rounds/NN.json``), runs of dynamics (``runs/NN/``), models (``models/``). A loop that is started again goes
 through the same steps and finds them done. Everything random has a seed of its own (settings, round, run), so that a
 loop that was killed and resumed has the same training set as one that was not.
 """
@@ -9,6 +9,7 @@ loop that was killed and resumed has the same training set as one that was not.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import logging
 import math
@@ -176,7 +177,9 @@ class _Loop:
             raise ValueError(
                 f"too few labels: {len(good)} succeeded; the first failure: {errors[0] if errors else '-'}"
             )
-        folder = self.output / "models" / f"{max(number for number, _, _ in good):02d}"
+        contents = [(structure["role"], label.structure, label.energy, label.forces) for _, structure, label in good]
+        name = hashlib.sha256(json.dumps(contents).encode()).hexdigest()[:8]
+        folder = self.output / "models" / f"{max(number for number, _, _ in good):02d}-{name}"
         for role in ("train", "val"):
             frames = [label.atoms() for _, structure, label in good if structure["role"] == role]
             _write_frames(folder / f"{role}.xyz", frames)
@@ -186,15 +189,15 @@ class _Loop:
         tasks = [
             (str(file.parent.resolve()), str(folder.resolve()), self.settings.of_training(), seed + k)
             for k, file in enumerate(files)
+            if not file.with_suffix(".manifest.json").is_file()  # written last
         ]
         for outcome in run_tasks(
             _train_member, tasks, processes=self.processes, seconds=None, folder=self.output / "scratch" / "train",
             prepare=(extract.prepare, ()),
         ):  # fmt: skip
             if outcome.error is not None:
-                raise ValueError(f"training of {files[outcome.index]}: {outcome.error}")
-            if outcome.value:
-                logger.info(f"{files[outcome.index]}: {outcome.value}, {outcome.seconds:.0f} s")
+                raise ValueError(f"training of {tasks[outcome.index][0]}: {outcome.error}")
+            logger.info(f"{Path(tasks[outcome.index][0]).name} of {folder}: {outcome.value}, {outcome.seconds:.0f} s")
         grade = folder / "grade.json"
         models = extract.Models(tuple(str(file.resolve()) for file in files), str(grade.resolve()), self.cutoff)
         if not grade.is_file():
@@ -336,11 +339,10 @@ def _write_frames(path: Path, frames: Sequence) -> None:
 
 
 def _train_member(output: str, data: str, settings: dict, seed: int) -> str:
-    """Pre-train and train one FCL model; what became of it in words, empty if it was there already."""
+    """Pre-train and train one FCL model; its errors in words."""
     from fcl.training.own import train
 
     files = {"train": Path(data) / "train.xyz", "val": Path(data) / "val.xyz"}
     settings = {**settings, "pretrain": {**settings.get("pretrain", {}), "seeds": [seed]}}
     model = train(output, kind="fcl", settings=settings, seed=seed, **files)[-1]
-    errors = f"force error {model.force_mae:.3f} eV/A in validation (zero forces: {model.trivial_force_mae:.3f})"
-    return errors if model.new else ""
+    return f"force error {model.force_mae:.3f} eV/A in validation (zero forces: {model.trivial_force_mae:.3f})"
