@@ -80,7 +80,7 @@ def test_help_is_light_and_names_every_command():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("info", "train", "evaluate", "calibrate", "predict", "relax", "md", "export", "compare"):
+    for command in ("info", "train", "active", "evaluate", "calibrate", "predict", "relax", "md", "export", "compare"):
         assert f" {command} " in done.stdout
         assert run(command, "--help").exit_code == 0
 

@@ -58,11 +58,12 @@ app = typer.Typer(
 
 
 def _register() -> None:
-    from fcl.cli import calibrate, export, models, record, simulate, train
+    from fcl.cli import active, calibrate, export, models, record, simulate, train
 
     app.command("info")(models.info)
     app.command("convert")(models.convert)
     app.command("train")(train.train)
+    app.command("active")(active.active)
     app.command("evaluate")(models.evaluate)
     app.command("calibrate")(calibrate.calibrate)
     app.command("predict")(simulate.predict)

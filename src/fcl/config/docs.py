@@ -54,7 +54,7 @@ def configuration_page(config: Config) -> str:
         lines += [f"## `{section}`\n", f"{(model.__doc__ or '').splitlines()[0]}\n"]
         lines += _table(["setting", "protocol", *(f"`{name}`" for name in studies), "meaning"])
         for path, description in _leaves(model):
-            # such a value is not in a dump of the settings
+            # a setting at its default may be missing from the dump
             left_out = next(f.default for key, f in model.model_fields.items() if path[0] in (key, f.alias))
             value = value_at(protocol, f"{section}.{'.'.join(path)}", left_out)
             overrides = [value_at(config.studies[name], f"{section}.{'.'.join(path)}", ...) for name in studies]

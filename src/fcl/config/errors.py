@@ -86,7 +86,7 @@ def _valid_keys(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
     for key in path:
         fields = [parent.model_fields[key] for parent in models if key in parent.model_fields]
         models = [found for field in fields for found in _models_of(field.annotation)] or models
-    return [key for parent in models for key in parent.model_fields]
+    return [field.alias or key for parent in models for key, field in parent.model_fields.items()]
 
 
 def _without_tags(model: type[BaseModel], path: tuple[Any, ...]) -> tuple[Any, ...]:

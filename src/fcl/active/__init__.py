@@ -1,0 +1,1 @@
+"""Active learning with small cells: training data for a user's material, labelled by any ASE calculator."""
