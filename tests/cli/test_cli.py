@@ -330,7 +330,7 @@ def test_the_commands_of_the_documentation_exist():
     from typer.main import get_command
 
     docs = ROOT / "docs"
-    names = ("using.md", "engines.md", "record.md", "your-data.md")
+    names = ("using.md", "engines.md", "record.md", "your-data.md", "finetune.md", "active.md")
     text = "".join((docs / name).read_text(encoding="utf-8") for name in names)
     blocks = re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.startswith("fcl ")]

@@ -17,7 +17,8 @@ from fcl import FCLCalculator
 from fcl.calibration.optimise import objective
 from fcl.config.architectures import ModelSettings
 from fcl.cutoffs.choice import CutoffChoice
-from fcl.cutoffs.mixing import MIXING_RULES, NUMPY_RULES, mixing_rule
+from fcl.cutoffs.mixing import MIXING_RULES, mixing_rule
+from fcl.cutoffs.plain import NUMPY_RULES
 from fcl.cutoffs.rules import element_rule, element_table
 from fcl.data.batch import GraphData
 from fcl.data.loader import selected_batches

@@ -9,7 +9,8 @@ import torch
 
 from examples import ARITHMETIC
 from fcl.cutoffs.edges import Candidates, EdgeSelector, Kept, RadialSelector, indices_within
-from fcl.cutoffs.mixing import MIXING_RULES, NUMPY_RULES, numpy_rule, within
+from fcl.cutoffs.mixing import MIXING_RULES
+from fcl.cutoffs.plain import NUMPY_RULES, numpy_rule, within
 from fcl.data.neighbors import half_pairs
 
 #: m of two numbers; the last rule is one that the library does not have.

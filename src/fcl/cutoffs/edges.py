@@ -19,7 +19,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fcl.cutoffs.mixing import mixing_rule, within
+from fcl.cutoffs.mixing import mixing_rule
+from fcl.cutoffs.plain import within
 
 if TYPE_CHECKING:
     import torch

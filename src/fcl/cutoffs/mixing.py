@@ -1,32 +1,19 @@
-"""Eq. 4, r_ij <= m_ij, and mixing rules: m_ij from the cutoffs of the two atoms.
-
-For tensors and, without torch, for NumPy arrays: figures are drawn with these.
-"""
+"""Mixing rules, Eq. 4: m_ij from the cutoffs of the two atoms."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable
 
-import numpy as np
+import torch
 
-if TYPE_CHECKING:  # drawing figures must not require it
-    import torch
+from fcl.cutoffs.plain import named_rule
 
-Rule = TypeVar("Rule")
 #: m_ij (A) from the cutoffs of two atoms, elementwise.
-MixingRule = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
-
-
-def within(distances: torch.Tensor, pair_cutoffs: torch.Tensor) -> torch.Tensor:
-    """Eq. 4, elementwise: whether pairs at r_ij (A) are within m_ij (A), also if equal. Tensors or NumPy arrays."""
-    return distances <= pair_cutoffs
+MixingRule = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def _check_mixing_rule(name: str, rule: MixingRule) -> None:
     """Check the properties stated at `MIXING_RULES` for cutoffs up to 20 A: lists, stores and exports rely on them."""
-    import torch
-
     tried = torch.linspace(0.5, 20.0, 40, dtype=torch.float64, device="cpu")
     a_i, a_j = torch.meshgrid(tried, tried, indexing="ij")
     m, margin = rule(a_i, a_j), 1e-9
@@ -58,26 +45,8 @@ MIXING_RULES: dict[str, MixingRule] = {
 }
 
 
-#: `MIXING_RULES` for NumPy arrays.
-NUMPY_RULES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "arithmetic": lambda a_i, a_j: 0.5 * (a_i + a_j),
-    "geometric": lambda a_i, a_j: np.sqrt(a_i * a_j),
-}
-
-
-def _named(name: str, rules: Mapping[str, Rule]) -> Rule:
-    if name not in rules:
-        raise ValueError(f"mixing rule {name!r} is unknown; known are {', '.join(rules)}")
-    return rules[name]
-
-
 def mixing_rule(name: str) -> MixingRule:
     """The mixing rule ``name``; `ValueError` for an unknown one, and for a function that is not a symmetric mean."""
-    rule = _named(name, MIXING_RULES)
+    rule = named_rule(name, MIXING_RULES)
     _check_mixing_rule(name, rule)
     return rule
-
-
-def numpy_rule(name: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """The mixing rule ``name`` for NumPy arrays; `ValueError` for an unknown one."""
-    return _named(name, NUMPY_RULES)

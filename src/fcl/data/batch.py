@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from fcl.cutoffs.edges import Candidates, EdgeSelector
-from fcl.cutoffs.mixing import within
+from fcl.cutoffs.plain import within
 from fcl.data.store import StoreArrays
 
 #: Larger energies (eV/atom, RMS over structures) are not relative to isolated atoms: cohesive energies end at 9 eV/atom

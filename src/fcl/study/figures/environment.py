@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle, Wedge
 
-from fcl.cutoffs.mixing import numpy_rule, within
+from fcl.cutoffs.plain import numpy_rule, within
 from fcl.study.figures.atoms import draw_atom, element_color, element_outline
 from fcl.study.figures.common import ANGSTROM, TEXT_WIDTH, Drawing, drawn, new_figure, panel_title, power_of_ten
 from fcl.study.read import PathLike, json_of, read_calibrations
