@@ -206,7 +206,7 @@ def test_a_fault_in_the_list_of_a_sample_is_named(study, tmp_path):
 def test_conditions_need_half_of_those_of_the_claim():
     found = conditions({"H": [True] * 3, "C": [True, True, False]}, of=4)
     assert found.share == pytest.approx(5 / 6) and found.verdicts == {"H": HOLDS, "C": UNDECIDED}
-    assert found.note == "1 of 2 conditions hold, 0 do not; models for the others: C 2/3; 2 more cannot be decided: " \
+    assert found.note([]) == "1 of 2 conditions hold, 0 do not; models for the others: C 2/3; 2 more cannot be decided: " \
         "elements missing"  # fmt: skip
     with pytest.raises(NotEvaluated, match="1 of 3"):
         conditions({"H": [True]}, of=3)
@@ -388,7 +388,7 @@ def test_cutoffs_of_subsets_are_compared_where_all_have_one_of_the_element(study
     # sulfur was left as it was in MC3D, and nitrogen shares a cutoff with others: no evidence
     examples.write_calibration(study, "MC3D", 1e-4, dict.fromkeys(examples.ELEMENTS, 9.0), idle=["S"], shared=["N"])
     found = value(study, "fig6_mc2d_largest")
-    assert found.verdicts == dict.fromkeys(("H", "C", "O"), FAILS) and "2 more cannot be decided" in found.note
+    assert found.verdicts == dict.fromkeys(("H", "C", "O"), FAILS) and "2 more cannot be decided" in found.note([])
     assert set(value(study, "fig6_molfrags_smallest").verdicts.values()) == {HOLDS}
 
 
