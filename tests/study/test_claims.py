@@ -206,8 +206,8 @@ def test_a_fault_in_the_list_of_a_sample_is_named(study, tmp_path):
 def test_conditions_need_half_of_those_of_the_claim():
     found = conditions({"H": [True] * 3, "C": [True, True, False]}, of=4)
     assert found.share == pytest.approx(5 / 6) and found.verdicts == {"H": HOLDS, "C": UNDECIDED}
-    note = "1 of 2 conditions hold, 0 do not; models for the others: C 2/3; 2 more cannot be decided: elements missing"
-    assert found.note([]) == note
+    note = "1 of 2 conditions hold, 0 do not; models for the others: C 2/3; "
+    assert found.note([]) == note + "2 more cannot be decided: elements missing"
     with pytest.raises(NotEvaluated, match="1 of 3"):
         conditions({"H": [True]}, of=3)
 
