@@ -135,7 +135,7 @@ def test_a_missing_file(tmp_path):
 
 
 def test_what_cannot_be_read_is_not_written(tmp_path):
-    with pytest.raises(ValueError, match=r"a\.json: cutoffs\.H: "):
+    with pytest.raises(ValueError, match=r"a\.json: not a cutoffs file: cutoffs\.H: "):
         write_cutoffs(tmp_path / "a.json", {"H": -1.0}, {})
     assert not (tmp_path / "a.json").exists()
 

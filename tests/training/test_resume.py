@@ -188,8 +188,8 @@ def test_a_finished_training_is_not_repeated(small_settings, data, unbroken, tmp
 
 def test_batches_made_ahead_do_not_change_what_is_drawn(small_settings, data, unbroken, tmp_path, monkeypatch):
     """As on a GPU: cutoffs of later batches are drawn before a step is saved."""
-    original = training.selected_batches
-    monkeypatch.setattr(training, "selected_batches", lambda *arguments: iter(list(original(*arguments))))
+    original = training.divided_batches
+    monkeypatch.setattr(training, "divided_batches", lambda *arguments: iter(list(original(*arguments))))
     with pytest.raises(Killed):
         train(small_settings, data, checkpoints=checkpoints(tmp_path), at_step=5, act=kill)
     assert_equal(train(small_settings, data, checkpoints=checkpoints(tmp_path)), unbroken["fcl"])
@@ -289,9 +289,9 @@ class Poison:
     def __init__(self, data, at, value):
         self.data, self.left, self.value = data, at, value
 
-    def __call__(self, model_output, batch, loss):
+    def __call__(self, *arguments):
         self.left -= 1
-        result = ORIGINAL_LOSS(model_output, batch, loss)
+        result = ORIGINAL_LOSS(*arguments)
         return result * self.value if self.left == 0 else result
 
 
