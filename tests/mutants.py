@@ -59,7 +59,7 @@ USUAL = (
     Mutation("power of the taper", "src/fcl/models/conditioning.py", "(1.0 - x) ** 3", "(1.0 - x) ** 2", (SMOOTHNESS,)),
     Mutation(
         "pairs selected by the cutoff of one atom", "src/fcl/cutoffs/edges.py",
-        "m = self.pair_cutoffs(candidates.i, candidates.j, cutoffs)", "m = cutoffs.index_select(0, candidates.i)",
+        "return self.pair_cutoffs(candidates.i, candidates.j, cutoffs)", "return cutoffs.index_select(0, candidates.i)",
         (NEIGHBORS,),
     ),
     Mutation(
@@ -149,7 +149,7 @@ FURTHER = (
         "values if column is None", "values.detach() + 0 * values if column is None", (CALIBRATION,),
     ),
     Mutation(
-        "a pair beyond m kept by the selector", "src/fcl/cutoffs/mixing.py",
+        "a pair beyond m kept by the selector", "src/fcl/cutoffs/plain.py",
         "return distances <= pair_cutoffs", "return distances <= pair_cutoffs + 0.01", (EDGES,),
     ),
     Mutation(
