@@ -32,7 +32,7 @@ def models(small_settings, tmp_path_factory):
 
 def test_site_energies_are_linear_in_the_features(models):
     atoms = cu()
-    atoms.calc = FCLCalculator(models[0], 5.0)
+    atoms.calc = FCLCalculator(models[0], 5.0, radial="network")
     features = Features(atoms.calc).of(atoms)
     weights, shift = (value.detach().numpy() for value in atoms.calc.model.last_layer())
     assert features @ weights + shift == pytest.approx(atoms.get_potential_energies(), abs=1e-10)

@@ -79,7 +79,6 @@ def train_fcl(
     inputs, sections = {"train": train, "val": val, "pretrained": pretrained}, ("model", "loss", "fcl", "cutoffs")
     with _checkpoints(settings, "train_fcl", sections, inputs, device, outputs, checkpoints) as kept:
         weights_seed, order_seed, cutoff_seed = seed_streams(seed, 3)
-        torch.manual_seed(weights_seed)  # of the two new parts; the rest is loaded
         backend, r_max = settings.compute.backend_of_training, settings.cutoffs.r_max
         parts = settings.model
         # the range of these models only: static ones keep their own
@@ -90,6 +89,7 @@ def train_fcl(
             own = {name: getattr(parts, name) for name in (*FLEXIBLE_PARTS, "mixing_rule")}
             parts = start.settings.model_copy(update={**own, "bessel_range": start.bessel_range})
             neighbors = start.avg_num_neighbors
+        torch.manual_seed(weights_seed)  # of the two new parts; the rest is loaded
         model = build_model("fcl", parts, r_max, neighbors, dtype=dtype, device=device, backend=backend)
         if warm:
             warm_start(model, start)
