@@ -163,7 +163,8 @@ if __name__ == "__main__":
         "paths": {key: getattr(calculator, "path", "mace-torch") for key, calculator in calculators.items()},
         "pairs_per_atom": {key: getattr(calculator, "pairs_per_atom", None) for key, calculator in calculators.items()},
         "times_faster_than_mace": {
-            key: per_step[f"{MACE}, {key[-9]} threads"]["min_s"] / values["min_s"] for key, values in per_step.items()
+            key: per_step[f"{MACE}, {key.rsplit(', ', 1)[1]}"]["min_s"] / values["min_s"]
+            for key, values in per_step.items()
         } if MACE.split(",")[0] not in options.without else {},
     }  # fmt: skip
     finish(options, f"dynamics, {options.threads} threads", result)

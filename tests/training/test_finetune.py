@@ -82,7 +82,7 @@ def test_with_labels(folder, tmp_path):
 
 def test_with_the_given_model_as_teacher(folder, tmp_path):
     """Structures suffice; at the start nothing is wrong at the teacher's own cutoff, and training lowers the rest."""
-    settings = {**SETTINGS, "fcl": {"epochs": 4, "batch_size": 4, "validation_cutoffs": [4.0], "learning_rate": 0.01}}
+    settings = {**SETTINGS, "fcl": {"epochs": 4, "batch_size": 4, "validation_cutoffs": [4.0], "learning_rate": 0.002}}
     with pytest.raises(ValueError, match="energy"):
         tune(folder, tmp_path / "no", data="bare.xyz", settings=settings)
     (model,) = tune(folder, tmp_path, data="bare.xyz", teacher=True, settings=settings)

@@ -141,9 +141,10 @@ def label_all(
     )  # fmt: skip
     try:
         for outcome in progress(outcomes, "labels", len(tasks)):
-            if outcome.error is not None:
+            file = Path(tasks[outcome.index][-1])
+            if outcome.error is not None and not file.is_file():  # it may have ended just within its limit
                 failed = Label(dict(tasks[outcome.index][0]), outcome.seconds, error=outcome.error)
-                write_json(tasks[outcome.index][-1], vars(failed), indent=None)
+                write_json(file, vars(failed), indent=None)
     except WorkerError as error:
         raise ConfigError(f"calculator: {error}") from None
     return [label for file in files if (label := read_label(file)) is not None]

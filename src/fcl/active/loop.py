@@ -8,14 +8,12 @@ loop that was killed and resumed has the same training set as one that was not.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
 import math
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,7 @@ from fcl.active.label import Label, atoms_of, digest, label_all, plain, read_lab
 from fcl.active.pool import run_tasks
 from fcl.active.report import failures, judge_round, write_reports
 from fcl.active.settings import ActiveSettings
-from fcl.runs.files import atomic_path, remove_halves, sha256_file, write_json
+from fcl.runs.files import atomic_path, locked, remove_halves, sha256_file, write_json
 from fcl.runs.log import log_to_file
 
 logger = logging.getLogger(__name__)
@@ -53,8 +51,12 @@ def learn(settings: ActiveSettings, output: str | Path, *, folder: str | Path = 
     """
     loop = _Loop(settings, Path(output), Path(folder), processes)
     loop.output.mkdir(parents=True, exist_ok=True)
-    with log_to_file(loop.output / "active.log"), _only_one(loop.output):
-        return loop.run()
+    lock = locked(loop.output / ".lock", f"{loop.output}: another process is working in this folder", 0.0)
+    try:
+        with log_to_file(loop.output / "active.log"):
+            return loop.run()
+    finally:
+        lock.release()
 
 
 class _Loop:
@@ -233,7 +235,7 @@ class _Loop:
         folder = (self.output / "runs" / f"{number:02d}").resolve()
         files = [folder / f"{index:03d}.json" for index in range(len(runs))]
         tasks = [
-            (plain(cell), temperature, factor, [settings.seed, number, index], models, explore, choice, str(file))
+            (plain(cell), temperature, factor, [settings.seed, number, index + 1], models, explore, choice, str(file))
             for index, ((cell, temperature, factor), file) in enumerate(zip(runs, files, strict=True))
             if not file.is_file()
         ]
@@ -241,8 +243,8 @@ class _Loop:
             extract.explore, tasks, processes=self.processes, seconds=settings.explore.seconds,
             folder=self.output / "scratch" / "runs", prepare=(extract.prepare, ()),
         ):  # fmt: skip
-            if outcome.error is not None:
-                file = Path(tasks[outcome.index][-1])
+            file = Path(tasks[outcome.index][-1])
+            if outcome.error is not None and not file.is_file():  # it may have ended just within its limit
                 logger.warning(f"{file}: this run failed and is left out: {outcome.error}")
                 failed = {"frames": 0, "ended": f"failed: {outcome.error}", "candidates": [], "control": None}
                 write_json(file, failed, indent=None)
@@ -302,17 +304,6 @@ class _Loop:
                 changed = ", ".join(differences(known, compared))
                 raise ValueError(f"{self.output}: was begun with other settings ({changed}): choose another folder")
         write_json(file, own)
-
-
-@contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    """Lock a folder until the process ends, however it does; `OSError` if another one has it."""
-    with (folder / ".lock").open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise OSError(f"{folder}: another process is working in this folder") from None
-        yield
 
 
 def _fitting(units: Sequence, atoms: int) -> list:

@@ -106,7 +106,7 @@ class _Worker:
             )  # fmt: skip
         self.pipe = Connection(mine.detach())
         self.alive, self.task, self.began = True, None, time.monotonic()
-        with suppress(BrokenPipeError):
+        with suppress(OSError):
             self.pipe.send((function, prepare))
 
     def deadline(self, seconds: float | None) -> float:
@@ -115,7 +115,7 @@ class _Worker:
 
     def give(self, index: int, arguments: tuple) -> None:
         self.task, self.began = index, time.monotonic()
-        with suppress(BrokenPipeError):  # found out by the next look at the pipe
+        with suppress(OSError):  # found out by the next look at the pipe
             self.pipe.send(arguments)
 
     def received(self) -> Outcome | None:
@@ -123,7 +123,7 @@ class _Worker:
         took = time.monotonic() - self.began
         try:
             value, error, took = self.pipe.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # also in the middle of a message
             self.alive, value = False, None
             error = f"the process ended ({_status(self.process.wait())}); see {self.log}"
         return self._outcome(took, value, error)

@@ -78,7 +78,10 @@ def export(
             ("format", f"{format}, {dtype}, radial functions: {facts['radial']}"),
             ("cutoffs (A)", same),
             ("neighbours within", f"{facts['largest_cutoff_angstrom']:g} A"),
-            *[("candidates", f"{facts['candidates_per_atom']:.1f} per atom of {structure}") for _ in frames[:1]],
+            *[
+                ("candidates", f"{facts['candidates_per_atom']:.1f} per atom of the last structure of {structure}")
+                for _ in frames[:1]
+            ],
             ("interaction range", f"{facts['interaction_range_angstrom']:g} A"),
             ("weights", f"{facts['card']['weights_sha256'][:16]}..."),
         ],

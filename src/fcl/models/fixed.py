@@ -41,6 +41,7 @@ class FixedModel:
     def __init__(
         self, model: Potential, choice: CutoffChoice, radial: Radial | None = None, backend: str | None = None
     ):
+        self._asked = radial == "tables"
         if radial is None:
             radial = "tables" if backend in (None, "auto") else "network"
         if radial not in ("tables", "network"):
@@ -50,6 +51,7 @@ class FixedModel:
         self._tables: torch.nn.Module | None = None
         self._covered: frozenset[int] = frozenset()  # elements for which there are tables
         self._numbers: torch.Tensor | None = None  # of the last structure
+        self._refused: set[tuple[int, ...]] = set()  # elements without tables
         self._weights, self._state = (*model.parameters(), *model.buffers()), ()
         self._seconds = 0.0  # spent in networks
         self._compile = backend in (None, "auto") and model.backend == "fast" and "compiled" in model.backends
@@ -118,6 +120,7 @@ class FixedModel:
         state = tuple(tensor._version for tensor in self._weights)
         if state != self._state:
             self._state, self._tables, self._covered, self._numbers = state, None, frozenset(), None
+            self._refused.clear()
         if numbers is self._numbers:  # as in a simulation
             return self._tables
         self._numbers, present = numbers, frozenset(torch.unique(numbers).tolist())
@@ -137,13 +140,17 @@ class FixedModel:
         return [] if self.choice.per_atom.ndim else list(self.model.elements)
 
     def _tabulate(self, elements: list[int]) -> torch.nn.Module | None:
+        if tuple(elements) in self._refused:
+            return None
         parameter = next(self.model.parameters())
         try:
             tables = self.model.tabulate(elements, self.choice.of(np.array(elements)), parameter.dtype)
         except ValueError as error:
+            self._refused.add(tuple(elements))
             if self.reason != str(error):
                 self.reason = str(error)
-                logger.info(f"radial functions are evaluated by their networks: {error}")
+                level = logging.WARNING if self._asked else logging.INFO
+                logger.log(level, f"radial functions are evaluated by their networks: {error}")
             return None
         return tables.to(parameter.device)
 

@@ -96,13 +96,15 @@ def _require(module: str, root: Path) -> Path:
 
 def _module(module: str, root: Path) -> tuple[str, tuple[str, ...]]:
     path = _require(module, root)
-    return _read_module(module, path, path.stat().st_mtime_ns)
+    files = [path, *filter(Path.is_file, [path.with_suffix(".cpp")])]  # and the program that it builds
+    return _read_module(module, tuple(files), max(file.stat().st_mtime_ns for file in files))
 
 
 @functools.cache
-def _read_module(module: str, path: Path, _mtime: int) -> tuple[str, tuple[str, ...]]:
-    tree = _parse(path)
-    return ast.unparse(tree), tuple(_imports(tree, module, path))
+def _read_module(module: str, files: tuple[Path, ...], _mtime: int) -> tuple[str, tuple[str, ...]]:
+    tree = _parse(files[0])
+    programs = (file.read_text(encoding="utf-8") for file in files[1:])
+    return "\n".join((ast.unparse(tree), *programs)), tuple(_imports(tree, module, files[0]))
 
 
 def _function(module: str, function: str, root: Path) -> tuple[str, list[str]]:

@@ -12,6 +12,7 @@ import math
 import os
 import secrets
 import stat
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,10 +30,16 @@ CHUNK_BYTES = 1 << 20
 
 
 def cache_folder() -> Path:
-    """The user's folder for what can be made again: ``FCL_CACHE``, or ``fcl`` in ``XDG_CACHE_HOME`` or ``~/.cache``."""
+    """The user's folder for what can be made again: ``FCL_CACHE``, or ``fcl`` in ``XDG_CACHE_HOME`` or ``~/.cache``.
+
+    A user without a home (in a container, for example) has one of his own in the folder for temporary files.
+    """
     if own := os.environ.get("FCL_CACHE"):
         return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fcl"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fcl"
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / f"fcl-{os.getuid()}"
 
 
 @contextmanager

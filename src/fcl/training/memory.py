@@ -66,7 +66,7 @@ def say_peak(name: str, model, data: GraphData, cutoff: float, settings, loss, m
     )
     free = free_bytes(data.device)
     if free is not None and peak > free:
-        fitting = int(0.8 * max(free - fixed, 0.0) / per_pair)
+        fitting = max(1, int(0.8 * (free - fixed) / per_pair))
         logger.warning(
             f"{name}: {_text(peak)} may be needed and {_text(free)} are free: set compute.max_pairs to {fitting} or"
             f" less (--max-pairs): the same steps, evaluated in parts; or lower {name}.batch_size"

@@ -140,7 +140,7 @@ def train(
     study = training_settings(settings or {}, base)
     of_manifest = data is not None and Path(data).suffix in (".yaml", ".yml")
     if warm and reference_energies is None and not (teacher or of_manifest):
-        reference_energies = start.card.get("reference_energies_ev")
+        reference_energies = start.card.get("reference_energies_ev") or "none"
     names = [name for name in KINDS[kind] if name != "pretrain" or pretrained is None]
     for name in names:  # one seed and one cutoff each
         values = getattr(study, name)
@@ -292,6 +292,7 @@ def _store(
     if store.is_file() and manifest.is_file():
         if json.loads(manifest.read_text(encoding="utf-8"))["settings_digest"] == digest:
             return store
+    manifest.unlink(missing_ok=True)  # of another request: a store without one is made again
     started = time.time()
     arguments = frame_arguments(split.frames, study.model.num_elements, request["max_force"])
     if split.any_split:  # the files say what is training and what is validation
@@ -330,6 +331,8 @@ def _identities(names: list[str], study, requests: dict, start: Path | None) -> 
             "compute": {"dtype": study.compute.dtype, "tf32": study.compute.tf32},
             "data": requests,
         }
+        if name == "pretrain" and study.pretrain.given is not None:
+            identities[name]["given"] = sha256_file(study.pretrain.given)
         if name == "fcl" or start is not None:
             pretrained = settings_digest(identities["pretrain"]) if start is None else sha256_file(start)
             identities[name]["pretrained"] = pretrained

@@ -143,12 +143,13 @@ class Evaluation {
         };
         std::vector<std::thread> others;
         others.reserve(p.threads);
+        bounds.reserve(p.threads + 1);  // nothing is allocated once threads wait
         std::promise<void> ready;
         std::shared_future<void> go(ready.get_future());
         for (int k = 1; k < p.threads; ++k) {
             try {
                 others.emplace_back([&work, k, go] { go.wait(), work(k); });
-            } catch (const std::system_error&) {  // the system gives no more threads
+            } catch (...) {  // the system gives no more threads, or no memory for one
                 break;
             }
         }

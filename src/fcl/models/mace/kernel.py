@@ -157,7 +157,7 @@ def _loaded(channels: int, width: int, compiler: str | None) -> ctypes.CDLL | st
 def _build(program: str, sizes: tuple[str, ...], output: Path) -> None:
     for flags in ((*FLAGS, *EXTRA), FLAGS):
         command = [program, *flags, *sizes, "-o", str(output), str(SOURCE)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT, check=False)
         if done.returncode == 0 and output.is_file():
             return
     raise OSError((done.stderr.strip() or f"{program} gave no library").splitlines()[0][:200])
@@ -165,7 +165,8 @@ def _build(program: str, sizes: tuple[str, ...], output: Path) -> None:
 
 def _key(program: str, sizes: tuple[str, ...]) -> str:
     """Hash of all that the library depends on: source, compiler, flags and the processor's instructions."""
-    version = subprocess.run([program, "--version"], capture_output=True, text=True, check=False, timeout=60).stdout
+    asked = [program, "--version"]
+    version = subprocess.run(asked, capture_output=True, text=True, errors="replace", check=False, timeout=60).stdout
     instructions = platform.machine() + platform.processor()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

@@ -30,7 +30,7 @@ ENERGY_TOLERANCE, FORCE_TOLERANCE = 1e-6, 1e-5
 SLOPE_TOLERANCES = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 SHORTEST = 0.6
 #: Knots that any table has.
-FEWEST = 32
+FEWEST = 17
 #: Atoms of an environment, and the number of environments.
 ATOMS, FEWEST_CLUSTERS, CLUSTERS = 12, 24, 120
 #: To be changed when tables are made differently.
@@ -208,7 +208,8 @@ def _read(file: Path) -> dict[str, torch.Tensor] | None:
 
 def _write(file: Path, tensors: dict[str, torch.Tensor]) -> None:
     if tensors["tables"].nbytes <= LARGEST_FILE:
-        with contextlib.suppress(OSError), atomic_path(file) as temporary:  # a folder that cannot be written
+        # a folder that cannot be written, or is full
+        with contextlib.suppress(OSError, SafetensorError), atomic_path(file) as temporary:
             save_file(tensors, temporary)
 
 
