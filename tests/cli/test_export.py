@@ -52,7 +52,8 @@ def test_elements_that_occur_decide_how_far_neighbours_are_looked_for(trained_mo
     done = run(*given, "-o", "ice.pt", "--radial", "network")
     assert done.exit_code == 0, done.stderr
     assert "radial functions: network" in done.stdout and "neighbours within  4.8 A" in done.stdout
-    assert "32.0 per atom of the last structure of ice.xyz" in done.stdout  # 6 + 12 + 8 + 6 neighbours within two lattice constants
+    # 6 + 12 + 8 + 6 neighbours within two lattice constants
+    assert "32.0 per atom of the last structure of ice.xyz" in done.stdout
     for arguments, message in (
         (["--elements", "H,Xx"], "'Xx' is not a chemical symbol"),
         (["--elements", "H", "--structure", "ice.xyz"], "is given together with --structure"),
