@@ -103,7 +103,7 @@ def _module(module: str, root: Path) -> tuple[str, tuple[str, ...]]:
 @functools.cache
 def _read_module(module: str, files: tuple[Path, ...], _mtime: int) -> tuple[str, tuple[str, ...]]:
     tree = _parse(files[0])
-    programs = (file.read_text(encoding="utf-8") for file in files[1:])
+    programs = (repr(file.read_text(encoding="utf-8")) for file in files[1:])  # still Python
     return "\n".join((ast.unparse(tree), *programs)), tuple(_imports(tree, module, files[0]))
 
 
