@@ -158,6 +158,19 @@ def trained_model(small_settings, tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def model(small_settings):
+    """The model of tests of exports, in float64, once for each file of tests."""
+    import torch
+
+    from export_examples import export_model
+
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield export_model(small_settings)
+    torch.set_default_dtype(before)
+
+
 @pytest.fixture(scope="session")
 def small_settings(model_settings):
     """A small model's settings."""

@@ -15,6 +15,8 @@ def test_keys_are_given_once(tmp_path):
         "a": {"b": 1}, "c": {"b": 2}, "d": [1, {"b": 3}],
     }  # fmt: skip
     assert parse_json('{"a": {"b": 1}, "c": [{"b": 2}, {"b": 3}]}') == {"a": {"b": 1}, "c": [{"b": 2}, {"b": 3}]}
+    nested = parse_yaml("a: &x {b: 1}\nf: {c: &y {<<: *x, b: 2}}\nd: {<<: *y, e: 3}")
+    assert nested["d"] == {"b": 2, "e": 3} and nested["f"] == {"c": {"b": 2}}
     with pytest.raises(yaml.YAMLError, match="key 'b' is given twice"):
         parse_yaml("a: {b: 1, b: 2}")
     with pytest.raises(ValueError, match="key 'b' is given twice"):

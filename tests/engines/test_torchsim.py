@@ -5,7 +5,7 @@ import pytest
 import torch
 from ase.build import bulk, molecule
 
-from export_examples import CUTOFFS, TOLERANCE, all_structures, expected, export_model
+from export_examples import CUTOFFS, TOLERANCE, all_structures, expected
 
 torch_sim = pytest.importorskip("torch_sim", reason="torch-sim-atomistic is not installed")
 
@@ -14,14 +14,6 @@ from torch_sim.models.interface import validate_model_outputs  # noqa: E402
 from fcl.engines.torchsim import FCLTorchSimModel  # noqa: E402
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def model(small_settings):
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield export_model(small_settings)
-    torch.set_default_dtype(before)
 
 
 def compared(model, potential, frames, pbc=None):

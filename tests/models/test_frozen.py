@@ -13,14 +13,6 @@ from fcl.models.mace.frozen import freeze
 KINDS = [("fcl", "arithmetic"), ("fcl", "geometric"), ("static", "arithmetic")]
 
 
-@pytest.fixture(scope="module")
-def model(small_settings):
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield export_model(small_settings)
-    torch.set_default_dtype(before)
-
-
 def evaluated(frozen, atoms, reach=7.0):
     """Site energies and forces from pairs within ``reach`` (A), more than belong to the cutoffs."""
     dtype = frozen.cutoffs.dtype

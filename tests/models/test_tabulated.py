@@ -30,14 +30,6 @@ SAME = 1e-11
 WITHOUT_COMPILER = "there is no C++ compiler"
 
 
-@pytest.fixture(scope="module")
-def model(small_settings):
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield export_model(small_settings)
-    torch.set_default_dtype(before)
-
-
 @pytest.fixture
 def tables(model):
     return freeze(model, CutoffChoice(model, CUTOFFS), radial="tables")

@@ -10,7 +10,16 @@ import pandas as pd
 import pytest
 from safetensors.numpy import save_file
 
-from fcl.runs.files import atomic_path, file_digest, remove_halves, sha256_file, write_csv, write_json, write_text
+from fcl.runs.files import (
+    atomic_path,
+    cache_folder,
+    file_digest,
+    remove_halves,
+    sha256_file,
+    write_csv,
+    write_json,
+    write_text,
+)
 
 
 def names(folder):
@@ -127,3 +136,21 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
     remove_halves(tmp_path)
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
     remove_halves(tmp_path / "not there")
+
+
+def test_a_cache_without_a_home_is_of_its_user_alone(tmp_path, monkeypatch):
+    """Compiled programs are loaded from there; in a folder for all, somebody else may have put one."""
+    for name in ("FCL_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def no_home():
+        raise RuntimeError("no home")
+
+    monkeypatch.setattr("pathlib.Path.home", no_home)
+    folder = cache_folder()
+    assert folder == tmp_path / f"fcl-{os.getuid()}" == cache_folder()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    folder.chmod(0o777)
+    other = cache_folder()
+    assert other != folder and other == cache_folder() and stat.S_IMODE(other.stat().st_mode) == 0o700

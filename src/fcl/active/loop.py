@@ -94,11 +94,11 @@ class _Loop:
             if self.rounds[-1].structures:
                 ended = "all rounds done; the last one still found something new"
         models = self._train(len(self.rounds))
-        for role in ("train", "val"):
-            shutil.copyfile(Path(models.grade).with_name(f"{role}.xyz"), self.output / f"{role}.xyz")
-        for end in ("safetensors", "json"):
-            with atomic_path(self.output / f"model.{end}") as temporary:
-                shutil.copyfile(Path(models.files[0]).with_suffix(f".{end}"), temporary)
+        found = {f"{role}.xyz": Path(models.grade).with_name(f"{role}.xyz") for role in ("train", "val")}
+        found |= {f"model.{end}": Path(models.files[0]).with_suffix(f".{end}") for end in ("safetensors", "json")}
+        for name, file in found.items():
+            with atomic_path(self.output / name) as temporary:
+                shutil.copyfile(file, temporary)
         return write_reports(self.output, self.rounds, self._labels, ended)
 
     def _round(self, number: int, rung: int, choose) -> Round:

@@ -34,12 +34,12 @@ class Features:
         """[n_atoms, n_features]."""
         import torch
 
+        from fcl.models.interface import pair_vectors
+
         arrays = (atoms.numbers, atoms.positions, atoms.cell.array, np.asarray(atoms.pbc))
         batch, cutoffs = self.neighbors.batch(*arrays, self.choice.of(atoms.numbers))
-        i, j = batch.pair_index
-        vectors = batch.positions[j] - batch.positions[i] + batch.pair_shifts @ batch.cells[0]
         with torch.no_grad():
-            features = self.model.last_layer_features(batch.numbers, batch.pair_index, vectors, cutoffs)
+            features = self.model.last_layer_features(batch.numbers, batch.pair_index, pair_vectors(batch), cutoffs)
         return features.double().cpu().numpy()
 
 

@@ -10,14 +10,16 @@ import yaml
 
 
 class _OnceOnly(yaml.SafeLoader):
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        """A mapping as it is written; what a merge key (``<<``) brings comes later and may be overridden."""
+        node = super().compose_mapping_node(anchor)
         keys = [(key.value, key.start_mark) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         seen: set[str] = set()
         for key, mark in keys:
             if key in seen and key != "<<":
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", mark)
             seen.add(key)
-        return super().construct_mapping(node, deep)
+        return node
 
 
 def parse_yaml(text: str) -> Any:

@@ -15,6 +15,7 @@ import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,13 +34,26 @@ def cache_folder() -> Path:
     """The user's folder for what can be made again: ``FCL_CACHE``, or ``fcl`` in ``XDG_CACHE_HOME`` or ``~/.cache``.
 
     A user without a home (in a container, for example) has one of his own in the folder for temporary files.
+
+    Programs are loaded from it, so one that others own or may write to is not used, but a new one.
     """
     if own := os.environ.get("FCL_CACHE"):
         return Path(own)
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fcl"
     except RuntimeError:
-        return Path(tempfile.gettempdir()) / f"fcl-{os.getuid()}"
+        folder = Path(tempfile.gettempdir()) / f"fcl-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode) or stat.S_IMODE(found.st_mode) & 0o022:
+        return _private_folder()
+    return folder
+
+
+@cache
+def _private_folder() -> Path:
+    """A new folder of this process for temporary files."""
+    return Path(tempfile.mkdtemp(prefix="fcl-"))
 
 
 @contextmanager
@@ -76,8 +90,9 @@ def atomic_path(path: FilePath, *, durable: bool = False) -> Iterator[Path]:
 
 
 def locked(path: FilePath, taken: str, seconds: float = -1.0) -> FileLock:
-    """Lock ``path`` against other processes, also on other machines with this file system, until the lock is released
-    or the process ends, for whatever reason.
+    """Lock ``path`` against other processes until the lock is released or the process ends, for whatever reason.
+
+    Processes on other machines with this file system are locked out too if it supports ``flock`` (NFS: version 4).
 
     While another process holds it this one waits, and logs ``taken``, which says so; `BlockingIOError` after
     ``seconds``, if they are not negative.
