@@ -168,8 +168,8 @@ def test_a_batch_is_its_structures_one_by_one(models, contract_graphs, scheme):
 
 
 @pytest.mark.parametrize("scheme", [SCHEMES[0], SCHEMES[2]], ids=str)
-def test_turned_and_renumbered(models, contract_graphs, scheme):
-    """Energies are the same, forces turn and are renumbered with the atoms."""
+def test_turned_and_in_another_order(models, contract_graphs, scheme):
+    """Energies are the same, forces turn and are renumbered with the atoms, in whatever order the pairs come."""
     model, reach = chosen(models(), scheme)
     rotation = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(3)))[0]
     for k in range(len(contract_graphs)):
@@ -180,9 +180,11 @@ def test_turned_and_renumbered(models, contract_graphs, scheme):
         turned = replace(batch, positions=batch.positions @ rotation, cells=batch.cells @ rotation)
         new = torch.randperm(batch.n_atoms, generator=torch.Generator().manual_seed(k))  # atom -> its number
         old = torch.argsort(new)
+        order = torch.randperm(batch.pair_index.shape[1], generator=torch.Generator().manual_seed(k))
         renumbered = replace(
-            batch, numbers=batch.numbers[old], positions=batch.positions[old], pair_index=new[batch.pair_index]
-        )
+            batch, numbers=batch.numbers[old], positions=batch.positions[old],
+            pair_index=new[batch.pair_index[:, order]], pair_shifts=batch.pair_shifts[order],
+        )  # fmt: skip
         for other, forces in ((turned, output["forces"] @ rotation), (renumbered, output["forces"][old])):
             found = model(other, cutoffs)
             torch.testing.assert_close(found["energy"], output["energy"], **SAME_SYSTEM)
