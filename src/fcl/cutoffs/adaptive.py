@@ -53,9 +53,13 @@ class SchemeSelector(EdgeSelector):
             return self.base.select(replace(candidates, pair_cutoffs=None), cutoffs, margin)
         if candidates.vectors is None or candidates.numbers is None:
             raise ValueError(f"{self}: these cutoffs follow the environment: vectors and elements are needed")
-        own = self.scheme.cutoffs(*directed(candidates), candidates.numbers).to(candidates.distances.dtype)
+        own = self.cutoffs_of(candidates).to(candidates.distances.dtype)
         detached = replace(candidates, distances=candidates.distances.detach(), pair_cutoffs=None)
         return replace(self.base.select(detached, own), cutoffs=own)
+
+    def cutoffs_of(self, candidates: Candidates) -> torch.Tensor:
+        """a_i [n_atoms] (A, float64)."""
+        return self.scheme.cutoffs(*directed(candidates), candidates.numbers)
 
 
 def directed(candidates: Candidates) -> tuple[torch.Tensor, torch.Tensor]:

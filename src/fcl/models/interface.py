@@ -268,7 +268,7 @@ class Potential(torch.nn.Module, ABC):
         A ``selector`` that depends on positions takes the pairs of the batch as its candidates, and ``cutoffs`` as
         those for which they were selected; its m_ij, weights and cutoffs replace those of the model's own one, and g is
         the gradient with respect to all candidates. The results then hold kept_pairs [n_kept], those that the network
-        evaluates. Raises `ValueError` if no pairs have been selected and, on the CPU,
+        evaluates, and cutoffs [n_atoms] A. Raises `ValueError` if no pairs have been selected and, on the CPU,
         for unsupported elements.
         """
         if batch.pair_index is None:
@@ -287,6 +287,7 @@ class Potential(torch.nn.Module, ABC):
             results = {"node_energy": node_energy, "energy": structure_sums(batch, node_energy)}
             if kept is not None:
                 results["kept_pairs"] = kept.index
+                results["cutoffs"] = cutoffs if kept.cutoffs is None else kept.cutoffs
             if gradient is not None:
                 if forces:
                     i, j = batch.pair_index
