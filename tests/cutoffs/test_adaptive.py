@@ -14,6 +14,8 @@ from fcl.cutoffs.schemes import DynamicCutoffs, NeighbourCutoffs
 
 LOWER, UPPER = 3.5, 7.0
 SHAPE = {"width": 1.0, "background": 1.0}
+#: A derivative that is zero, after Newton steps of some 1e-13 A.
+ROUNDING = -1e-12
 
 
 def environments(seed, n_atoms=40, most=220):
@@ -92,7 +94,7 @@ def test_neighbours_pull_the_cutoff_by_less_than_they_move():
     a = neighbour_cutoffs(r, receivers, torch.full((40,), 30.0), LOWER, UPPER, **SHAPE)
     (slope,) = torch.autograd.grad(a[(a > LOWER + 0.5) & (a < UPPER - 0.5)].sum(), r)
     total = torch.zeros(40).index_add(0, receivers, slope)
-    assert float(slope.min()) >= 0.0 and 0.3 < float(total.max()) < 1.0
+    assert float(slope.min()) >= ROUNDING and 0.3 < float(total.max()) < 1.0
 
 
 def gap(r, background=1.0):
@@ -112,7 +114,7 @@ def test_an_empty_shell_has_a_finite_derivative():
         a = gap(leaf)
         assert float(a.detach()) == pytest.approx(alone, abs=1e-6 if r > alone - 1e-2 else 0.6)
         (slope,) = torch.autograd.grad(a, leaf, create_graph=True)
-        assert 0.0 <= float(slope.detach()) < 1.0
+        assert ROUNDING <= float(slope.detach()) < 1.0
         assert torch.autograd.gradcheck(gap, (leaf,), eps=1e-6, atol=1e-6)
     curvature = [float(gap(torch.tensor([alone + x]))) for x in np.linspace(-0.2, 0.1, 301)]
     assert np.abs(np.diff(curvature, 3)).max() < 1e-5  # the second derivative has no step: 1e-6 times some 10 / A
@@ -176,7 +178,7 @@ def dynamic_by_hand(distances, rank, spread, h=UPPER):
     return top / bottom
 
 
-@pytest.mark.parametrize("block", [4_000_000, 1])
+@pytest.mark.parametrize("block", [500_000, 1])
 @pytest.mark.parametrize("rank, spread", [(40.0, 4.0), (20.0, 4.0), (15.0, 2.0)])
 def test_dynamic_cutoffs_are_those_of_the_formula(rank, spread, block, monkeypatch):
     monkeypatch.setattr(adaptive, "LARGEST_BLOCK", block)
@@ -196,7 +198,7 @@ def test_a_few_neighbours_shrink_the_dynamic_cutoff():
     assert float(c) == pytest.approx((float(r.sum()) + UPPER) / 11, abs=1e-3)
 
 
-@pytest.mark.parametrize("block", [4_000_000, 1])
+@pytest.mark.parametrize("block", [500_000, 1])
 def test_the_derivative_of_dynamic_cutoffs(block, monkeypatch):
     monkeypatch.setattr(adaptive, "LARGEST_BLOCK", block)
     distances, receivers = environments(4, 6, 40)
