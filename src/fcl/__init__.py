@@ -13,13 +13,15 @@ except metadata.PackageNotFoundError:  # a source tree that is not installed
 
 #: The public names and their modules.
 _HOMES = {
+    "DynamicCutoffs": "fcl.cutoffs.schemes",
     "FCLCalculator": "fcl.simulation.calculator",
+    "NeighbourCutoffs": "fcl.cutoffs.schemes",
     "Potential": "fcl.models.interface",
     "calibrate": "fcl.calibration.optimise",
     "load": "fcl.models.files",
     "train": "fcl.training.own",
 }
-__all__ = ["FCLCalculator", "Potential", "calibrate", "load", "train"]
+__all__ = ["DynamicCutoffs", "FCLCalculator", "NeighbourCutoffs", "Potential", "calibrate", "load", "train"]
 
 
 def __getattr__(name: str):

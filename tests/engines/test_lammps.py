@@ -70,12 +70,13 @@ def in_a_box(atoms):
     return atoms
 
 
+@pytest.mark.parametrize("cutoffs", [CUTOFFS, "neighbours=9.5,lower=3.5"], ids=["elements", "neighbours"])
 @pytest.mark.parametrize("case", range(len(all_structures())))
-def test_energy_forces_and_pressure(model, start, case):
+def test_energy_forces_and_pressure(model, start, case, cutoffs):
     atoms = in_a_box(all_structures()[case])
     lmp, elements = start(atoms)
-    LammpsForces(lmp, model, CUTOFFS, elements=elements).command("run 0")
-    reference, frame = expected(model, atoms), Prism(atoms.cell, pbc=atoms.pbc)
+    LammpsForces(lmp, model, cutoffs, elements=elements).command("run 0")
+    reference, frame = expected(model, atoms, cutoffs), Prism(atoms.cell, pbc=atoms.pbc)
     assert lmp.get_thermo("pe") == pytest.approx(reference.get_potential_energy(), abs=TOLERANCE)
     forces = frame.vector_to_ase(by_tag(lmp, "f"))
     np.testing.assert_allclose(forces, reference.get_forces(), rtol=0, atol=TOLERANCE)

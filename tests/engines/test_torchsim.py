@@ -16,7 +16,7 @@ from fcl.engines.torchsim import FCLTorchSimModel  # noqa: E402
 CPU = torch.device("cpu")
 
 
-def compared(model, potential, frames, pbc=None):
+def compared(model, potential, frames, pbc=None, cutoffs=CUTOFFS):
     """Every system of one batch against the calculator; with ``pbc`` in place of TorchSim's own."""
     state = torch_sim.io.atoms_to_state(frames, CPU, torch.float64)
     if pbc is not None:
@@ -25,7 +25,7 @@ def compared(model, potential, frames, pbc=None):
     assert ("stress" in output) == potential.compute_stress
     first = 0
     for index, atoms in enumerate(frames):
-        reference = expected(model, atoms)
+        reference = expected(model, atoms, cutoffs)
         assert float(output["energy"][index]) == pytest.approx(reference.get_potential_energy(), abs=TOLERANCE)
         forces = output["forces"][first : first + len(atoms)].numpy()
         np.testing.assert_allclose(forces, reference.get_forces(), rtol=0, atol=TOLERANCE)
@@ -44,6 +44,12 @@ def test_batches(model):
         potential = FCLTorchSimModel(model, CUTOFFS, compute_stress=all(pbc))
         # TorchSim 0.3 knows periodic and not; later versions have one value an axis
         compared(model, potential, frames, None if len(set(pbc)) == 1 else torch.tensor(pbc))
+
+
+def test_cutoffs_that_follow_the_environment(model):
+    crystals = [atoms for atoms in all_structures() if atoms.pbc.all()]
+    for scheme in ("neighbours=9.5,lower=3.5", "dynamic=14,lower=3.5"):
+        compared(model, FCLTorchSimModel(model, scheme), crystals, cutoffs=scheme)
 
 
 def test_the_interface_is_that_of_torchsim(model):

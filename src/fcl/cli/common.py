@@ -27,7 +27,8 @@ Radial = Annotated[
 ]
 AsJSON = Annotated[bool, typer.Option("--json", help="Print JSON, with all digits, instead of a table.")]
 CutoffText = Annotated[
-    str | None, typer.Option("--cutoffs", help="6.0, or H=3.9,C=4.6, or a cutoffs file. [default: 6.0]")
+    str | None,
+    typer.Option("--cutoffs", help="6.0, H=3.9,C=4.6, neighbours=30 or a cutoffs file. [default: 6.0]"),
 ]
 EnergyKey = Annotated[str | None, typer.Option(help="Name of the energy (eV) in the data. [default: energy]")]
 ForcesKey = Annotated[str | None, typer.Option(help="Name of the forces (eV/A) in the data. [default: forces]")]
@@ -63,8 +64,11 @@ def check_output(output: Path, overwrite: bool) -> None:
         raise OSError(f"{output}: cannot be written ({error.strerror})") from None
 
 
-def parse_cutoffs(text: str | None) -> float | dict[str, float] | Path | None:
-    """``6.0``, ``H=3.9,C=4.6`` or the path of a cutoffs file; a malformed list is a usage error."""
+def parse_cutoffs(text: str | None):
+    """``6.0``, ``H=3.9,C=4.6``, a scheme (``neighbours=30``) or a cutoffs file, as a number, dict, `Scheme` or path.
+
+    A malformed list or scheme is a usage error.
+    """
     if text is None:
         return None
     try:
@@ -75,6 +79,13 @@ def parse_cutoffs(text: str | None) -> float | dict[str, float] | Path | None:
         raise typer.BadParameter("is empty", param_hint="--cutoffs")
     if "=" not in text or Path(text).exists():
         return Path(text)
+    from fcl.cutoffs.schemes import parse_scheme
+
+    try:
+        if (scheme := parse_scheme(text)) is not None:
+            return scheme
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--cutoffs") from None
     return by_element(text, "--cutoffs", "ELEMENT=ANGSTROMS")
 
 

@@ -51,8 +51,9 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help=(
         "Train a Flexible-Cutoff-Learning potential, choose its cutoffs for your system, then compute with them.\n\n"
-        "Cutoffs are angstroms, and are given in one of three ways: a number for all atoms (`--cutoffs 6.0`), elements "
-        "(`--cutoffs H=3.9,C=4.6`) or a cutoffs file (`--cutoffs cutoffs.json`), as `fcl calibrate` writes it."
+        "Cutoffs are angstroms, and are given in one of four ways: a number for all atoms (`--cutoffs 6.0`), elements "
+        "(`--cutoffs H=3.9,C=4.6`), a number of neighbours (`--cutoffs neighbours=30`) or a cutoffs file "
+        "(`--cutoffs cutoffs.json`), as `fcl calibrate` writes it."
     ),
 )
 

@@ -106,7 +106,7 @@ def evaluate(
     data: Annotated[Path, typer.Argument(help="Extended XYZ with energy and forces (also .gz).")],
     cutoffs: Annotated[
         list[str] | None,
-        typer.Option(help="6.0, or H=3.9,C=4.6, or a cutoffs file; repeat it to compare. [default: 6.0]"),
+        typer.Option(help="6.0, H=3.9,C=4.6, neighbours=30 or a cutoffs file; repeat it to compare. [default: 6.0]"),
     ] = None,
     subset: Annotated[str | None, typer.Option(help="Only the frames of this subset.")] = None,
     energy_key: EnergyKey = None,
@@ -147,19 +147,21 @@ def evaluate(
     for choice in choices:
 
         def rule(batch, choice=choice):
-            values = choice.of(batch.numbers.cpu().numpy())
+            values = choice.for_candidates(batch.numbers.cpu().numpy())
             return torch.as_tensor(np.array(values), dtype=graphs.dtype, device=graphs.device)
 
         rules.append(rule)
     first = torch.arange(min(EVALUATION_BATCH_SIZE, len(graphs)))
     programs = {
-        number: lambda rule=rule: errors_of(potential, graphs, rule, EVALUATION_BATCH_SIZE, first)
-        for number, rule in enumerate(rules)
+        number: lambda rule=rule, choice=choice: errors_of(
+            potential, graphs, rule, EVALUATION_BATCH_SIZE, first, **choice.model_options
+        )
+        for number, (rule, choice) in enumerate(zip(rules, choices, strict=True))
     }
     seconds = interleaved(programs, TIMED_ROUNDS)
     rows = []
-    for number, (text, rule) in enumerate(zip(named, rules, strict=True)):
-        errors = errors_of(potential, graphs, rule, EVALUATION_BATCH_SIZE)
+    for number, (text, rule, choice) in enumerate(zip(named, rules, choices, strict=True)):
+        errors = errors_of(potential, graphs, rule, EVALUATION_BATCH_SIZE, **choice.model_options)
         overall, *parts = rows_by_subset(errors, graphs, cutoffs=text)
         overall["microseconds_per_atom"] = 1e6 * seconds[number]["min_s"] / int(graphs.atom_counts[first].sum())
         rows += [overall, *(parts if len(parts) > 1 else ())]

@@ -55,7 +55,7 @@ def check_cutoffs(choice, path: Path, frames: Iterable[tuple[int, Any]]) -> None
     """`ValueError` naming the first of ``frames`` (number, atomic numbers) with an element without a cutoff."""
     for index, numbers in frames:
         with about(path, index):
-            choice.of(numbers)
+            choice.for_candidates(numbers)
 
 
 def labelled(atoms):

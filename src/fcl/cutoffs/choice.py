@@ -1,21 +1,26 @@
-"""Cutoffs as given by a user (number, dict by element, per-atom array or file), checked against a model."""
+"""Cutoffs as given by a user (number, dict by element, per-atom array, scheme or file), checked against a model."""
 
 from __future__ import annotations
 
 import os
 import warnings
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fcl.config.types import BY_NUMBER
-from fcl.cutoffs.file import read_cutoffs
+from fcl.cutoffs.file import read_choice
+from fcl.cutoffs.schemes import Scheme, parse_scheme
+
+if TYPE_CHECKING:
+    from fcl.cutoffs.edges import EdgeSelector
 
 #: Default cutoff: that of the pre-training in the paper (A).
 DEFAULT_CUTOFF = 6.0
 
 #: Accepted types of cutoffs (A).
-Cutoffs = float | Mapping[str, float] | np.ndarray | str | os.PathLike
+Cutoffs = float | Mapping[str, float] | np.ndarray | Scheme | str | os.PathLike
 
 
 class CutoffWarning(UserWarning):
@@ -26,7 +31,10 @@ class CutoffChoice:
     """Cutoffs that have been checked against a model, and their assignment to atoms.
 
     ``model`` is a `fcl.Potential`. ``cutoffs`` (A): a number for all atoms, a mapping by chemical
-    symbol, an array with one value per atom, the path of a cutoffs file, or None for 6.0 A (a static model: its own).
+    symbol, an array with one value per atom, a scheme (`fcl.cutoffs.schemes`) or its text (``neighbours=30``), the path
+    of a cutoffs file, or None for 6.0 A (a static model: its own).
+    ``scheme`` is the scheme as it was given, None for fixed cutoffs; with one, ``selector`` decides about pairs in the
+    model, within the bounds of the training, and candidates are those of `for_candidates`.
     Raises `ValueError` for cutoffs that are not positive and finite, that exceed the model's r_max, or that differ from
     the fixed cutoff of a static model. Cutoffs below the interval of the training, and a file made for another model,
     give a `CutoffWarning`.
@@ -37,17 +45,23 @@ class CutoffChoice:
         if cutoffs is None:
             cutoffs = DEFAULT_CUTOFF if model.flexible else model.cutoff_limit
         self.source: str | None = None
+        self.scheme: Scheme | None = None
+        self.selector: EdgeSelector | None = None
+        if isinstance(cutoffs, str) and not os.path.exists(cutoffs):
+            cutoffs = parse_scheme(cutoffs) or cutoffs
         if isinstance(cutoffs, str | os.PathLike):
             self.source = os.fspath(cutoffs)
-            file = read_cutoffs(self.source)
+            file = read_choice(self.source)
             meant_for, own = file.provenance.weights_sha256, card.get("weights_sha256")
             if meant_for and own and meant_for != own:
                 message = f"{self.source}: optimised for another model (weights {meant_for[:12]}, not {own[:12]})"
                 warnings.warn(message, CutoffWarning, stacklevel=3)
-            cutoffs = file.cutoffs
+            cutoffs = file.choice
         self.by_element: np.ndarray | None = None
         self.per_atom: np.ndarray | None = None
-        if isinstance(cutoffs, Mapping):
+        if isinstance(cutoffs, Scheme):
+            labelled = self._take(model, cutoffs, card.get("r_min_angstrom"))
+        elif isinstance(cutoffs, Mapping):
             from fcl.cutoffs.rules import element_table
 
             self.by_element = element_table(cutoffs).numpy()
@@ -60,8 +74,43 @@ class CutoffChoice:
             self.per_atom = values
         _check(model, labelled, card.get("r_min_angstrom"), self.source)
 
+    def _take(self, model, scheme: Scheme, r_min: float | None) -> list[tuple[str, float]]:
+        """Take ``scheme`` with the bounds of the model; returns the bounds, to be checked."""
+        from fcl.cutoffs.adaptive import SchemeSelector
+
+        where = f"{self.source}: " if self.source else ""
+        if model.single_cutoff:
+            raise ValueError(f"{where}cutoffs: {scheme}: the model has one cutoff, {model.cutoff_limit} A")
+        try:
+            bounded = scheme.bounded(r_min, model.cutoff_limit)
+        except ValueError as error:
+            raise ValueError(f"{where}cutoffs: {error}") from None
+        self.scheme, self.selector = scheme, SchemeSelector(bounded, model.selector)
+        self.per_atom = np.array(bounded.upper)
+        return [("lower", bounded.lower), ("upper", bounded.upper)]
+
+    @property
+    def model_options(self) -> dict[str, Any]:
+        """Further arguments of `fcl.Potential.forward`: the selector of a scheme."""
+        return {} if self.selector is None else {"selector": self.selector}
+
+    def for_candidates(self, numbers: np.ndarray) -> np.ndarray:
+        """Cutoffs [n_atoms] (A) for which candidates are selected: `of`, with a scheme the largest that it gives."""
+        if self.scheme is None:
+            return self.of(numbers)
+        try:
+            self.scheme.check_elements(numbers)
+        except ValueError as error:
+            raise ValueError(f"{self.source or 'cutoffs'}: {error}") from None
+        return np.broadcast_to(self.per_atom, len(numbers))
+
     def of(self, numbers: np.ndarray) -> np.ndarray:
-        """Cutoffs [n_atoms] (A) for atomic ``numbers``; `ValueError` names the elements without a cutoff."""
+        """Cutoffs [n_atoms] (A) for atomic ``numbers``.
+
+        `ValueError` names the elements without a cutoff, or the scheme, whose cutoffs are no functions of elements.
+        """
+        if self.scheme is not None:
+            raise ValueError(f"cutoffs: {self.scheme}: they follow the environment of each atom; fixed ones are needed")
         if self.by_element is not None:
             cutoffs = self.by_element[numbers]
             if np.isnan(cutoffs).any():

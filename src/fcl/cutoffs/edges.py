@@ -6,7 +6,8 @@ checks for each rule.
 
 No gradient flows through the choice itself. Pair cutoffs and weights may be functions of *all* candidates, also of
 those that are dropped: a selector that computes them from ``distances`` and ``vectors`` has forces and stress by
-differentiation. Those of `RadialSelector` depend on cutoffs alone, so the topology is fixed.
+differentiation; it is evaluated in the model (``selector`` of `fcl.Potential.forward`), on a batch whose pairs are the
+candidates. Those of `RadialSelector` depend on cutoffs alone, so the topology is fixed.
 
 The comparison itself is `fcl.cutoffs.mixing.within`, which figures use without torch. TorchScript compiles it and
 `indices_within` into exported models.
@@ -54,12 +55,14 @@ class Kept:
     """What a selector keeps: indices of candidates [n_kept] int64, ascending.
 
     ``candidate_cutoffs`` [n] (A) and ``candidate_weights`` [n] are m_ij and weights of all candidates, so that nothing
-    is gathered without need; weights are None where all are 1.
+    is gathered without need; weights are None where all are 1. ``cutoffs`` [n_atoms] (A) are those of the atoms where
+    the selector decides them too, None where they are those that it was given.
     """
 
     index: torch.Tensor
     candidate_cutoffs: torch.Tensor
     candidate_weights: torch.Tensor | None = None
+    cutoffs: torch.Tensor | None = None
 
     @property
     def pair_cutoffs(self) -> torch.Tensor:

@@ -69,7 +69,7 @@ class LammpsForces:
         self.choice = CutoffChoice(self.model, cutoffs)
         if self.choice.by_element is None and self.choice.per_atom.ndim:
             raise ValueError("cutoffs given atom by atom do not go with LAMMPS: give them by element")
-        self.choice.of(self._numbers[1:])  # every type has a cutoff
+        self.choice.for_candidates(self._numbers[1:])  # every type has a cutoff
         self._fixed = FixedModel(self.model, self.choice, radial, backend)
         parameter = next(self.model.parameters())
         self._neighbors = VerletList(self.model.selector, skin, parameter.dtype, parameter.device)
@@ -106,7 +106,7 @@ class LammpsForces:
             x = positions[:n][order]
             if not (np.isfinite(x).all() and np.isfinite(cell).all()):
                 raise FloatingPointError("LAMMPS gave positions or a box that are not finite")
-            batch, cutoffs = self._neighbors.batch(numbers, x, cell, pbc, self.choice.of(numbers))
+            batch, cutoffs = self._neighbors.batch(numbers, x, cell, pbc, self.choice.for_candidates(numbers))
             output = self._fixed(batch, cutoffs, forces=True, stress=True)
             forces[order] = output["forces"].double().cpu().numpy()
             # LAMMPS's virial is sum r f = -V stress

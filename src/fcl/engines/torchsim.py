@@ -121,7 +121,7 @@ class FCLTorchSimModel(ModelInterface):
         if not (np.isfinite(host).all() and bool(torch.isfinite(cells).all())):
             raise ValueError("positions or cells hold values that are not finite")
         self.model.check_elements(numbers)
-        a = np.array(self.choice.of(numbers.cpu().numpy()))
+        a = np.array(self.choice.for_candidates(numbers.cpu().numpy()))
         of_atom, margin = system.cpu().numpy(), self.skin + _MARGIN
         lists = []
         for number, box in enumerate(cells.double().cpu().numpy()):

@@ -14,6 +14,7 @@ from fcl.data.batch import Batch, GraphData
 from fcl.data.loader import selected_batches, split_order
 from fcl.data.store import StoreArrays
 from fcl.evaluation.statistics import resampled
+from fcl.models.interface import evaluated_pairs
 
 #: Batch size where no setting gives one (validation, calibrated cutoffs); results do not depend on it.
 EVALUATION_BATCH_SIZE = 50
@@ -60,8 +61,12 @@ def evaluate(
     batch_size: int,
     indices: torch.Tensor | None = None,
     observe: Callable[[dict[str, torch.Tensor], Batch], None] = lambda output, batch: None,
+    **options,
 ) -> Errors:
     """Errors of ``model`` with the cutoffs of ``rule`` on ``data`` (all structures, or ``indices``).
+
+    ``options`` are further arguments of the model: the ``selector`` of cutoffs that follow the environment
+    (`fcl.cutoffs.choice.CutoffChoice.model_options`), whose largest ones the rule gives then.
 
     ``observe`` is called with the model output and the batch, once per batch.
     """
@@ -69,14 +74,14 @@ def evaluate(
         indices = torch.arange(len(data))
     parts = []
     for batch, cutoffs in selected_batches(data, split_order(indices, batch_size), rule, model.selector):
-        output = model(batch, cutoffs)
+        output = model(batch, cutoffs, **options)
         observe(output, batch)
         atoms = batch.atoms_per_structure
         deviation = (output["forces"] - batch.forces).double()
         zero = torch.zeros(batch.n_structures, dtype=torch.float64, device=data.device)
         energy = (output["energy"] - batch.energy).double() / atoms
         square, absolute = (zero.index_add(0, batch.structure, one.sum(1)) for one in (deviation**2, deviation.abs()))
-        pairs = pairs_per_atom(batch.pair_structure, batch.structure, batch.n_structures)
+        pairs = pairs_per_atom(evaluated_pairs(batch, output), batch.structure, batch.n_structures)
         parts.append((energy, atoms, square, absolute, pairs))
     values = (torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
     return Errors(indices.cpu().numpy(), *values, groups=data.groups()[indices.cpu()].numpy())

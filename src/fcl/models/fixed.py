@@ -28,7 +28,8 @@ class FixedModel:
     ``radial``: "tables" evaluates splines of the radial functions (`fcl.models.mace.tabulated`) where cutoffs are
     uniform or by element and the model and the size of the tables allow it, else the networks; "network" always the
     networks; None is "tables" unless ``backend`` names the path of the networks. Tables follow changes of the weights.
-    `ValueError` for any other ``radial``.
+    `ValueError` for any other ``radial``. With cutoffs that follow the environment (`fcl.cutoffs.schemes`) networks are
+    evaluated, not compiled; the batch then holds candidates, and the results the pairs that were kept.
 
     Networks are compiled (`fcl.models.compile`) once their evaluation has taken as long as compilation does, unless
     ``backend`` is given: long runs gain, and none takes more than twice its time. A failure is reported, and the run
@@ -56,6 +57,12 @@ class FixedModel:
         self._seconds = 0.0  # spent in networks
         self._compile = backend in (None, "auto") and model.backend == "fast" and "compiled" in model.backends
         self._compiled = None
+        if choice.scheme is not None:
+            self.reason = f"{choice.scheme}: tables need fixed cutoffs"
+            if radial == "tables":
+                level = logging.WARNING if self._asked else logging.INFO
+                logger.log(level, f"radial functions are evaluated by their networks: {self.reason}")
+            self.radial, self._compile = "network", False
 
     def __getstate__(self) -> dict:
         """Without the compiled program, which cannot be copied; it is made again."""
@@ -77,7 +84,7 @@ class FixedModel:
                     return _results(batch, vectors, *found, None, forces, stress)
         self.path = "network"
         started = time.perf_counter()
-        results = self.model(batch, cutoffs, forces=forces, stress=stress)
+        results = self.model(batch, cutoffs, forces=forces, stress=stress, **self.choice.model_options)
         self._seconds += time.perf_counter() - started
         return results
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from fcl.cutoffs.edges import RadialSelector
+from fcl.cutoffs.edges import Candidates, RadialSelector
 
 if TYPE_CHECKING:
+    from fcl.cutoffs.edges import EdgeSelector, Kept
     from fcl.cutoffs.mixing import MixingRule
     from fcl.data.batch import Batch
     from fcl.models.conditioning import Conditioning
@@ -56,6 +57,7 @@ class Potential(torch.nn.Module, ABC):
         self.selector = RadialSelector(mixing)
         self.card: dict = {}
         self._met: set[int] = set()  # elements that `_warn_of_rare_elements` has looked up
+        self._said = False  # that a selector is evaluated without the compiled program
         self.radial_embedding = parts.radial_embedding
         self.cutoff_embedding = parts.cutoff_embedding
         self._compiled = None
@@ -202,15 +204,20 @@ class Potential(torch.nn.Module, ABC):
         """`edge_features`, for backbones whose functions of distance depend on the two elements of a pair as well."""
         return self.edge_features(distances, pair_cutoffs)
 
-    def _evaluate(self, numbers, pair_index, vectors, cutoffs):
-        """`propagate` for pairs and cutoffs, shapes as in `site_energies`."""
+    def _evaluate(self, numbers, pair_index, vectors, cutoffs, pair_cutoffs=None, weights=None):
+        """`propagate` for pairs and cutoffs, shapes as in `site_energies`.
+
+        ``pair_cutoffs`` [n_pairs] A, None: by the mixing rule; ``weights`` [n_pairs] multiply the radial features.
+        """
         if self.flexible and cutoffs is None:
             raise ValueError("a flexible model requires per-atom cutoffs")
         distances = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
-        pair_cutoffs = None
-        if self.flexible:
-            pair_cutoffs = self.selector.pair_cutoffs(*pair_index, cutoffs)[:, None]
+        if self.flexible and pair_cutoffs is None:
+            pair_cutoffs = self.selector.pair_cutoffs(*pair_index, cutoffs)
+        pair_cutoffs = pair_cutoffs[:, None] if self.flexible else None
         features = self.pair_features(numbers, pair_index, distances, pair_cutoffs)
+        if weights is not None:
+            features = features * weights[:, None]
         nodes = self.initial_node_features(numbers, cutoffs)
         return self.propagate(numbers, pair_index, vectors, distances, features, nodes)
 
@@ -248,6 +255,7 @@ class Potential(torch.nn.Module, ABC):
         forces: bool = True,
         stress: bool = False,
         training: bool = False,
+        selector: EdgeSelector | None = None,
     ) -> dict[str, torch.Tensor]:
         """Energies, forces and stress of a batch with selected pairs.
 
@@ -255,19 +263,31 @@ class Potential(torch.nn.Module, ABC):
         ``training`` the results remain differentiable, also with respect to ``cutoffs`` and ``batch.positions``.
         Returns energy [n_structures] eV, node_energy [n_atoms] eV, forces [n_atoms, 3] eV/A, stress [n_structures, 3,
         3] eV/A^3. Forces and stress are computed from the gradient g = dE/dr_ij: F_i = sum g, F_j = -sum g,
-        stress = sum r_ij (x) g / V, symmetrised. Raises `ValueError` if no pairs have been selected and, on the CPU,
+        stress = sum r_ij (x) g / V, symmetrised.
+
+        A ``selector`` that depends on positions takes the pairs of the batch as its candidates, and ``cutoffs`` as
+        those for which they were selected; its m_ij, weights and cutoffs replace those of the model's own one, and g is
+        the gradient with respect to all candidates. The results then hold kept_pairs [n_kept], those that the network
+        evaluates, and cutoffs [n_atoms] A. Raises `ValueError` if no pairs have been selected and, on the CPU,
         for unsupported elements.
         """
         if batch.pair_index is None:
             raise ValueError("the batch has no pairs: call GraphData.select_pairs first")
         if batch.numbers.device.type == "cpu":  # on a GPU this would synchronise with the host
             self.check_elements(batch.numbers)
+        kept = None
         with torch.set_grad_enabled(training or forces or stress):
             vectors = pair_vectors(batch)
+            if selector is not None:
+                vectors.requires_grad_(forces or stress or vectors.requires_grad)
+                kept = self._kept(selector, batch, vectors, cutoffs)
             node_energy, gradient = self._energies_and_gradient(
-                batch, vectors, cutoffs, wanted=forces or stress, training=training
+                batch, vectors, cutoffs, wanted=forces or stress, training=training, kept=kept
             )
             results = {"node_energy": node_energy, "energy": structure_sums(batch, node_energy)}
+            if kept is not None:
+                results["kept_pairs"] = kept.index
+                results["cutoffs"] = cutoffs if kept.cutoffs is None else kept.cutoffs
             if gradient is not None:
                 if forces:
                     i, j = batch.pair_index
@@ -277,8 +297,26 @@ class Potential(torch.nn.Module, ABC):
                     results["stress"] = stresses(batch, vectors, gradient)
         return results if training else {name: value.detach() for name, value in results.items()}
 
-    def _energies_and_gradient(self, batch: Batch, vectors, cutoffs, *, wanted: bool, training: bool):
+    def _kept(self, selector: EdgeSelector, batch: Batch, vectors, cutoffs) -> Kept:
+        """What ``selector`` keeps of the pairs of ``batch``, as functions of ``vectors``."""
+        if self._compiled is not None and not self._said:
+            self._said = True
+            logger.warning(f"{selector}: pairs depend on positions, and are evaluated without the compiled program")
+        distances = torch.linalg.vector_norm(vectors, dim=1)
+        return selector.select(Candidates(*batch.pair_index, distances, vectors, numbers=batch.numbers), cutoffs)
+
+    def _site_energies_of(self, kept: Kept, batch: Batch, vectors, cutoffs) -> torch.Tensor:
+        """Site energies [n_atoms] (eV) of the candidates ``batch`` that are ``kept``."""
+        pair_index = batch.pair_index.index_select(1, kept.index)
+        own = cutoffs if kept.cutoffs is None else kept.cutoffs
+        vectors = vectors.index_select(0, kept.index)
+        return self._evaluate(batch.numbers, pair_index, vectors, own, kept.pair_cutoffs, kept.weights)[0]
+
+    def _energies_and_gradient(self, batch: Batch, vectors, cutoffs, *, wanted: bool, training: bool, kept=None):
         """Site energies, and dE/dr_ij [n_pairs, 3] if ``wanted``; both differentiable in ``training``."""
+        if kept is not None:
+            energies = self._site_energies_of(kept, batch, vectors, cutoffs)
+            return energies, self._gradient(energies, vectors, training) if wanted else None
         inputs = (batch.numbers, batch.pair_index, vectors, cutoffs)
         if wanted and self._compiled is not None and self._compiled.covers(batch.numbers, batch.pair_index):
             with torch.set_grad_enabled(training):
@@ -288,8 +326,11 @@ class Potential(torch.nn.Module, ABC):
         energies = self.site_energies(*inputs)
         if not wanted:
             return energies, None
-        (gradient,) = torch.autograd.grad(energies.sum(), vectors, create_graph=training, materialize_grads=True)
-        return energies, gradient
+        return energies, self._gradient(energies, vectors, training)
+
+    @staticmethod
+    def _gradient(energies, vectors, training: bool) -> torch.Tensor:
+        return torch.autograd.grad(energies.sum(), vectors, create_graph=training, materialize_grads=True)[0]
 
     def load_backbone(self, state: dict[str, torch.Tensor]) -> None:
         """Load pre-trained weights of the backbone; radial and cutoff embedding keep their initial weights.
@@ -315,6 +356,12 @@ def pair_vectors(batch: Batch) -> torch.Tensor:
     else:
         shifts = torch.einsum("ps,psd->pd", batch.pair_shifts, batch.cells.index_select(0, batch.pair_structure))
     return batch.positions.index_select(0, j) - batch.positions.index_select(0, i) + shifts
+
+
+def evaluated_pairs(batch: Batch, results: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Structures [n_pairs] of the pairs that the network evaluated for ``results``: all of the batch, or kept_pairs."""
+    structure = batch.pair_structure
+    return structure if "kept_pairs" not in results else structure.index_select(0, results["kept_pairs"])
 
 
 def structure_sums(batch: Batch, node_energy: torch.Tensor) -> torch.Tensor:

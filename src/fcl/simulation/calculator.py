@@ -12,6 +12,7 @@ from fcl.data.frames import has_volume
 from fcl.data.verlet import VerletList
 from fcl.models.files import prepared
 from fcl.models.fixed import FixedModel, Radial
+from fcl.models.interface import evaluated_pairs
 from fcl.runs.device import torch_dtype
 
 
@@ -20,8 +21,9 @@ class FCLCalculator(Calculator):
 
     Args:
         model: a model, the path of a model file, or the name of a shipped model (``"embedded"``, ``"mini"``).
-        cutoffs: angstroms, as a number for all atoms, a dict by chemical symbol, an array with one value per atom, or
-            the path of a cutoffs file; None is 6.0 (a static model: its own cutoff). See `fcl.cutoffs.choice`.
+        cutoffs: angstroms, as a number for all atoms, a dict by chemical symbol, an array with one value per atom, a
+            scheme (`fcl.NeighbourCutoffs`, `fcl.DynamicCutoffs`, ``"neighbours=30"``), or the path of a cutoffs file;
+            None is 6.0 (a static model: its own cutoff). See `fcl.cutoffs.choice`.
         device: ``"cpu"``, ``"cuda"``, ...; None keeps the device of a model; for a file it selects a GPU if available.
         dtype: ``"float64"`` (default) or ``"float32"``, name or torch dtype; a model in another precision is copied.
         skin: thickness (A) of the shell beyond the cutoffs included in the neighbour list. It only affects how often
@@ -68,7 +70,7 @@ class FCLCalculator(Calculator):
 
     @property
     def cutoffs(self) -> CutoffChoice:
-        """The cutoffs in use; assign a number, dict, array or path to change them."""
+        """The cutoffs in use; assign a number, dict, array, scheme or path to change them."""
         return self._fixed.choice
 
     @property
@@ -87,7 +89,7 @@ class FCLCalculator(Calculator):
         numbers, positions = self.atoms.numbers, self.atoms.positions
         cell, pbc = self.atoms.cell.array, np.asarray(self.atoms.pbc)
         self._check(numbers, positions, cell)
-        batch, cutoffs = self._neighbors.batch(numbers, positions, cell, pbc, self.cutoffs.of(numbers))
+        batch, cutoffs = self._neighbors.batch(numbers, positions, cell, pbc, self.cutoffs.for_candidates(numbers))
         with_stress = has_volume(cell)
         output = self._fixed(batch, cutoffs, forces=True, stress=with_stress)
         energy, forces = float(output["energy"]), _array(output["forces"])
@@ -101,7 +103,7 @@ class FCLCalculator(Calculator):
         }
         if with_stress:
             self.results["stress"] = full_3x3_to_voigt_6_stress(_array(output["stress"][0]))
-        self.pairs_per_atom = 2.0 * batch.pair_index.shape[1] / len(numbers)
+        self.pairs_per_atom = 2.0 * evaluated_pairs(batch, output).shape[0] / len(numbers)
         if "stress" in properties and not with_stress:
             raise PropertyNotImplementedError("stress: the cell has no volume, as its vectors are not independent")
 

@@ -36,7 +36,7 @@ def freeze(
 
     ``elements`` (atomic numbers) are those to know; None: all that have a cutoff. With ``radial`` "tables" it is
     `Potential.tabulate`, unless the model or the size of the tables does not allow it. Raises `ValueError` for cutoffs
-    given atom by atom, elements without a cutoff and models that cannot be exported.
+    given atom by atom or by a scheme, elements without a cutoff and models that cannot be exported.
     """
     if radial not in ("tables", "network"):
         raise ValueError(f"radial {radial!r} is unknown; known are tables, network")
@@ -154,7 +154,11 @@ class FrozenMACE(torch.nn.Module):
 
 
 def exported_elements(model, choice: CutoffChoice) -> list[int]:
-    """Atomic numbers that have a cutoff, ascending; `ValueError` where there is none or cutoffs belong to atoms."""
+    """Atomic numbers that have a cutoff, ascending; `ValueError` where cutoffs are not by element."""
+    if choice.scheme is not None:
+        raise ValueError(
+            f"cutoffs {choice.scheme} follow the environment of each atom and cannot be exported: give them by element"
+        )
     if choice.by_element is None:
         if choice.per_atom.ndim:
             raise ValueError("cutoffs given atom by atom cannot be exported: give them by element")
