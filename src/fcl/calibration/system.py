@@ -130,6 +130,8 @@ def calibrate_own(
     if model.single_cutoff:
         kind = "an FCL model without sampling" if model.flexible else "a static model"
         raise ValueError(f"{kind} has one cutoff, {model.cutoff_limit} A: there is nothing to optimise")
+    if model.own_cutoffs:
+        raise ValueError("the model was specialised for cutoffs of its own: optimise those of the one it started from")
     if labels and goal.max_added is not None:
         raise ValueError("a largest added error is a goal for structures without labels")
     if not labels and goal.max_increase is not None:

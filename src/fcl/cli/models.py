@@ -16,6 +16,7 @@ from fcl.cli.common import (
     Overwrite,
     Precision,
     check_output,
+    cutoff_line,
     parse_cutoffs,
     print_facts,
     print_json,
@@ -44,6 +45,8 @@ def info(model: Model, as_json: AsJSON = False) -> None:
         reach = f"{r_max} A, fixed"
     else:
         reach = f"up to {r_max} A" + (f", trained from {r_min} A" if r_min else "")
+    if special := card.get("cutoffs_angstrom"):
+        reach = f"specialised for {cutoff_line(special)} A"
     settings = card["model"]
     facts = [
         ("kind", {"fcl": "flexible cutoffs", "static": "static cutoff"}[card["kind"]]),

@@ -56,8 +56,13 @@ def train(
         Path | None,
         typer.Option(
             "--from",
-            help="Static model file to fine-tune, such as one of `fcl convert`: FCL with a warm start, or static.",
+            help="Static model file to fine-tune, such as one of `fcl convert`: FCL with a warm start, or static; or a "
+            "flexible one to specialise (--cutoffs).",
         ),
+    ] = None,
+    cutoffs: Annotated[
+        Path | None,
+        typer.Option(help="Cutoffs file of `fcl calibrate`: train the flexible model of --from on at these cutoffs."),
     ] = None,
     teacher: Annotated[
         bool, typer.Option("--teacher", help="The labels are those of the model of --from: structures suffice.")
@@ -122,8 +127,8 @@ def train(
         if from_pretrained is not None or pretrain_epochs is not None or cutoff is not None or kind == "pretrain":
             message = "takes neither --from-pretrained, --pretrain-epochs, --cutoff nor --kind pretrain beside it"
             raise typer.BadParameter(message, param_hint="--from")
-    elif teacher:
-        raise typer.BadParameter("needs the model of --from", param_hint="--teacher")
+    elif teacher or cutoffs is not None:
+        raise typer.BadParameter("needs the model of --from", param_hint="--teacher" if teacher else "--cutoffs")
     settings = _settings(
         config, kind, batch_size, cutoff, pretrain_epochs,
         {"device": device, "dtype": dtype, "backend": backend, "threads": threads, "max_pairs": max_pairs},
@@ -134,8 +139,8 @@ def train(
 
     models = train_own(
         output, train=train_files or (), val=val_files or (), data=data, kind=kind, settings=settings,
-        pretrained=from_model or from_pretrained, warm=from_model is not None, teacher=teacher, seed=seed,
-        val_fraction=val_fraction, group=group, energy_key=energy_key, forces_key=forces_key,
+        pretrained=from_model or from_pretrained, warm=from_model is not None, teacher=teacher, cutoffs=cutoffs,
+        seed=seed, val_fraction=val_fraction, group=group, energy_key=energy_key, forces_key=forces_key,
         reference_energies=_references(reference_energies), max_force=max_force, skip_bad_frames=skip_bad_frames,
         workers=workers,
     )  # fmt: skip
@@ -154,7 +159,9 @@ def train(
     typer.echo("mean absolute errors in validation (meV/A, meV/atom); composition: one energy per element")
     typer.echo(f"settings, histories, manifests, log: {output}")
     last = models[-1].file
-    if kind == "fcl":
+    if cutoffs is not None:
+        typer.echo(f"next: fcl evaluate {last} TEST.xyz, at its own cutoffs, and {from_model} with --cutoffs {cutoffs}")
+    elif kind == "fcl":
         typer.echo(f"next: fcl calibrate {last} YOUR_SYSTEM.xyz --max-error-increase 1% -o {output / 'cutoffs.json'}")
     elif kind == "pretrain":
         typer.echo(f"next: the same command with --kind fcl, or in another folder with --from-pretrained {last}")

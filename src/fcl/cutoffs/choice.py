@@ -32,18 +32,19 @@ class CutoffChoice:
 
     ``model`` is a `fcl.Potential`. ``cutoffs`` (A): a number for all atoms, a mapping by chemical
     symbol, an array with one value per atom, a scheme (`fcl.cutoffs.schemes`) or its text (``neighbours=30``), the path
-    of a cutoffs file, or None for 6.0 A (a static model: its own).
+    of a cutoffs file, or None for 6.0 A (a static model and a specialised one: its own).
     ``scheme`` is the scheme as it was given, None for fixed cutoffs; with one, ``selector`` decides about pairs in the
     model, within the bounds of the training, and candidates are those of `for_candidates`.
     Raises `ValueError` for cutoffs that are not positive and finite, that exceed the model's r_max, or that differ from
-    the fixed cutoff of a static model. Cutoffs below the interval of the training, and a file made for another model,
-    give a `CutoffWarning`.
+    the fixed cutoff of a static model. Cutoffs below the interval of the training, a file made for another model, and
+    cutoffs other than those of a specialised model give a `CutoffWarning`.
     """
 
     def __init__(self, model, cutoffs: Cutoffs | None = None):
         card = getattr(model, "card", {})
+        special = card.get("cutoffs_angstrom")
         if cutoffs is None:
-            cutoffs = DEFAULT_CUTOFF if model.flexible else model.cutoff_limit
+            cutoffs = special or (DEFAULT_CUTOFF if model.flexible else model.cutoff_limit)
         self.source: str | None = None
         self.scheme: Scheme | None = None
         self.selector: EdgeSelector | None = None
@@ -53,7 +54,7 @@ class CutoffChoice:
             self.source = os.fspath(cutoffs)
             file = read_choice(self.source)
             meant_for, own = file.provenance.weights_sha256, card.get("weights_sha256")
-            if meant_for and own and meant_for != own:
+            if meant_for and own and meant_for not in (own, card.get("start_sha256") if special else own):
                 message = f"{self.source}: optimised for another model (weights {meant_for[:12]}, not {own[:12]})"
                 warnings.warn(message, CutoffWarning, stacklevel=3)
             cutoffs = file.choice
@@ -73,6 +74,9 @@ class CutoffChoice:
             labelled = [("" if not values.ndim else f"atom {i}", float(value)) for i, value in enumerate(values.flat)]
             self.per_atom = values
         _check(model, labelled, card.get("r_min_angstrom"), self.source)
+        if special and (self.by_element is None or not special.items() >= dict(labelled).items()):
+            message = f"{self.source or 'cutoffs'}: not those for which the model was specialised: its error is unknown"
+            warnings.warn(message, CutoffWarning, stacklevel=3)
 
     def _take(self, model, scheme: Scheme, r_min: float | None) -> list[tuple[str, float]]:
         """Take ``scheme`` with the bounds of the model; returns the bounds, to be checked."""

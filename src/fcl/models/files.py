@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from fcl.config.architectures import AnyModelSettings, ModelSettings
 from fcl.config.errors import validated
 from fcl.config.text import parse_json
+from fcl.config.types import Symbol
 from fcl.models.interface import Potential
 from fcl.models.pretrained import model_file
 from fcl.models.registry import DEFAULT_ARCHITECTURE, builder
@@ -36,6 +37,7 @@ class _Card(BaseModel):
     kind: Literal["static", "fcl"]
     r_max_angstrom: Annotated[float, Field(gt=0, strict=True)]
     r_min_angstrom: Annotated[float, Field(gt=0, strict=True)] | None = None
+    cutoffs_angstrom: dict[Symbol, Annotated[float, Field(gt=0, strict=True)]] | None = None
     avg_num_neighbors: Annotated[float, Field(gt=0, strict=True)]
     parameters: Annotated[int, Field(strict=True)]
     model: AnyModelSettings

@@ -141,6 +141,11 @@ class Potential(torch.nn.Module, ABC):
         """Whether ``cutoff_limit`` is the only cutoff: of a static model, or of FCL with r_min = r_max."""
         return not self.flexible or self.card.get("r_min_angstrom") == self.cutoff_limit
 
+    @property
+    def own_cutoffs(self) -> dict[str, float] | None:
+        """Cutoffs (A) by chemical symbol for which an FCL model was specialised; None: it was not."""
+        return self.card.get("cutoffs_angstrom")
+
     def check_cutoff(self, cutoff: float) -> None:
         """Raise `ValueError` if the model cannot be evaluated at a uniform ``cutoff`` (A).
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from fcl.cutoffs.rules import CutoffRule, uniform_rule
+from fcl.cutoffs.rules import CutoffRule, cutoff_rule, element_rule, uniform_rule
 from fcl.cutoffs.sampling import cutoff_sampler
 from fcl.data.batch import Batch, GraphData
 from fcl.data.loader import divided_batches, split_order
@@ -25,6 +25,9 @@ HISTORY_COLUMNS = (
     "val_force_mae_ev_per_angstrom", "seconds", "best",
 )  # fmt: skip
 
+#: A uniform cutoff, or cutoffs by chemical symbol (A).
+Fixed = float | Mapping[str, float]
+
 #: Batch size by number of structures (the paper), or by (approximate) number of pairs.
 BATCH_BY = ("structures", "pairs")
 
@@ -39,9 +42,9 @@ def seed_streams(seed: int, count: int) -> list[int]:
 
 
 def validate(
-    model, data: GraphData, cutoffs: Sequence[float], loss, before_batch: Callable[[], None] = lambda: None
+    model, data: GraphData, cutoffs: Sequence[Fixed], loss, before_batch: Callable[[], None] = lambda: None
 ) -> dict[str, float]:
-    """Loss and mean absolute errors over a whole split, averaged over the uniform ``cutoffs`` (A).
+    """Loss and mean absolute errors over a whole split, averaged over the ``cutoffs``.
 
     ``before_batch`` is called before each batch. Raises `TrainingDiverged`, with the structures, if the loss is not
     finite.
@@ -56,8 +59,8 @@ def validate(
 
     splits = [SplitLoss() for _ in cutoffs]
     errors = [
-        evaluate(model.eval(), data, watched(uniform_rule(cutoff, data.dtype)), EVALUATION_BATCH_SIZE, None, split.add)
-        for cutoff, split in zip(cutoffs, splits, strict=True)
+        evaluate(model.eval(), data, watched(rule), EVALUATION_BATCH_SIZE, None, split.add)
+        for rule, split in zip((cutoff_rule(one, data.dtype, data.device) for one in cutoffs), splits, strict=True)
     ]
     value = mean_loss(splits, loss)
     if not np.isfinite(value):
@@ -73,7 +76,7 @@ def validate(
 
 @dataclass(frozen=True)
 class Recipe:
-    """Training recipe of a stage: sampling of cutoffs, validation cutoffs (A) and learning rate schedule.
+    """Training recipe of a stage: sampling of cutoffs, validation cutoffs and learning rate schedule.
 
     ``generator`` is the random generator of the cutoffs, None if they are not sampled; its state is restored when a
     killed training resumes.
@@ -81,7 +84,7 @@ class Recipe:
 
     name: str
     draw_cutoffs: CutoffRule
-    validation_cutoffs: tuple[float, ...]
+    validation_cutoffs: tuple[Fixed, ...]
     make_scheduler: Callable
     early_stopping_patience: int | None = None
     generator: torch.Generator | None = None
@@ -90,6 +93,12 @@ class Recipe:
 def static_recipe(name: str, cutoff: float, dtype: torch.dtype) -> Recipe:
     """A fixed cutoff (A) in training and validation, with milestones."""
     return Recipe(name, uniform_rule(cutoff, dtype), (cutoff,), multi_step_scheduler)
+
+
+def special_recipe(name: str, settings, cutoffs: Mapping[str, float], dtype: torch.dtype, device) -> Recipe:
+    """Fixed ``cutoffs`` (A) by chemical symbol in training and validation; plateau schedule, early stopping."""
+    rule = element_rule(cutoffs, dtype, device)
+    return Recipe(name, rule, (cutoffs,), plateau_scheduler, settings.early_stopping_patience)
 
 
 def fcl_recipe(name: str, settings, cutoffs, generator: torch.Generator, dtype: torch.dtype) -> Recipe:

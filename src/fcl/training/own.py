@@ -38,7 +38,7 @@ from fcl.runs.manifest import settings_digest, write_manifest
 from fcl.training import recipe
 from fcl.training.checkpoints import differences, remove_finished
 from fcl.training.recipe import Outputs
-from fcl.training.start import static_start
+from fcl.training.start import Start, start_of
 from fcl.training.teacher import label_store
 
 logger = logging.getLogger(__name__)
@@ -93,6 +93,7 @@ def train(
     pretrained: str | Path | None = None,
     warm: bool = False,
     teacher: bool = False,
+    cutoffs: str | Path | None = None,
     seed: int | None = None,
     val_fraction: float | None = None,
     group: str | None = None,
@@ -114,7 +115,10 @@ def train(
         pretrained: a static model to start FCL from, instead of pre-training; its ``model`` settings are the defaults.
         warm: fine-tune it: kind "fcl" with a warm start (`fcl.models.warm`), up to its own cutoff unless settings say
             otherwise, or "static": train it on at its cutoff. Its reference energies are taken over.
-        teacher: its energies and forces at its own cutoff are the labels; those of the data are not read.
+        teacher: its energies and forces at its own cutoff (a flexible one: 6 A) are the labels; those of the data are
+            not read.
+        cutoffs: a cutoffs file; with ``warm`` the flexible model ``pretrained`` is specialised for it: trained on at
+            these cutoffs only, which become its own (`fcl.training.recipe.specialise`).
         seed: of the training of this ``kind``; None: the first of its section. FCL's pre-training keeps its own.
         val_fraction: share of ``data`` for validation (0.1).
         group: frames of ``data`` with the same value of this key, or the same "formula", stay in one split.
@@ -134,8 +138,10 @@ def train(
         raise ValueError("a warm start and a teacher need a given model")
     if teacher and (energy_key or forces_key or reference_energies is not None):
         raise ValueError("the teacher gives the labels: leave energy_key, forces_key and reference_energies out")
+    if cutoffs is not None and not (warm and kind == "fcl"):
+        raise ValueError("cutoffs are those for which a given flexible model (warm, kind fcl) is specialised")
     output = Path(output)
-    start = None if pretrained is None else static_start(pretrained)
+    start = None if pretrained is None else start_of(pretrained, cutoffs)
     base = {} if start is None else start.settings(settings or {}, warm)
     study = training_settings(settings or {}, base)
     of_manifest = data is not None and Path(data).suffix in (".yaml", ".yml")
@@ -162,7 +168,7 @@ def train(
         if teacher:
             limits["teacher"] = start.card["weights_sha256"]
         requests = _requests(splits, study, limits)
-        identities = _identities(names, study, requests, start and start.file)
+        identities = _identities(names, study, requests, start)
         _check_folder(output, identities)
         write_json(output / "train.json", {**_known(output), **identities})
         shown = study.settings(*TrainingSections.model_fields)
@@ -178,7 +184,7 @@ def train(
             outputs = Outputs(*(output / f"{name}.{end}" for end in ("safetensors", "history.csv", "manifest.json")))
             new = not _finished(outputs)
             if new:
-                _train(name, study, stores, start and start.file, outputs)
+                _train(name, study, stores, start, outputs)
             else:
                 logger.info(f"{outputs.model}: is there, trained with these settings on these data")
             models.append(_trained(name, outputs, new, trivial))
@@ -186,7 +192,7 @@ def train(
     return models
 
 
-def _train(name: str, study, stores: Mapping[str, Path], start: Path | None, outputs: Outputs) -> None:
+def _train(name: str, study, stores: Mapping[str, Path], start: Start | None, outputs: Outputs) -> None:
     """The training ``name`` of `SECTIONS`, from the given model ``start`` if there is one."""
     settings, checkpoints = getattr(study, name), outputs.model.parent / "checkpoints"
     _check_batches(name, settings, stores["train"])
@@ -195,9 +201,11 @@ def _train(name: str, study, stores: Mapping[str, Path], start: Path | None, out
         if name == "pretrain":
             recipe.pretrain(study, *data, seed, outputs, checkpoints)
         elif name == "static":
-            recipe.train_static(study, *data, settings.cutoffs[0], seed, outputs, checkpoints, start)
+            recipe.train_static(study, *data, settings.cutoffs[0], seed, outputs, checkpoints, start and start.file)
+        elif start is not None and start.cutoffs is not None:
+            recipe.specialise(study, *data, start.file, start.cutoffs, seed, outputs, checkpoints)
         else:
-            pretrained = start or outputs.model.with_name("pretrain.safetensors")
+            pretrained = outputs.model.with_name("pretrain.safetensors") if start is None else start.file
             recipe.train_fcl(study, *data, pretrained, seed, outputs, checkpoints)
     except torch.OutOfMemoryError as error:
         hint = f"set compute.max_pairs, lower {name}.batch_size, or set {name}.batch_by to pairs"
@@ -322,7 +330,7 @@ def _store(
     return store
 
 
-def _identities(names: list[str], study, requests: dict, start: Path | None) -> dict[str, dict]:
+def _identities(names: list[str], study, requests: dict, start: Start | None) -> dict[str, dict]:
     """What determines each model, as plain JSON; code and versions are left out, so that an update spoils nothing."""
     identities: dict[str, dict] = {}
     for name in names:
@@ -334,8 +342,10 @@ def _identities(names: list[str], study, requests: dict, start: Path | None) -> 
         if name == "pretrain" and study.pretrain.given is not None:
             identities[name]["given"] = sha256_file(study.pretrain.given)
         if name == "fcl" or start is not None:
-            pretrained = settings_digest(identities["pretrain"]) if start is None else sha256_file(start)
+            pretrained = settings_digest(identities["pretrain"]) if start is None else sha256_file(start.file)
             identities[name]["pretrained"] = pretrained
+            if start is not None and start.cutoffs is not None:
+                identities[name]["cutoffs_file"] = sha256_file(start.cutoffs)
     return identities
 
 

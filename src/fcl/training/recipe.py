@@ -16,6 +16,8 @@ from typing import NamedTuple
 import torch
 
 from fcl.config.sharing import FLEXIBLE_PARTS
+from fcl.cutoffs.choice import CutoffChoice
+from fcl.cutoffs.file import read_cutoffs
 from fcl.data.batch import GraphData, average_neighbors
 from fcl.data.store import read_reference_energies, read_store, structures_per_element
 from fcl.models.files import build_model, load, save_model
@@ -25,7 +27,7 @@ from fcl.runs.device import set_up
 from fcl.runs.files import write_csv
 from fcl.runs.manifest import write_run_manifest
 from fcl.training.checkpoints import Checkpoints, training_identity
-from fcl.training.fit import HISTORY_COLUMNS, fcl_recipe, fit, seed_streams, static_recipe
+from fcl.training.fit import HISTORY_COLUMNS, fcl_recipe, fit, seed_streams, special_recipe, static_recipe
 from fcl.training.given import adopt
 from fcl.training.memory import say_peak
 
@@ -112,6 +114,35 @@ def train_fcl(
         facts["r_min_angstrom"] = settings.cutoffs.r_min
         _finish(settings, sections, model, history, inputs, outputs, started, facts, kept)
     return Trained(model, history)
+
+
+def specialise(
+    settings, train: Path, val: Path, model: Path, cutoffs: Path, seed: int, outputs: Outputs,
+    checkpoints: Path | None = None,
+) -> Trained:  # fmt: skip
+    """The FCL model of the file ``model``, trained on at the fixed cutoffs of the cutoffs file, with the section fcl.
+
+    The result keeps them as its own (``cutoffs_angstrom`` of its card): a model for these cutoffs, no longer for all.
+    """
+    started, given = time.time(), read_cutoffs(cutoffs).cutoffs
+    dtype, device = set_up(settings.compute)
+    settings = settings.narrowed(fcl={"seeds": [seed]})
+    inputs, sections = {"train": train, "val": val, "pretrained": model, "cutoffs": cutoffs}, ("loss", "fcl")
+    with _checkpoints(settings, "specialise", sections, inputs, device, outputs, checkpoints) as kept:
+        potential = load(model, dtype=dtype, device=device, backend=settings.compute.backend_of_training)
+        CutoffChoice(potential, cutoffs)  # checks them against the model
+        facts = {"stage": "specialise", "seed": seed, **_origin(potential), "cutoffs_angstrom": dict(given)}
+        facts["r_min_angstrom"] = potential.card.get("r_min_angstrom", min(given.values()))
+        data, largest = [GraphData(read_store(path), dtype, device) for path in (train, val)], max(given.values())
+        data[0].require_pairs("training data", largest)
+        say_peak("fcl", potential, data[0], largest, settings.fcl, settings.loss, settings.compute.max_pairs)
+        history = fit(
+            potential, *data, settings.fcl, settings.loss,
+            special_recipe("specialise", settings.fcl, given, dtype, device), order_seed=seed_streams(seed, 1)[0],
+            batch_by=settings.fcl.batch_by, checkpoints=kept, max_pairs=settings.compute.max_pairs,
+        )  # fmt: skip
+        _finish(settings, sections, potential, history, inputs, outputs, started, facts, kept)
+    return Trained(potential, history)
 
 
 def _train_static(

@@ -15,10 +15,11 @@ from fcl.data.batch import GraphData
 from fcl.data.store import content_hash, read_store, write_store
 from fcl.evaluation.errors import EVALUATION_BATCH_SIZE, evaluate
 from fcl.models.files import load
+from fcl.training.start import teacher_cutoff
 
 
 def label_store(store: Path, teacher: Path, device: torch.device) -> str:
-    """Replace energies and forces of ``store`` by those of the static model file ``teacher``; returns the new hash.
+    """Replace energies and forces of ``store`` by those of the model file ``teacher``; returns the new hash.
 
     Computed in float64. Energies are relative to the model's reference energies, which the store names, too, so that
     a model trained on it says what has to be added. Raises `ValueError` for elements that the teacher does not know,
@@ -34,7 +35,8 @@ def label_store(store: Path, teacher: Path, device: torch.device) -> str:
         energies.append(output["energy"].cpu().numpy())
         forces.append(output["forces"].cpu().numpy())
 
-    evaluate(model, data, uniform_rule(model.cutoff_limit, torch.float64), EVALUATION_BATCH_SIZE, observe=note)
+    cutoff = teacher_cutoff(model.kind, model.cutoff_limit)
+    evaluate(model, data, uniform_rule(cutoff, torch.float64), EVALUATION_BATCH_SIZE, observe=note)
     labelled = replace(
         arrays,
         energy=np.concatenate(energies).astype(arrays.energy.dtype),
