@@ -229,7 +229,7 @@ class ComputeSettings(Extended):
     max_pairs: Count | None = Field(
         None,
         description="pairs in the range of the store that a training evaluates at once; the gradients of larger "
-        "batches are added up from parts, with the same result. null: whole batches",
+        "batches are added up from parts, with the same result but for rounding. null: whole batches",
     )
 
     later: ClassVar = ("max_pairs",)
