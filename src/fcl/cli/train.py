@@ -110,6 +110,10 @@ def train(
     dtype: Annotated[str | None, typer.Option(help="float32 or float64. [default: float32]")] = None,
     backend: Annotated[str | None, typer.Option(help="compiled is faster for long trainings. [default: auto]")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads. [default: 1]")] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(help="Processes of the training, one per GPU; each evaluates a share of every batch.", min=1),
+    ] = None,
     workers: Annotated[int, typer.Option(help="Processes that read the data.", min=1)] = 1,
     as_json: AsJSON = False,
 ) -> None:
@@ -131,7 +135,8 @@ def train(
         raise typer.BadParameter("needs the model of --from", param_hint="--teacher" if teacher else "--cutoffs")
     settings = _settings(
         config, kind, batch_size, cutoff, pretrain_epochs,
-        {"device": device, "dtype": dtype, "backend": backend, "threads": threads, "max_pairs": max_pairs},
+        {"device": device, "dtype": dtype, "backend": backend, "threads": threads, "max_pairs": max_pairs,
+         "processes": processes},
         epochs=epochs, learning_rate=learning_rate, freeze=freeze, backbone_rate=backbone_rate,
     )  # fmt: skip
 

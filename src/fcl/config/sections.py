@@ -232,7 +232,12 @@ class ComputeSettings(Extended):
         "batches are added up from parts, with the same result but for rounding. null: whole batches",
     )
 
-    later: ClassVar = ("max_pairs",)
+    processes: Count = Field(
+        1,
+        description="processes of a training on one machine, each with a share of every batch, and a GPU if there are",
+    )
+
+    later: ClassVar = ("max_pairs", "processes")
 
     @property
     def backend_of_training(self) -> str:

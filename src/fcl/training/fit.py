@@ -11,11 +11,12 @@ import torch
 from fcl.cutoffs.rules import CutoffRule, cutoff_rule, element_rule, uniform_rule
 from fcl.cutoffs.sampling import cutoff_sampler
 from fcl.data.batch import Batch, GraphData
-from fcl.data.loader import divided_batches, split_order
+from fcl.data.loader import split_order
 from fcl.evaluation.errors import EVALUATION_BATCH_SIZE, evaluate
 from fcl.training.checkpoints import Checkpoints
 from fcl.training.loss import SplitLoss, batch_loss, mean_loss
 from fcl.training.monitor import Supervisor, stop_requests
+from fcl.training.parallel import ranks
 from fcl.training.parameters import adamw
 from fcl.training.schedules import EarlyStopping, multi_step_scheduler, plateau_scheduler
 from fcl.training.state import EpochSoFar, TrainingDiverged, TrainingState
@@ -151,6 +152,7 @@ def fit(
     with stop_requests(checkpoints is not None) as stop:
         supervisor = Supervisor(recipe.name, state, settings.epochs, checkpoints, stop)
         supervisor.resume()
+        state.restore_from_first()
         while state.epoch <= settings.epochs and not stopping.exhausted:
             learning_rate = optimizer.param_groups[0]["lr"]
             permutation = torch.randperm(len(train), generator=order)
@@ -171,7 +173,9 @@ def fit(
                     max_pairs,
                 )
                 # Validation changes no weights: a training stopped during validation resumes before it.
-                validation = validate(model, val, recipe.validation_cutoffs, loss, supervisor.end_if_asked)
+                validation = ranks().from_first(
+                    lambda: validate(model, val, recipe.validation_cutoffs, loss, supervisor.end_if_asked)
+                )
             except TrainingDiverged as error:
                 raise supervisor.diverged(error, train, chunks, val) from None
             row = {
@@ -218,17 +222,19 @@ def train_epoch(
     between_checks = 1 if train.device.type == "cpu" else STEPS_BETWEEN_CHECKS
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     limit = float("inf") if settings.gradient_clip_norm is None else settings.gradient_clip_norm
-    for parts in divided_batches(train, chunks[so_far.step :], recipe.draw_cutoffs, model.selector, max_pairs):
-        whole = None if len(parts) == 1 else _size(parts)
+    group, moved = ranks(), None
+    batches = group.batches(train, chunks[so_far.step :], recipe.draw_cutoffs, model.selector, max_pairs)
+    for parts, whole, drawn in batches:
         optimizer.zero_grad(set_to_none=True)
-        shares = []
+        value = torch.zeros((), dtype=train.dtype, device=train.device)
         for batch, cutoffs in parts:
             share = batch_loss(model(batch, cutoffs, training=True), batch, loss, whole)
             share.backward()
-            shares.append(share.detach())
+            value = value + share.detach()
+        moved = group.with_gradients(parameters) if moved is None else moved
+        value = group.add_up(moved, value)
         norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
         # As used by gradient scalers: where this is 1, the fused kernel skips the update, without synchronisation.
-        value, drawn = sum(shares[1:], shares[0]), torch.cat([cutoffs for _, cutoffs in parts])
         optimizer.found_inf = 1.0 - so_far.add(value, drawn, norm).float()
         optimizer.step()
         if so_far.step % between_checks == 0:
@@ -237,8 +243,3 @@ def train_epoch(
     so_far.check()
     atoms = int(train.atom_counts.index_select(0, torch.cat(tuple(chunks))).sum())
     return tuple((so_far.sums / torch.tensor([len(chunks), atoms], dtype=torch.float64, device=train.device)).tolist())
-
-
-def _size(parts: Sequence[tuple[Batch, torch.Tensor]]) -> tuple[int, int]:
-    """Structures and atoms of all ``parts``."""
-    return sum(batch.n_structures for batch, _ in parts), sum(batch.n_atoms for batch, _ in parts)

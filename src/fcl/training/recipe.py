@@ -30,6 +30,7 @@ from fcl.training.checkpoints import Checkpoints, training_identity
 from fcl.training.fit import HISTORY_COLUMNS, fcl_recipe, fit, seed_streams, special_recipe, static_recipe
 from fcl.training.given import adopt
 from fcl.training.memory import say_peak
+from fcl.training.parallel import in_processes, ranks
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class Trained(NamedTuple):
     history: list[dict]
 
 
+@in_processes
 def pretrain(settings, train: Path, val: Path, seed: int, outputs: Outputs, checkpoints: Path | None = None) -> Trained:
     """Stage 1: the unmodified MACE at ``pretrain.cutoff``; or the model that ``pretrain.from`` names, as it is."""
     settings = settings.narrowed(pretrain={"seeds": [seed]})
@@ -58,6 +60,7 @@ def pretrain(settings, train: Path, val: Path, seed: int, outputs: Outputs, chec
     return _train_static(settings, "pretrain", "pretrain", train, val, cutoff, seed, outputs, checkpoints)
 
 
+@in_processes
 def train_static(
     settings, train: Path, val: Path, cutoff: float, seed: int, outputs: Outputs, checkpoints: Path | None = None,
     start: Path | None = None,
@@ -67,6 +70,7 @@ def train_static(
     return _train_static(settings, "train_static", "static", train, val, cutoff, seed, outputs, checkpoints, start)
 
 
+@in_processes
 def train_fcl(
     settings, train: Path, val: Path, pretrained: Path, seed: int, outputs: Outputs, checkpoints: Path | None = None
 ) -> Trained:
@@ -192,7 +196,7 @@ def _origin(start: Potential) -> dict:
 
 def _checkpoints(settings, stage: str, sections, inputs: dict, device, outputs: Outputs, folder: Path | None):
     """Checkpoints of the training that writes ``outputs``; None without a ``folder``."""
-    if folder is None:
+    if folder is None or not ranks().first:
         return nullcontext()
     identity = training_identity(settings, stage, sections, inputs, device)
     return Checkpoints(folder / outputs.model.stem, identity, settings.compute.checkpoint_seconds)
@@ -207,6 +211,8 @@ def _finish(
     The time in the manifest is that of this process, ``training_seconds`` that of all epochs, including earlier
     processes.
     """
+    if not ranks().first:
+        return
     best = max(row["epoch"] for row in history if row["best"])
     facts = {**facts, "best_epoch": best, "epochs": len(history)}
     facts["training_structures"] = structures_per_element(inputs["train"])

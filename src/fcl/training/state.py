@@ -11,6 +11,7 @@ import torch
 
 from fcl.data.batch import Batch
 from fcl.training.checkpoints import Checkpoint, CheckpointError
+from fcl.training.parallel import ranks
 from fcl.training.schedules import EarlyStopping
 
 
@@ -162,6 +163,19 @@ class TrainingState:
         self.so_far.step = facts["step"]
         self.so_far.sums.copy_(tensors["sums"])
         self.so_far.good.fill_(facts["step"])
+
+    def restore_from_first(self) -> None:
+        """With several processes, take over the state of rank 0, which may come from a checkpoint."""
+        group = ranks()
+        if group.count == 1:
+            return
+
+        def state():
+            return {name: value.cpu() for name, value in self.tensors().items()}, self.facts()
+
+        tensors, facts = group.from_first(state)
+        if not group.first:
+            self.restore(Checkpoint(tensors, facts))
 
     def _check(self, tensors: dict[str, torch.Tensor], groups: dict[str, dict[str, torch.Tensor]]) -> None:
         """Check names, shapes and dtypes of model, moment and generator tensors; `CheckpointError` on a mismatch."""
