@@ -120,6 +120,7 @@ def train_fcl(
     return Trained(model, history)
 
 
+@in_processes
 def specialise(
     settings, train: Path, val: Path, model: Path, cutoffs: Path, seed: int, outputs: Outputs,
     checkpoints: Path | None = None,
