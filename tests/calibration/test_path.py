@@ -57,7 +57,7 @@ def test_a_plan_is_long_enough_for_its_task():
     assert alone.learning_rate * alone.epochs * 8 > 3.5 and alone.sample is None
     on_path = CalibrationPlan.for_structures(64, on_path=True, **BOUNDS)
     assert 0.35 < on_path.learning_rate * on_path.epochs * 8 < 3.5
-    with pytest.raises(ValueError, match="bounds: 7.0 A is not below 3.5 A"):
+    with pytest.raises(ValueError, match="bounds: 7.0 A is not between 0 and 3.5 A"):
         CalibrationPlan.for_structures(4, lower_bound=7.0, upper_bound=3.5)
 
 

@@ -160,3 +160,18 @@ def test_a_path_that_is_no_file_is_one_sentence(run, command, trained_model, tmp
         done = CliRunner().invoke(app, [command, *model, *(text.format(path) for text in COMMANDS[command])])
         assert done.exit_code == 1 and f"error: {message}" in done.stderr, done.output
         assert len([line for line in done.stderr.splitlines() if line.startswith("error")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        *(("evaluate", option) for option in ("--energy-key", "--forces-key", "--subset")),
+        *(("calibrate", option) for option in ("--energy-key", "--forces-key", "--parent-key", "--subset")),
+    ],
+)
+def test_an_empty_name_is_not_the_default(run, command, option):
+    """Such as that of a variable of the shell that is not set."""
+    output = () if command == "evaluate" else ("-o", "c.json", "--lambda", "1e-3")
+    for empty in ("", " "):
+        done = CliRunner().invoke(app, [command, "model.safetensors", "apart.xyz", *output, option, empty])
+        assert done.exit_code == 2 and option in done.stderr and "is empty: give a name" in done.stderr, done.output

@@ -40,6 +40,7 @@ def folder(tmp_path_factory, trained_model, crystals):
     for name, frames in {"alone": alone, "apart": apart, "some": waters + alone, "water": waters}.items():
         write(folder / f"{name}.xyz", frames, format="extxyz")
     write(folder / "one.xyz", waters[0], format="extxyz")
+    write(folder / "one-and-more.xyz", [waters[0], *apart[:2]], format="extxyz")
     (folder / "small.yaml").write_text(yaml.safe_dump({"model": {**SMALL_MODEL, "radial_mlp": [16, 16]}}))
     copy_model(trained_model, folder)
     return folder
@@ -49,7 +50,7 @@ def folder(tmp_path_factory, trained_model, crystals):
 @pytest.mark.parametrize("data", ["alone", "apart"])
 def test_a_calibration_of_nothing_is_refused(data, goal):
     done = run("calibrate", "small.safetensors", f"{data}.xyz", *GOALS[goal], "-o", "none.json")
-    assert done.exit_code == 1 and done.stderr.startswith("error: calibration: in none of 6 structures two atoms are")
+    assert done.exit_code == 1 and done.stderr.startswith(f"error: {data}.xyz: calibration: in none of 6 structures")
     assert not done.stdout and "\n" not in done.stderr.strip()
 
 
@@ -66,7 +67,14 @@ def test_a_calibration_goes_by_the_structures_that_have_pairs(goal):
 def test_structures_to_check_the_answer_have_pairs_too():
     held_out = ("--held-out", "apart.xyz")
     done = run("calibrate", "small.safetensors", "water.xyz", "--lambda", "1e-3", *held_out, "-o", "c.json")
-    assert done.exit_code == 1 and "held-out structures: in none of 8 structures" in done.stderr
+    assert done.exit_code == 1 and "error: apart.xyz: held-out structures: in none of 8 structures" in done.stderr
+
+
+def test_a_path_without_pairs_is_named_before_anything_is_optimised():
+    arguments = (*GOALS["percentage"], "--held-out", "water.xyz", "-o", "fold.json")
+    done = run("calibrate", "small.safetensors", "one-and-more.xyz", *arguments)
+    message = "error: one-and-more.xyz: calibration: cross-validation: in none of"
+    assert done.exit_code == 1 and done.stderr.startswith(message), done.output
 
 
 def test_no_error_bar_of_one_structure():

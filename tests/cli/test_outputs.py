@@ -1,10 +1,12 @@
 """What the commands write can be read, by our reader and by ASE: any info, arrays, constraints; labels stay labels."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import (
     ExternalForce,
@@ -25,7 +27,7 @@ from ase.io import read, write
 from typer.testing import CliRunner
 
 from fcl.cli.main import app
-from fcl.cli.structures import SUFFIXES, structure_writer
+from fcl.cli.structures import SUFFIXES, about, extxyz_text, structure_writer
 from fcl.data.read import read_structures
 
 pytestmark = pytest.mark.heavy
@@ -240,6 +242,54 @@ def test_labels_are_no_results(run, suffix):
     found = read(f"out{suffix}", format=format_of(suffix))
     assert found.calc.results.keys() == {"energy", "forces"} and found.info == {"REF_energy": -7.0}
     assert found.calc.results["energy"] == pytest.approx(5 * row["energy_ev_per_atom"], abs=1e-6)
+
+
+def test_columns_are_in_the_order_of_the_arrays():
+    """Not in that of a set, which differs from run to run."""
+    atoms = molecule()
+    names = ["zeta", "beta", "omega", "alpha", "tau", "eta", "iota", "gamma"]
+    for name in names:
+        atoms.set_array(name, np.arange(5))
+    text, _ = extxyz_text(atoms)
+    (columns,) = re.findall("Properties=([^ ]*)", text)
+    assert columns == "species:S:1:pos:R:3:" + ":".join(f"{name}:I:1" for name in names)
+
+
+@pytest.mark.parametrize("text", ["abc\n", "\nabc", "a\x85b", "a\u2028b", "a\rb", "a\x1cb\n\n", " a\n", "a\x0c"])
+def test_text_of_several_lines_is_one_line_of_the_header(run, tmp_path, text):
+    atoms = molecule()
+    atoms.info |= {"note": text, "after": "x", f"key{text}": "lost", "array": np.array([text, "z"])}
+    write("a.traj", atoms)
+    assert run("predict", "a.traj", "-o", "out.xyz").exit_code == 0
+    lines = (tmp_path / "out.xyz").read_text().splitlines()
+    assert len(lines) == 2 + len(atoms)
+    (found,) = read_structures("out.xyz", as_text=True)
+    assert found.info.pop("array").startswith("_JSON")
+    assert found.info == {"note": " ".join(text.split()), "after": "x"}
+    assert read("out.xyz").info == found.info | {"array": [text, "z"]}
+
+
+def test_only_what_constraints_do_not_allow_is_said_of_constraints(tmp_path):
+    atoms = molecule()
+    with pytest.raises(ValueError, match="^a.xyz: frame 3: constraints: ASE does not support"), about("a.xyz", 3):
+        MirrorForce(0, 1).get_removed_dof(atoms)
+    with pytest.raises(ValueError, match="^a.xyz: frame 3: stress: no volume$"), about("a.xyz", 3):
+        raise PropertyNotImplementedError("stress: no volume")
+    with pytest.raises(NotImplementedError), about("a.xyz", 3):  # a fault of the program
+        raise NotImplementedError
+    with pytest.raises(ValueError, match="^a.xyz: frame 3: not enough memory"), about("a.xyz", 3):
+        raise MemoryError("for 56.8 PiB")
+
+
+@pytest.mark.parametrize("suffix", [".xyz", ".xyz.gz", ".traj"])
+def test_nothing_is_opened_before_the_first_structure(tmp_path, suffix):
+    output = tmp_path / f"out{suffix}"
+    for before in (None, b"of a run before"):
+        if before is not None:
+            output.write_bytes(before)
+        with pytest.raises(FloatingPointError), structure_writer(output):
+            raise FloatingPointError
+        assert (output.read_bytes() if output.exists() else None) == before
 
 
 def test_a_cutoff_given_twice(run):

@@ -104,6 +104,47 @@ def test_atoms_that_cannot_move_are_an_error_before_the_start(folder):
     assert not (folder / "never.xyz").exists()
 
 
+def test_a_start_beyond_physics_leaves_no_file(folder):
+    """Velocities drawn at the limit are above it for about every second seed."""
+    for seed in range(20):
+        arguments = ("--temperature", "1e5", "--seed", str(seed), "--steps", "1")
+        done = run("md", "small.safetensors", "crystal.xyz", "-o", "hot.xyz", *arguments, "--overwrite")
+        if "at the start" in done.stderr:
+            break
+    assert done.exit_code == 1 and done.stderr.strip().endswith("K at the start")
+    (folder / "hot.xyz").unlink(missing_ok=True)
+    run("md", "small.safetensors", "crystal.xyz", "-o", "hot.xyz", *arguments)
+    assert not (folder / "hot.xyz").exists()
+
+
+@pytest.mark.parametrize("mass", [0.0, -1.0, np.nan])
+def test_a_mass_that_is_none(folder, mass):
+    atoms = read("crystal.xyz")
+    atoms.set_masses([1.0, mass, *[1.0] * (len(atoms) - 2)])
+    atoms.arrays["masses"][1] = mass
+    write("mass.traj", atoms)
+    done = run("md", "small.safetensors", "mass.traj", "-o", "mass.xyz")
+    assert done.exit_code == 1 and f"mass.traj: frame 0: masses: atom 1 has a mass of {mass:g} u" in done.stderr
+    assert not (folder / "mass.xyz").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "code", "message"),
+    [
+        ("md", ("--repeat", "1000000", "1000000", "1000000"), 1, "crystal.xyz: frame 0: a supercell of "),
+        ("md", ("--friction", "0.5"), 2, "is for the thermostat: add --nvt"),
+        ("md", ("--friction", "0", "--nvt"), 2, "has to be positive"),
+        ("relax", ("--fmax", "0"), 2, "has to be positive"),
+        ("predict", ("--cutoffs", "0_6"), 1, "0_6: no such cutoffs file"),
+        ("predict", ("--cutoffs", "H=0_6"), 2, "'H=0_6' is not of the form"),
+    ],
+)
+def test_options_that_mean_nothing(command, arguments, code, message, folder):
+    done = run(command, "small.safetensors", "crystal.xyz", "-o", "never.xyz", *arguments)
+    assert done.exit_code == code and message in done.stderr, done.output
+    assert not (folder / "never.xyz").exists()
+
+
 def test_the_last_state_is_written_once():
     for steps, times in ((25, [0, 10, 20, 25]), (20, [0, 10, 20]), (1, [0, 1])):
         arguments = ("--steps", str(steps), "--interval", "10", "--timestep", "0.1", "--overwrite", "--json")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import yaml
 from ase.io import read, write
@@ -14,6 +15,7 @@ from ase.io import read, write
 import commands
 import fcl
 from examples import SMALL_MODEL
+from fcl.training.own import train
 from project import ROOT
 
 pytestmark = pytest.mark.heavy
@@ -47,6 +49,7 @@ def folder(tmp_path_factory):
     for atoms in frames:
         atoms.info = {"REF_energy": atoms.get_potential_energy() - 100.0 * len(atoms), "split": "whatever"}
         atoms.set_array("forces", atoms.get_forces())
+        atoms.set_array("large", np.full((len(atoms), 3), 1e6))
         atoms.calc = None
     for name, part in {"a": frames[:5], "b": frames[5:8], "val": frames[8:], "all": frames}.items():
         write(folder / f"{name}.xyz", part, format="extxyz")
@@ -199,6 +202,11 @@ def test_a_batch_larger_than_the_data_is_a_warning(folder):
         ((*FILES, "--reference-energies", "fitted"), "neither fit, none nor energies by symbol"),
         ((*FILES, "--reference-energies", "H=x"), "is not of the form"),
         ((*FILES, "--reference-energies", "H=1"), "reference_energies: no value for C"),
+        ((*FILES, "--reference-energies", "H=nan"), "H: is not a finite number"),
+        ((*FILES, "--reference-energies", "Xx=1"), "error: own data: reference_energies: 'Xx' is no chemical symbol"),
+        ((*FILES, "--forces-key", ""), "is empty: give a name, or leave the option out"),
+        (("--data", "all.xyz", "--energy-key", "REF_energy", "--group", " "), "is empty: give a name, or leave"),
+        ((*FILES, "--forces-key", "large"), "pretrain: training data: forces of 1e+06 eV/A (RMS): is this their unit?"),
     ],
 )
 def test_bad_input_is_an_error_of_one_sentence(folder, arguments, message, tmp_path):
@@ -209,3 +217,15 @@ def test_bad_input_is_an_error_of_one_sentence(folder, arguments, message, tmp_p
     said = " ".join(done.output.replace("│", " ").split())
     assert done.exit_code in (1, 2) and message in said and "Traceback" not in said
     assert not list(tmp_path.glob("bad/*.safetensors"))
+
+
+def test_an_output_that_is_a_file(folder, tmp_path):
+    (tmp_path / "model").write_text("x")
+    done = run(*FILES, *SHORT, "-o", str(tmp_path / "model"))
+    assert done.exit_code == 1 and "model: is a file, and the output is a folder" in done.stderr
+
+
+@pytest.mark.parametrize("key", ["energy_key", "forces_key", "group"])
+def test_keys_of_the_library_are_names(tmp_path, key):
+    with pytest.raises(ValueError, match="'' is no key of the data"):
+        train(tmp_path / "m", data="all.xyz", **{key: ""})

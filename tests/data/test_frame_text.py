@@ -113,17 +113,40 @@ def test_a_lattice_under_another_name_is_no_molecule(name, text, line):
         ("# CELL(abcABC): 5.0 6.0 7 90 90 90 Step: 0", "Lattice", "missing, but there is 'CELL(abcABC): 5.0 6.0 7'"),
         ("Lattice: 5 0 0 0 6 0 0 0 7 energy=1", "Lattice", "missing, but there is 'Lattice: 5 0 0'"),
         ("=1 energy=2", "frame", "an equals sign without a key"),
+        (f'pbc:"T T F" {LATTICE}', "pbc", "missing, but there is 'pbc:T T F'"),
+        (f"pbc: T T F {LATTICE}", "pbc", "missing, but there is 'pbc:'"),
+        (f"{LATTICE} pbc T T F", "pbc", "is 'T', and 'T' follows: several words belong in quotes"),
+        (f"{LATTICE} pbc.x=T pbc.y=T pbc.z=F", "pbc", "missing, but there is pbc.x='T'"),
+        (f"{LATTICE} periodic=xy", "pbc", "missing, but there is periodic='xy'"),
+        (f'{LATTICE} boundary="p p f"', "pbc", "missing, but there is boundary='p p f'"),
+        (f"{LATTICE} bc=ppp", "pbc", "missing, but there is bc='ppp'"),
+        ("Properties:species:S:1:pos:R:3:forces:R:3 x=1", "Properties", "missing, but there is 'Properties:species"),
+        ('primitive_cell="5 0 0 0 6 0 0 0 7"', "Lattice", "missing, but there is primitive_cell='5 0"),
+        ('pbc_box="5 6 7"', "Lattice", "missing, but there is pbc_box='5 6 7'"),
+        ('dimensions="5 6 7 90 90 90"', "Lattice", "missing, but there is dimensions='5 6 7"),
+        ("a=5.0 b=6.0 c=7.0 alpha=90", "Lattice", "missing, but there are a, b, c: write Lattice"),
+        ('A="5 0 0" B="0 6 0" C="0 0 7"', "Lattice", "missing, but there are a, b, c: write Lattice"),
+        ('Tv_1="5 0 0" Tv_2="0 6 0" Tv_3="0 0 7"', "Lattice", "missing, but there are tv1, tv2, tv3: write Lattice"),
+        ("CRYST1 5 6 7 90 90 90", "Lattice", "missing, but there is 'CRYST1 5 6 7'"),
+        ("5 0 0 0 6 0 0 0 7", "Lattice", "missing, but the comment line is '5 0 0 0 6"),
+        ("5.0 6.0 7.0 90 90 90", "Lattice", "missing, but the comment line is '5.0 6.0"),
+        ("10 10 10", "Lattice", "missing, but the comment line is '10 10 10'"),
     ],
 )
 def test_what_would_be_lost_is_an_error(line, key, message):
-    row = "H 0 0 0" if key == "Properties" or line.startswith("#") else "H 0 0 0.5 1 2 3"
+    row = "H 0 0 0" if key == "Properties" or "=" not in line or line.startswith("#") else "H 0 0 0.5 1 2 3"
     with pytest.raises(FrameError) as caught:
         frame(line, row)
     assert caught.value.key == key and message in caught.value.reason
 
 
 @pytest.mark.parametrize(
-    "line", ["lattice=fcc cell_volume=3.5", "cell=7", 'kpts="1 1 1" box=large', "it's a cell in a box", "cell 3"]
+    "line",
+    [
+        *("lattice=fcc cell_volume=3.5", "cell=7", 'kpts="1 1 1" box=large', "it's a cell in a box", "cell 3"),
+        *("a=1 b=2", "a=x b=y c=z", "x=1 y=2 z=3", "boundary=all bc=no", "pbe:T", 'dimensions="two of them"'),
+        *("0 0.5 -76.2", "-76.2", "1 2", "7 structures"),
+    ],
 )
 def test_other_values_with_such_names_are_left_alone(line):
     found = frame(line, "H 0 0 0" if "=" not in line else "H 0 0 0.5 1 2 3")
@@ -151,6 +174,22 @@ def test_words_without_their_quotes(line, key):
 @pytest.mark.parametrize("line", ["relaxed T x=1", 'x="1" 2', "energy=-1.5 eV", "name=a b2 e5x=1", "1 2 x=3"])
 def test_words_that_are_flags(line):
     assert len(frame(line)) == 1
+
+
+def test_names_without_their_quotes():
+    """The subset of subset=gas phase is not gas."""
+    rules = FrameRules(parent="mother")
+    for key in ("subset", "split", "mother"):
+        with pytest.raises(FrameError, match=f"0: {key}: is 'gas', and 'phase' follows: several words belong in quote"):
+            frame(f"energy=1 {key}=gas phase", rules=rules)
+        assert len(frame(f'energy=1 {key}="gas" phase', rules=rules)) == 1
+
+
+def test_a_subset_under_another_spelling_of_its_key():
+    with pytest.raises(FrameError, match="frame 0: subset: missing, but there is Subset: the names of keys have to be"):
+        frame("energy=1 Subset=gas", rules=FrameRules())
+    assert frame("energy=1 Subset=gas subset=bulk", rules=FrameRules()).subset == "bulk"
+    assert frame("Subset=gas").subset == "default"  # without labels nothing is reported by subset
 
 
 def test_numbers_have_no_digit_separators():

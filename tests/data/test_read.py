@@ -199,3 +199,14 @@ def test_copies_are_one_group(tmp_path):
     (tmp_path / "a.xyz").write_text("".join(row.format(*frame) for frame in frames))
     parents = [frame.parent for frame in frames_of(tmp_path / "a.xyz")]
     assert parents == ["copies of frame 0"] * 2 + [None] + ["p"] * 2 + [None, "p", "r"]
+
+
+def test_keys_are_names_that_the_file_has(tmp_path):
+    (tmp_path / "a.xyz").write_text("1\nProperties=species:S:1:pos:R:3:forces:R:3 energy=0 mol=a\nH 0 0 0 0 0 0\n" * 2)
+    for name in ("energy", "forces", "parent"):
+        with pytest.raises(ValueError, match=f"the key of {name} is empty"):
+            frames_of(tmp_path / "a.xyz", keys={name: ""})
+    with pytest.raises(ValueError, match="a.xyz: molecule: no frame has this key of parents"):
+        frames_of(tmp_path / "a.xyz", keys={"parent": "molecule"})
+    assert [frame.parent for frame in frames_of(tmp_path / "a.xyz", keys={"parent": "mol"})] == ["a", "a"]
+    assert len(frames_of(tmp_path / "a.xyz", keys={"energy": None, "parent": None})) == 2

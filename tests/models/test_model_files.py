@@ -1,6 +1,7 @@
 """Model files that have been tampered with, and misuse of the models: one clear sentence each."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -96,3 +97,14 @@ def test_elements_in_few_training_structures_are_warned_of_once(tmp_path, small_
     caplog.clear()
     load(file).check_elements(torch.tensor([7, 8]))
     assert not caplog.records
+
+
+def test_models_are_loaded_in_several_threads():
+    """The default dtype, in which modules are built, is that of the process."""
+    before, wanted = torch.get_default_dtype(), [torch.float64, torch.float32] * 8
+    with ThreadPoolExecutor(8) as pool:
+        models = list(pool.map(lambda dtype: load("mini", dtype=dtype), wanted))
+    for dtype, model in zip(wanted, models, strict=True):
+        tensors = [*model.parameters(), *model.buffers()]
+        assert {tensor.dtype for tensor in tensors if tensor.is_floating_point()} == {dtype}
+    assert torch.get_default_dtype() == before

@@ -25,7 +25,8 @@ class CrossValidation:
 
     Each path is evaluated on the structures that it leaves out, so every structure counts, but never for cutoffs that
     were optimised on it or on one of its group (`fcl.data.store.StoreArrays.groups`). ``start``: cutoffs (A) by symbol
-    at the begin of the paths. Raises `ValueError` for structures of a single group.
+    at the begin of the paths. Raises `ValueError` for structures of a single group, and where
+    the structures of a path have no pair.
     """
 
     def __init__(
@@ -37,6 +38,8 @@ class CrossValidation:
         self._model, self._data = model, data
         self._left_out = [indices[torch.as_tensor(part).to(indices.device)] for part in parts]
         others = [torch.cat(self._left_out[:k] + self._left_out[k + 1 :]) for k in range(len(parts))]
+        for fit in others:
+            data.require_pairs("cross-validation", plan.upper_bound, fit)
         self.paths = [CutoffPath(model, data, plan, loss, indices=fit, start=start, seed=seed) for fit in others]
 
     def extend(self, lam: float) -> None:

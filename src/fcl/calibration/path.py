@@ -51,7 +51,7 @@ class CalibrationPlan:
         """
         plan = cls(epochs=1, **values)
         if not 0.0 < plan.lower_bound < plan.upper_bound:
-            raise ValueError(f"bounds: {plan.lower_bound} A is not below {plan.upper_bound} A")
+            raise ValueError(f"bounds: {plan.lower_bound} A is not between 0 and {plan.upper_bound} A")
         if not plan.lower_bound <= plan.initial_cutoff <= plan.upper_bound:
             bounds = f"[{plan.lower_bound}, {plan.upper_bound}] A"
             raise ValueError(f"the initial cutoff of {plan.initial_cutoff} A is not within {bounds}")

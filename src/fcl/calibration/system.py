@@ -117,6 +117,7 @@ def calibrate_own(
     optimiser: str = "lbfgs",
     seed: int = 0,
     on_trial: Callable[[Trial], None] = lambda trial: None,
+    names: tuple[str, str] = ("calibration", "held-out structures"),
 ) -> OwnCutoffs:
     """Optimise the cutoffs (A) of the elements in ``data`` for ``goal`` and check them on held-out structures.
 
@@ -124,8 +125,9 @@ def calibrate_own(
     is enforced by cross-validation on the other structures (`cheapest_within`). Without ``labels``, pseudo-labels from
     the model at ``reference_cutoff`` are used (`labelled_by`). Cutoffs start at ``reference_cutoff`` (with a lambda and
     L-BFGS, the default ``optimiser``, at others too) and stay between ``lower_bound`` (None: that of the model's
-    training) and the model's r_max; elements without a pair keep it. Raises `ValueError` for a goal that does not fit
-    the data, too few groups of structures, none with a pair, or inconsistent bounds.
+    training) and the model's r_max; elements without a pair keep it. ``names`` of the structures and of those held out
+    are for messages. Raises `ValueError` for a goal that does not fit the data, too few groups of structures, none with
+    a pair, or inconsistent bounds.
     """
     if model.single_cutoff:
         kind = "an FCL model without sampling" if model.flexible else "a static model"
@@ -146,12 +148,15 @@ def calibrate_own(
     if not labels:
         data = labelled_by(model, data, reference_cutoff)
         held_out = None if held_out is None else labelled_by(model, held_out, reference_cutoff)
-    split = split_groups(data.groups().tolist(), (1,) if held_out is not None else (3, 1), seed)
+    try:
+        split = split_groups(data.groups().tolist(), (1,) if held_out is not None else (3, 1), seed)
+    except ValueError as error:
+        raise ValueError(f"{names[0]}: {error}") from None
     parts = [torch.as_tensor(part).to(data.device) for part in split]
     fit = parts[0]
     check, members = (held_out, None) if held_out is not None else (data, parts[1])
-    data.require_pairs("calibration", model.cutoff_limit, fit)
-    check.require_pairs("held-out structures", reference_cutoff, members)
+    data.require_pairs(names[0], model.cutoff_limit, fit)
+    check.require_pairs(names[1], reference_cutoff, members)
     on_path = goal.lam is None
     plan = CalibrationPlan.for_structures(
         len(fit) - len(fit) // FOLDS if on_path else len(fit), on_path=on_path,
@@ -167,9 +172,13 @@ def calibrate_own(
         cutoffs, convergence = found.cutoffs, found.convergence
     else:
         limit = goal.max_added if goal.max_increase is None else goal.max_increase
-        cutoffs, expected, trials = cheapest_within(
-            model, data, plan, limit, relative=goal.max_increase is not None, indices=fit, seed=seed, on_trial=on_trial
-        )
+        relative = goal.max_increase is not None
+        try:
+            cutoffs, expected, trials = cheapest_within(
+                model, data, plan, limit, relative=relative, indices=fit, seed=seed, on_trial=on_trial
+            )
+        except ValueError as error:
+            raise ValueError(f"{names[0]}: {error}") from None
         lam = expected.lam
     everywhere = dict.fromkeys([*symbols_of(data), *symbols_of(check, members)], reference_cutoff)
     coupled = _coupled(model, data, fit)

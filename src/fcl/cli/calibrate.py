@@ -19,6 +19,7 @@ from fcl.cli.common import (
     Precision,
     check_output,
     cutoff_line,
+    name,
     print_facts,
     print_json,
 )
@@ -66,7 +67,7 @@ def calibrate(
     held_out: Annotated[
         Path | None, typer.Option(help="Structures to check the answer on. [default: a quarter of DATA]")
     ] = None,
-    subset: Annotated[str | None, typer.Option(help="Only the frames of this subset.")] = None,
+    subset: Annotated[str | None, typer.Option(help="Only the frames of this subset.", callback=name)] = None,
     lower_bound: Annotated[
         float | None, typer.Option(help="No cutoff below this (A). [default: where the model's training began]")
     ] = None,
@@ -79,7 +80,9 @@ def calibrate(
     seed: Annotated[int, typer.Option(help="Splits the structures and orders them.", min=0)] = 0,
     parent_key: Annotated[
         str | None,
-        typer.Option(help="Key of what a frame was derived from: variants stay together. [default: parent]"),
+        typer.Option(
+            help="Key of what a frame was derived from: variants stay together. [default: parent]", callback=name
+        ),
     ] = None,
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
@@ -99,9 +102,9 @@ def calibrate(
     if sum(value is not None for value in goals.values()) != 1:
         raise typer.BadParameter("give one of them", param_hint=" / ".join(goals))
     fraction = _fraction(max_error_increase)
-    for name, value in zip(goals, (lam, fraction, max_added_error), strict=True):
+    for option, value in zip(goals, (lam, fraction, max_added_error), strict=True):
         if value is not None and not 0.0 < value < math.inf:
-            raise typer.BadParameter("has to be positive", param_hint=name)
+            raise typer.BadParameter("has to be positive", param_hint=option)
     if no_labels and max_error_increase is not None:
         message = "without labels a percentage of the error has no meaning: use --max-added-error"
         raise typer.BadParameter(message, param_hint="--max-error-increase")
@@ -140,6 +143,7 @@ def calibrate(
         potential, graphs(data), goal, held_out=None if held_out is None else graphs(held_out), labels=not no_labels,
         reference_cutoff=reference_cutoff, lower_bound=lower_bound, epochs=epochs, optimiser=optimiser,
         seed=seed, on_trial=report,
+        names=(f"{data}: calibration", f"{data if held_out is None else held_out}: held-out structures"),
     )  # fmt: skip
     provenance = {
         "weights_sha256": potential.card["weights_sha256"],
@@ -147,7 +151,7 @@ def calibrate(
         "data_sha256": sha256_file(data),
         "subset": subset,
         "seed": seed,
-        "goal": {name.lstrip("-").replace("-", "_"): value for name, value in goals.items() if value is not None},
+        "goal": {key.lstrip("-").replace("-", "_"): value for key, value in goals.items() if value is not None},
         **found.facts(),
     }
     write_cutoffs(output, found.cutoffs, provenance)

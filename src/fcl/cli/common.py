@@ -30,8 +30,6 @@ CutoffText = Annotated[
     str | None,
     typer.Option("--cutoffs", help="6.0, H=3.9,C=4.6, neighbours=30 or a cutoffs file. [default: 6.0]"),
 ]
-EnergyKey = Annotated[str | None, typer.Option(help="Name of the energy (eV) in the data. [default: energy]")]
-ForcesKey = Annotated[str | None, typer.Option(help="Name of the forces (eV/A) in the data. [default: forces]")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that is there already.")]
 
 
@@ -42,6 +40,26 @@ def finite(value: float) -> float:
     return value
 
 
+def positive(value: float | None) -> float | None:
+    """Option callback: reject what is not a finite number above zero."""
+    if value is not None and not finite(value) > 0.0:
+        raise typer.BadParameter("has to be positive")
+    return value
+
+
+def name(value: str | None) -> str | None:
+    """Option callback: reject an empty name, as a variable of the shell leaves it that is not set."""
+    if value is not None and not value.strip():
+        raise typer.BadParameter("is empty: give a name, or leave the option out")
+    return value
+
+
+EnergyKey = Annotated[
+    str | None, typer.Option(help="Name of the energy (eV) in the data. [default: energy]", callback=name)
+]
+ForcesKey = Annotated[
+    str | None, typer.Option(help="Name of the forces (eV/A) in the data. [default: forces]", callback=name)
+]
 Skin = Annotated[
     float, typer.Option(help="Skin of the neighbour list (A); no result depends on it.", min=0.0, callback=finite)
 ]
@@ -72,7 +90,7 @@ def parse_cutoffs(text: str | None):
     if text is None:
         return None
     try:
-        return float(text)
+        return _number(text)
     except ValueError:
         pass
     if not text.strip():
@@ -89,6 +107,12 @@ def parse_cutoffs(text: str | None):
     return by_element(text, "--cutoffs", "ELEMENT=ANGSTROMS")
 
 
+def _number(text: str) -> float:
+    if "_" in text:
+        raise ValueError(f"{text!r}: digit separators are Python's")
+    return float(text)
+
+
 def by_element(text: str, option: str, form: str) -> dict[str, float]:
     """``H=3.9,C=4.6`` as numbers by symbol; a usage error for anything else, and for an element given twice."""
     found: dict[str, float] = {}
@@ -97,7 +121,7 @@ def by_element(text: str, option: str, form: str) -> dict[str, float]:
         if symbol in found:
             raise typer.BadParameter(f"{symbol} is given twice", param_hint=option)
         try:
-            found[symbol] = float(value)
+            found[symbol] = _number(value)
         except ValueError:
             raise typer.BadParameter(f"{part.strip()!r} is not of the form {form}", param_hint=option) from None
     return found

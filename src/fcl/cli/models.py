@@ -17,6 +17,7 @@ from fcl.cli.common import (
     Precision,
     check_output,
     cutoff_line,
+    name,
     parse_cutoffs,
     print_facts,
     print_json,
@@ -66,7 +67,7 @@ def info(model: Model, as_json: AsJSON = False) -> None:
         facts.append(
             ("converted from", f"{source['file']}, head {source['head']} (SHA-256 {source['sha256'][:16]}...)")
         )
-    facts += [(name, str(card[name])) for name in ("study", "stage", "seed", "best_epoch", "epochs") if name in card]
+    facts += [(key, str(card[key])) for key in ("study", "stage", "seed", "best_epoch", "epochs") if key in card]
     if file.parent == FOLDER:
         facts.append(("about", MODELS[file.stem]))
     print_facts(facts, str(model))
@@ -82,7 +83,7 @@ def _elements(settings: dict) -> str:
 def convert(
     checkpoint: Annotated[Path, typer.Argument(help="A model saved by mace-torch (.model).")],
     output: Annotated[Path, typer.Argument(help="The model file to write (.safetensors); its card lies beside it.")],
-    head: Annotated[str | None, typer.Option(help="The head to take, of a model with several.")] = None,
+    head: Annotated[str | None, typer.Option(help="The head to take, of a model with several.", callback=name)] = None,
     overwrite: Overwrite = False,
     as_json: AsJSON = False,
 ) -> None:
@@ -111,7 +112,7 @@ def evaluate(
         list[str] | None,
         typer.Option(help="6.0, H=3.9,C=4.6, neighbours=30 or a cutoffs file; repeat it to compare. [default: 6.0]"),
     ] = None,
-    subset: Annotated[str | None, typer.Option(help="Only the frames of this subset.")] = None,
+    subset: Annotated[str | None, typer.Option(help="Only the frames of this subset.", callback=name)] = None,
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
     device: Device = "auto",

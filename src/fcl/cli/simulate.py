@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -18,11 +19,15 @@ from fcl.cli.common import (
     Skin,
     finite,
     parse_cutoffs,
+    positive,
     print_facts,
     print_json,
     print_table,
 )
 from fcl.cli.structures import about, check_cutoffs, check_structures, largest_force, structure_writer
+
+#: Most atoms of a supercell: positions and forces alone then fill gigabytes.
+LARGEST_SUPERCELL = 10**8
 
 Structures = Annotated[Path, typer.Argument(help="Structures in any format that ASE reads.")]
 Structure = Annotated[Path, typer.Argument(help="A structure in any format that ASE reads; of several, the last.")]
@@ -98,7 +103,9 @@ def relax(
     structure: Structure,
     output: Output,
     cutoffs: CutoffText = None,
-    fmax: Annotated[float, typer.Option(help="Largest force that may remain (eV/A).", min=0.0, callback=finite)] = 0.01,
+    fmax: Annotated[
+        float, typer.Option(help="Largest force that may remain (eV/A).", min=0.0, callback=positive)
+    ] = 0.01,
     steps: Annotated[int, typer.Option(help="At most so many steps.", min=1)] = 500,
     cell: Annotated[bool, typer.Option("--cell", help="Relax the cell too.")] = False,
     overwrite: Overwrite = False,
@@ -160,7 +167,9 @@ def md(
     timestep: Annotated[float, typer.Option(help="Femtoseconds.", min=1e-3, callback=finite)] = 0.5,
     steps: Annotated[int, typer.Option(help="Number of time steps.", min=1)] = 1000,
     thermostat: Annotated[bool, typer.Option("--nvt", help="Langevin thermostat (NVT) instead of NVE.")] = False,
-    friction: Annotated[float, typer.Option(help="Of the thermostat (1/fs).", min=0.0, callback=finite)] = 0.01,
+    friction: Annotated[
+        float | None, typer.Option(help="Of the thermostat (1/fs). [default: 0.01]", callback=positive)
+    ] = None,
     repeat: Annotated[
         tuple[int, int, int], typer.Option(help="Supercell: repeats along the three lattice vectors.", min=1)
     ] = (1, 1, 1),
@@ -178,35 +187,39 @@ def md(
     The first and the last state are always written. A run that leaves the range of physics ends with exit code 1 and
     keeps the frames written so far.
     """
-    from fcl.simulation.dynamics import check_motion, molecular_dynamics
+    from fcl.simulation.dynamics import molecular_dynamics
 
+    if friction is not None and not thermostat:
+        raise typer.BadParameter("is for the thermostat: add --nvt", param_hint="--friction")
     check_structures(output, overwrite)
     calculator, ((index, start),) = _prepare(model, structure, cutoffs, device, dtype, radial, skin, last=True)
     if any(n > 1 and not periodic for n, periodic in zip(repeat, start.pbc, strict=True)):
-        raise ValueError(f"{structure}: cannot be repeated along a direction without periodicity")
+        raise ValueError(f"{structure}: frame {index}: cannot be repeated along a direction without periodicity")
+    if (number := len(start) * math.prod(repeat)) > LARGEST_SUPERCELL:
+        raise ValueError(f"{structure}: frame {index}: a supercell of {number} atoms exceeds {LARGEST_SUPERCELL:g}")
     with about(structure, index):
         atoms = start.repeat(repeat) if max(repeat) > 1 else start
         atoms.calc = calculator
     pairs = []
-    with about(structure, index):
-        atoms.get_forces()  # a structure that cannot be evaluated or cannot move must not leave a file
-        check_motion(atoms, temperature)
-        # Not an atomic write, unlike other results: an interrupted run keeps the frames written so far.
-        with structure_writer(output) as append:
+    # Not an atomic write, unlike other results: an interrupted run keeps the frames written so far.
+    with structure_writer(output) as append:
 
-            def on_frame(now) -> None:
-                pairs.append(calculator.pairs_per_atom)
-                append(now)
+        def on_frame(now) -> None:
+            append(now)
+            pairs.append(calculator.pairs_per_atom)
 
-            try:
+        try:
+            with about(structure, index):
                 run = molecular_dynamics(
                     atoms, temperature=temperature, timestep=timestep, steps=steps, thermostat=thermostat,
-                    friction=friction, seed=seed, interval=interval, on_frame=on_frame,
+                    friction=0.01 if friction is None else friction, seed=seed, interval=interval, on_frame=on_frame,
                 )  # fmt: skip
-            except (ValueError, NotImplementedError, FloatingPointError) as error:
-                raise FloatingPointError(f"{error} ({output} keeps the {len(pairs)} frames before)") from None
-            if steps % interval:
-                on_frame(atoms)
+        except (ValueError, FloatingPointError) as error:
+            if not pairs:  # nothing was written
+                raise
+            raise FloatingPointError(f"{error} ({output} keeps the {len(pairs)} frames before)") from None
+        if steps % interval:
+            on_frame(atoms)
     facts = {
         "output": str(output),
         "frames": len(pairs),

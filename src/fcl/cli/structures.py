@@ -5,9 +5,10 @@ from __future__ import annotations
 import gzip
 import io
 import re
+import traceback
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +45,22 @@ def about(path: Path, frame: int) -> Iterator[None]:
         yield
     except FloatingPointError as error:
         raise FloatingPointError(f"{path}: frame {frame}: {error}") from None
-    except NotImplementedError as error:  # ASE: what some constraints do not allow
+    except NotImplementedError as error:  # what ASE cannot do, such as some constraints
+        of_constraints = _raised_in(error).startswith("ase.constraints.")
+        if not (of_constraints or str(error)):
+            raise
         reason = str(error) or "ASE does not support this for those of the structure"
-        raise ValueError(f"{path}: frame {frame}: constraints: {reason}") from None
+        raise ValueError(f"{path}: frame {frame}: {'constraints: ' if of_constraints else ''}{reason}") from None
+    except MemoryError as error:
+        raise ValueError(f"{path}: frame {frame}: not enough memory ({error})") from None
     except ValueError as error:
         raise ValueError(f"{path}: frame {frame}: {error}") from None
+
+
+def _raised_in(error: Exception) -> str:
+    """Name of the module that raised ``error``."""
+    *_, last = traceback.walk_tb(error.__traceback__)
+    return last[0].f_globals.get("__name__", "")
 
 
 def check_cutoffs(choice, path: Path, frames: Iterable[tuple[int, Any]]) -> None:
@@ -72,12 +84,18 @@ def labelled(atoms):
     results = {key: value for key, value in atoms.calc.results.items() if key not in ("energies", "free_energy")}
     for key in copy.arrays.keys() & LABELS.union(all_properties):
         del copy.arrays[key]
-    lines = {key: value.strip().splitlines() for key, value in copy.info.items() if isinstance(value, str)}
-    info = copy.info | {key: " ".join(map(str.strip, several)) for key, several in lines.items() if len(several) != 1}
+    info = copy.info | {key: _one_line(value) for key, value in copy.info.items() if isinstance(value, str)}
     left_out = LABELS.union(all_properties)
     copy.info = {key: value for key, value in info.items() if key not in left_out and not _is_empty(value)}
     copy.calc = SinglePointCalculator(copy, **results)
     return copy
+
+
+def _one_line(text: str) -> str:
+    """``text`` as it is if it is one line; several are joined, and blanks alone are no text."""
+    if text.splitlines() == [text] and not text.isspace():
+        return text
+    return " ".join(line.strip() for line in text.splitlines()).strip()
 
 
 def _is_empty(value: Any) -> bool:
@@ -93,31 +111,36 @@ def largest_force(atoms) -> float:
 def structure_writer(path: Path, output: Path | None = None) -> Iterator[Any]:
     """A function that appends an ASE structure with its results to ``path``; each one is in the file at once.
 
-    The format is that of the suffix of ``output`` (None: ``path``), one of `SUFFIXES`.
+    The format is that of the suffix of ``output`` (None: ``path``), one of `SUFFIXES`. The first structure makes the
+    file, so that a run which fails before it leaves everything as it was.
     """
     output = output or path
-    if output.name.lower().endswith(".traj"):
-        from ase.io.trajectory import Trajectory
-
-        with Trajectory(path, "w") as trajectory:
-
-            def append(atoms) -> None:
-                copy = labelled(atoms)
-                _warn(output, copy.arrays.keys() - COLUMNS)
-                trajectory.write(copy)
-
-            yield append
-        return
-    opened = gzip.open if output.name.lower().endswith(".gz") else open
-    with opened(path, "wt", encoding="utf-8") as stream:
+    trajectory = output.name.lower().endswith(".traj")
+    with ExitStack() as stack:
+        opened: list[Any] = []
 
         def append(atoms) -> None:
-            text, lost = extxyz_text(labelled(atoms))
+            copy = labelled(atoms)
+            text, lost = ("", copy.arrays.keys() - COLUMNS) if trajectory else extxyz_text(copy)
             _warn(output, lost)
-            stream.write(text)
-            stream.flush()
+            if not opened:
+                opened.append(stack.enter_context(_open(path, output)))
+            if trajectory:
+                opened[0].write(copy)
+            else:
+                opened[0].write(text)
+                opened[0].flush()
 
         yield append
+
+
+def _open(path: Path, output: Path):
+    name = output.name.lower()
+    if name.endswith(".traj"):
+        from ase.io.trajectory import Trajectory
+
+        return Trajectory(path, "w")
+    return (gzip.open if name.endswith(".gz") else open)(path, "wt", encoding="utf-8")
 
 
 def _warn(output: Path, lost: Iterable[str]) -> None:
@@ -146,7 +169,7 @@ def extxyz_text(atoms) -> tuple[str, set[str]]:
             items.append(text + " ")
     atoms.info = {}
     several = {f"{name}{k}" for name, one in atoms.arrays.items() if one.ndim == 2 for k in range(one.shape[1])}
-    for name in atoms.arrays.keys() - _OWN_COLUMNS:
+    for name in [name for name in atoms.arrays if name not in _OWN_COLUMNS]:
         column = _column(name, atoms.arrays.pop(name))
         if column is None or name in several:  # ASE numbers the fields of a column
             lost.add(str(name))
@@ -168,13 +191,17 @@ def _item(key: Any, value: Any, structure: str) -> str | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            plain = value if isinstance(value, str) else key_val_dict_to_str({"x": value})
-        text = f"{_quoted(key)}={_quoted(value)}" if isinstance(value, str) else _quoted(key) + plain[1:]
+            plain = _quoted(value) if isinstance(value, str) else key_val_dict_to_str({"x": value})[2:]
+        if plain.startswith('"_JSON') and not isinstance(value, str):  # ASE does not escape the backslashes in it
+            plain = _quoted(plain[1:-1].replace('\\"', '"'))
+        text = f"{_quoted(key)}={plain}"
         found, known = header(structure + text, names=None), header(structure)
         header(structure + text)  # values converted, as other programs do
     except Exception:  # of what cannot be written or read back, ASE and JSON raise many types
         return None
-    return text if list(found) == [*known, key] and (not isinstance(value, str) or found[key] == value) else None
+    if list(found) != [*known, key] or len(text.splitlines()) != 1 or (isinstance(value, str) and found[key] != value):
+        return None
+    return text
 
 
 def _quoted(text: str) -> str:

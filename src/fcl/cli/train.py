@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from fcl.cli.common import AsJSON, EnergyKey, ForcesKey, by_element, print_json, print_table
+from fcl.cli.common import AsJSON, EnergyKey, ForcesKey, by_element, name, print_json, print_table
 
 
 def _references(text: str | None) -> str | dict[str, float] | None:
     """``fit``, ``none`` or ``H=-13.6,O=-432.1``."""
     if text is None or "=" not in text:
         return text
-    return by_element(text, "--reference-energies", "H=-13.6,O=-432.1")
+    energies = by_element(text, "--reference-energies", "H=-13.6,O=-432.1")
+    if wrong := [symbol for symbol, energy in energies.items() if not math.isfinite(energy)]:
+        raise typer.BadParameter(f"{wrong[0]}: is not a finite number", param_hint="--reference-energies")
+    return energies
 
 
 def _settings(config: Path | None, kind: str, batch_size, cutoff, pretrain_epochs, compute, **own) -> dict[str, Any]:
@@ -94,7 +98,10 @@ def train(
     val_fraction: Annotated[float | None, typer.Option(help="Share of --data for validation. [default: 0.1]")] = None,
     group: Annotated[
         str | None,
-        typer.Option(help="Frames of --data with the same value of this key, or the same `formula`, stay together."),
+        typer.Option(
+            help="Frames of --data with the same value of this key, or the same `formula`, stay together.",
+            callback=name,
+        ),
     ] = None,
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,

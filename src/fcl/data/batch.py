@@ -16,6 +16,9 @@ from fcl.data.store import StoreArrays
 #: (tungsten), and even data sets of strongly compressed structures stay within tens. A model starts near zero and would
 #: spend its training on the offset.
 LARGEST_ENERGY = 100.0
+#: Larger forces (eV/A, RMS over components) are of another unit, or of a calculation that failed: 1000 eV/A on an atom
+#: is a collision.
+LARGEST_FORCE = 1000.0
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,15 @@ class GraphData:
                 f"{purpose}: energies of {size:.6g} eV/atom (RMS) are not relative to isolated atoms. Subtract "
                 "reference energies: reference_energies: fit (or values) in the data manifest, --reference-energies of "
                 "fcl train; for a trained model, those of its card"
+            )
+
+    def require_forces(self, purpose: str) -> None:
+        """`ValueError` when the forces are larger than those of any material (`LARGEST_FORCE`)."""
+        size = float(self.forces.double().square().mean().sqrt())
+        if LARGEST_FORCE < size < math.inf:
+            raise ValueError(
+                f"{purpose}: forces of {size:.6g} eV/A (RMS): is this their unit? Single frames with large forces are "
+                "refused with data.max_force in a study, --max-force of fcl train"
             )
 
     def require_pairs(self, purpose: str, cutoff: float, indices: torch.Tensor | None = None) -> None:

@@ -33,12 +33,21 @@ _PUNCTUATION = str.maketrans("[](){}\"',", " " * 9)
 #: The keys of the structure, and what stands under them.
 _STRUCTURE = {"Lattice": LATTICE, "pbc": PBC, "Properties": COLUMNS}
 #: Names that may stand for the lattice where 3, 6 or 9 numbers follow, in small letters without - and _.
-_LATTICE_NAMES = re.compile(r"(?:unit|super|simulation)?(?:cell|lattice|box)|(?:h|hmatrix|abc|cellabc|vectors)$")
+_LATTICE_NAMES = re.compile(
+    r".*(?:cell|lattice|box)|(?:latt|h|hmatrix|abc|vectors|latticevectors|uc|dimensions?|cryst1?)$"
+)
+#: Ends of three keys that may be the lattice, as its vectors one by one or as its lengths, and what stands before them.
+_LATTICE_PARTS = ("abc", "123", "xyz")
+_LATTICE_STEMS = ("", "a", "tv", "vec", "vector", "cell", "lattice", "latticevector", "box")
 #: A lattice in words, as i-PI writes it: CELL(abcABC): 5 5 5 90 90 90
 _LATTICE_IN_WORDS = re.compile(
-    r"\b(?:cell|lattice|box)\b[^=\d]*?[-+]?\d[^\s,]*(?:[\s,]+[-+]?\d[^\s,]*){2}", re.IGNORECASE
+    r"\b(?:(?:unit)?cell|lattice|box|cryst1)\b[^=\d]*?[-+]?\d[^\s,]*(?:[\s,]+[-+]?\d[^\s,]*){2}", re.IGNORECASE
 )
 _PBC_NAMES = ("pbc", "pbcs", "pcb", "periodic", "periodicity", "periodicboundaryconditions")
+#: Periodicity as other programs have it: the names of the directions, or one word; boundaries of LAMMPS.
+_PBC_ELSEWHERE = re.compile(r"(?=[xyz])x?y?z?|yes|no|none|all|on|off")
+_BOUNDARIES = re.compile(r"[pfsm]{1,2}(?:[\s,]+[pfsm]{1,2}){2}|[pfsm]{3}")
+_BOUNDARY_NAMES = ("boundary", "boundaries", "boundaryconditions", "bc")
 
 
 class TextFault(ValueError):
@@ -63,10 +72,14 @@ def header(line: str, names: Collection[str | None] | None = ()) -> dict[str, An
     if in_words and not re.search(r"Lattice\s*=", line):
         raise TextFault("Lattice", f"missing, but there is {in_words[0][:40]!r}: write Lattice=..., with {LATTICE}")
     if "=" not in line:
+        alone = numbers_of(line)
+        if alone is not None and (len(alone) in (6, 9) or (len(alone) == 3 and (alone > 1.0).all())):
+            reason = f"missing, but the comment line is {line[:40]!r}: write Lattice=..., with {LATTICE}"
+            raise TextFault("Lattice", f"{reason}; or say what these numbers are")
         return {"comment": line} if line else {}
     values: dict[str, Any] = {}
     texts: dict[str, str] = {}
-    for key, text, source in _items(line):
+    for key, text, source in _items(line, names or ()):
         if texts.setdefault(key, text) != text:
             raise TextFault(key, f"is given twice, as {texts[key]!r} and as {text!r}")
         if key == "pbc":
@@ -87,8 +100,11 @@ def header(line: str, names: Collection[str | None] | None = ()) -> dict[str, An
     return values
 
 
-def _items(line: str) -> list[tuple[str, str, str]]:
-    """Key, value without quotes, and text of each item. A key alone is a flag, as with the value T."""
+def _items(line: str, names: Collection[str | None]) -> list[tuple[str, str, str]]:
+    """Key, value without quotes, and text of each item. A key alone is a flag, as with the value T.
+
+    `TextFault` for one that seems to be the next word of a value without quotes: a number or T or F, or after a name.
+    """
     found: list[tuple[str, str, str]] = []
     place = 0
     bare = False  # whether the item before has a value without quotes
@@ -101,9 +117,9 @@ def _items(line: str) -> list[tuple[str, str, str]]:
             raise TextFault("frame", f"a quote, brace or bracket is not closed in the comment line, at {shown!r}")
         key, gap, value, more = match.groups()
         key = _unquoted(key)
-        if gap is None and bare and _WORD_OF_SEVERAL.fullmatch(key):
+        if gap is None and bare and (_WORD_OF_SEVERAL.fullmatch(key) or found[-1][0] in names):
             raise TextFault(found[-1][0], f"is {found[-1][1]!r}, and {key!r} follows: several words belong in quotes")
-        bare = gap is not None and value[:1] not in ("", *"\"'{[")
+        bare = value[:1] not in ("", *"\"'{[") if gap is not None else key in _STRUCTURE
         if gap and more:
             raise TextFault(key, f"has no value, and would take {(value + more)[:40]!r}; give it one, or leave it out")
         found.append((key, "T" if gap is None else _unquoted(value + more), match[0].strip()))
@@ -159,22 +175,46 @@ def _tensor(key: str, text: str) -> np.ndarray:
 
 def check_names(texts: Mapping[str, str]) -> None:
     """Raise `TextFault` if lattice, periodicity or columns are given under another key, or inside another value."""
+    plain = {key: re.sub(r"[-_.\s]", "", key).casefold() for key in texts}
     for right, contents in _STRUCTURE.items():
         for key, text in texts.items() if right not in texts else ():
-            if _stands_for(right, key.replace("_", "").replace("-", "").casefold(), text):
+            if ":" in key and re.match(rf"{right}\s*:", key, re.IGNORECASE):
+                raise TextFault(right, f"missing, but there is {key[:40]!r}: write {right}=..., with {contents}")
+            if _stands_for(right, plain[key], text):
                 raise TextFault(right, f"missing, but there is {key}={text[:40]!r}: write {right}=..., with {contents}")
             if "=" in key + text and re.search(rf"{right}\s*=", f"{key} {text}", re.IGNORECASE):
                 reason = "missing, but it stands within quotes, braces or brackets: is one missing, or too many?"
                 raise TextFault(right, f"{reason} ({key[:40]}...)")
 
+    if "Lattice" not in texts and (parts := _lattice_parts({plain[key]: text for key, text in texts.items()})):
+        raise TextFault("Lattice", f"missing, but there are {', '.join(parts)}: write Lattice=..., with {LATTICE}")
+
+
+def _lattice_parts(texts: Mapping[str, str]) -> list[str]:
+    """Three of the keys (in small letters, without punctuation) if they seem to be lattice vectors or lengths."""
+    for stem in _LATTICE_STEMS:
+        for ends in _LATTICE_PARTS:
+            keys = [stem + end for end in ends]
+            if not all(key in texts for key in keys):
+                continue
+            values = [numbers_of(texts[key].translate(_PUNCTUATION)) for key in keys]
+            lengths = (3,) if ends != "abc" or stem == "a" else (1, 3)
+            if all(one is not None and len(one) in lengths for one in values):
+                return keys
+    return []
+
 
 def _stands_for(right: str, name: str, text: str) -> bool:
-    """Whether ``text`` under ``name``, a key in small letters without - and _, may be what belongs under ``right``."""
+    """Whether ``text`` under ``name``, in small letters without punctuation, may be what belongs under ``right``."""
     if right == "Properties":
         return name == "properties" or (text.count(":") > 4 and bool(get_close_matches(name, ("properties",))))
     if right == "pbc":
         likeness = 0.8 if text.casefold() in _FLAGS else 0.6  # pbe=T may be anything, abc=TTF not
-        return name == "pbc" or (_are_flags(text) and bool(get_close_matches(name, _PBC_NAMES, cutoff=likeness)))
+        if _are_flags(text):
+            return name == "pbc" or bool(get_close_matches(name, _PBC_NAMES, cutoff=likeness))
+        directions, boundaries = _PBC_ELSEWHERE.fullmatch(text.casefold()), _BOUNDARIES.fullmatch(text.casefold())
+        known = (_PBC_NAMES if directions or boundaries else ()) + (_BOUNDARY_NAMES if boundaries else ())
+        return name == "pbc" or bool(known and get_close_matches(name, known, cutoff=0.85))
     several = text.count(" ") + text.count(",") > 1 and not text[0].isalpha()  # few values are, and the search is slow
     if not _LATTICE_NAMES.match(name) and not (several and get_close_matches(name, ("lattice",))):
         return False

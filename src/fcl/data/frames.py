@@ -200,7 +200,7 @@ def validated(path: str | Path, index: int, raw: RawFrame, rules: FrameRules) ->
         pbc=raw.pbc,
         energy=energy,
         forces=forces,
-        subset="default" if raw.subset is None else _subset(raw.subset, rules, fault),
+        subset=_subset(raw, rules, fault),
         split=split,
         stress=stress,
         parent=parent_of(raw, rules) if raw.parent is None else _name(raw.parent, rules.parent, fault),
@@ -216,10 +216,15 @@ def parent_of(raw: RawFrame, rules: FrameRules) -> str | None:
     return None if raw.parent is None else str(raw.parent)
 
 
-def _subset(value: Any, rules: FrameRules, fault: Callable[[str, str], FrameError]) -> str:
+def _subset(raw: RawFrame, rules: FrameRules, fault: Callable[[str, str], FrameError]) -> str:
+    if raw.subset is None:
+        alike = [name for name in raw.names if str(name).casefold() == rules.subset.casefold()]
+        if alike and rules.labels:
+            raise fault(rules.subset, f"missing, but there is {alike[0]}: the names of keys have to be the same")
+        return "default"
     if not rules.labels:  # nothing is reported by subset
-        return str(value)
-    name = _name(value, rules.subset, fault)
+        return str(raw.subset)
+    name = _name(raw.subset, rules.subset, fault)
     if name in RESERVED:
         meaning = "the structures of all subsets together" if name == "all" else "a missing value in tables"
         raise fault(rules.subset, f"{name!r} stands for {meaning}: give the subset another name")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,15 +45,26 @@ class _Card(BaseModel):
     weights_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+_ONE_DEFAULT = threading.RLock()
+if hasattr(os, "register_at_fork"):  # a fork has no thread that would release it
+    os.register_at_fork(
+        before=_ONE_DEFAULT.acquire, after_in_parent=_ONE_DEFAULT.release, after_in_child=_ONE_DEFAULT.release
+    )
+
+
 @contextmanager
 def default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    """Set torch's default dtype within the context, to build modules in ``dtype``."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
+    """Set torch's default dtype within the context, to build modules in ``dtype``; one thread at a time.
+
+    The default is that of the process: two threads that load models would take each other's.
+    """
+    with _ONE_DEFAULT:
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(dtype)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(before)
 
 
 def build_model(

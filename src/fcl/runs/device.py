@@ -22,13 +22,23 @@ def torch_dtype(dtype: str | torch.dtype) -> torch.dtype:
 
 
 def torch_device(device: str | torch.device | None) -> torch.device:
-    """The device of that name; None or "auto" uses a GPU if there is one. `ValueError` if it is not available."""
+    """The device of that name; None or "auto" uses a GPU if there is one.
+
+    `ValueError` if it is not available, or holds no values (``meta``).
+    """
     if device is None or device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    reason = ""
     try:
-        return torch.empty(0, device=device).device  # with its index: "cuda" is then "cuda:0"
-    except (RuntimeError, AssertionError) as error:  # an unknown name; a build of torch without CUDA
-        raise ValueError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from None
+        found = torch.empty(0, device=device).device  # with its index: "cuda" is then "cuda:0"
+        if found.type != "meta":
+            return found
+    except Exception as error:  # an unknown name, a build without it, no driver: torch raises many types
+        if str(device).startswith("cuda") and str(error):
+            reason = f" ({str(error).splitlines()[0][:200]})"
+    known = ", ".join(["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))])
+    known += ", mps" if torch.backends.mps.is_available() else ""
+    raise ValueError(f"device {str(device)!r} cannot be used here{reason}; there are {known}")
 
 
 def set_up(compute) -> tuple[torch.dtype, torch.device]:

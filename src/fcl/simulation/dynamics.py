@@ -74,11 +74,13 @@ def relax(
 
     With ``cell`` the lattice is relaxed too and its generalised forces enter the criterion; with ``hydrostatic`` in
     addition, the cell keeps its shape. Stops, not converged, as soon as ``stop`` returns true. Raises `ValueError` if
-    there is no lattice to relax.
+    there is no lattice to relax, or ``fmax`` is not positive.
     """
     from ase.filters import FrechetCellFilter
     from ase.optimize import BFGS, LBFGS
 
+    if not fmax > 0.0:
+        raise ValueError(f"fmax: {fmax} eV/A is not positive, and forces never vanish exactly")
     if cell and not (has_volume(atoms.cell.array) and atoms.pbc.any()):
         raise ValueError("there is no cell to relax: the structure is not periodic or its cell has no volume")
     before = atoms.get_potential_energy()
@@ -97,9 +99,12 @@ def relax(
 
 
 def check_motion(atoms, temperature: float) -> None:
-    """`ValueError` if the constraints of ``atoms`` let nothing move, or for a ``temperature`` (K) beyond physics."""
+    """`ValueError` if constraints let nothing move, for masses or a ``temperature`` (K) beyond physics."""
     if atoms.get_number_of_degrees_of_freedom() <= 0:
         raise ValueError("all atoms are fixed: there is nothing to simulate")
+    masses = atoms.get_masses()
+    if len(wrong := np.flatnonzero(~((masses > 0.0) & np.isfinite(masses)))):
+        raise ValueError(f"masses: atom {wrong[0]} has a mass of {masses[wrong[0]]:g} u")
     if not 0.0 <= temperature <= LARGEST_TEMPERATURE:
         raise ValueError(f"a temperature of {temperature:g} K is not between 0 and {LARGEST_TEMPERATURE:g} K")
 
@@ -158,7 +163,8 @@ def molecular_dynamics(
         elif abs(change) > LARGEST_DRIFT:
             fault = f"the total energy has changed by {change:+.3g} eV/atom"
         if fault:
-            raise FloatingPointError(f"{fault} after {len(rows)} steps; is the time step too long?")
+            when = f"after {len(rows)} steps; is the time step too long?" if rows else "at the start"
+            raise FloatingPointError(f"{fault} {when}")
         rows.append((len(rows) * timestep / 1000.0, total, now))
         if (len(rows) - 1) % interval == 0:
             on_frame(atoms)

@@ -144,6 +144,7 @@ def fit(
         raise ValueError(f"batch_by {batch_by!r} is unknown; known are {', '.join(BATCH_BY)}")
     for name, data in (("training", train), ("validation", val)):
         data.require_energies(f"{recipe.name}: {name} data")
+        data.require_forces(f"{recipe.name}: {name} data")
     optimizer = adamw(model, settings)
     order = torch.Generator().manual_seed(order_seed)
     stopping = EarlyStopping(recipe.early_stopping_patience)

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 import yaml
 
-from fcl.config.errors import nearest
+from fcl.config.errors import nearest, validated
 from fcl.config.load import training_settings
 from fcl.config.sections import TrainingSections
 from fcl.data.build import build_store
@@ -136,6 +136,8 @@ def train(
         raise ValueError(f"a pre-trained model is the start of kind fcl, not of {kind}")
     if pretrained is None and (warm or teacher):
         raise ValueError("a warm start and a teacher need a given model")
+    if empty := [key for key in (energy_key, forces_key, group) if key is not None and not key.strip()]:
+        raise ValueError(f"{empty[0]!r} is no key of the data: energy_key, forces_key and group are names, or None")
     if teacher and (energy_key or forces_key or reference_energies is not None):
         raise ValueError("the teacher gives the labels: leave energy_key, forces_key and reference_energies out")
     if cutoffs is not None and not (warm and kind == "fcl"):
@@ -156,6 +158,8 @@ def train(
         raise ValueError("static.cutoffs: name the one cutoff at which to train")
     if kind == "static" and start is not None and study.static.cutoffs[0] != start.cutoff:
         raise ValueError(f"static.cutoffs: {start.file} has the cutoff {start.cutoff:g} A, and keeps it")
+    if output.exists() and not output.is_dir():
+        raise FileExistsError(f"{output}: is a file, and the output is a folder")
     output.mkdir(parents=True, exist_ok=True)
     with log_to_file(output / "train.log"):
         options = {"val_fraction": val_fraction, "group": group, "energy_key": energy_key, "forces_key": forces_key}
@@ -255,16 +259,17 @@ def _of_files(
         raise ValueError(f"reference_energies: {references!r} is neither fit, none nor energies by symbol")
     parts = {"train": round(1.0 - share, 12), "val": share}
     keys = {"energy": energy_key or "energy", "forces": forces_key or "forces", "stress": None}
-    manifest = DataManifest(
-        name="own", title="own data", licence="", citation="", version="",
-        keys={**keys, "parent": None if group == "formula" else group},
-        group="formula" if group == "formula" else None,
-        split_by="frames" if group is None else "groups",
-        reference_energies=None if references == "none" else references,
-        splits={
+    contents = {
+        "name": "own", "title": "own data", "licence": "", "citation": "", "version": "",
+        "keys": {**keys, "parent": None if group == "formula" else group},
+        "group": "formula" if group == "formula" else None,
+        "split_by": "frames" if group is None else "groups",
+        "reference_energies": None if references == "none" else references,
+        "splits": {
             name: {"file": name} if data is None else {"file": "data", "fraction": part} for name, part in parts.items()
         },
-    )  # fmt: skip
+    }  # fmt: skip
+    manifest = validated(DataManifest, contents, "own data")
     files = {"train": train, "val": val} if data is None else dict.fromkeys(parts, (Path(data),))
     return [_Split(name, files[name], manifest.frame_settings(name), any_split=True) for name in parts]
 
