@@ -57,10 +57,7 @@ def _curves(results: Results, cutoffs: Sequence[float]) -> dict[tuple[str, float
             curve = rows[np.isclose(rows["cutoff_angstrom"], cutoff)].sort_values("distance_angstrom")
             if curve.empty or curve["distance_angstrom"].max() < cutoff - 0.1:
                 raise NotEvaluated(f"no diatomic curve of {pair} at {cutoff:.1f} A, or it ends before the cutoff")
-            found[pair, cutoff, int(seed)] = (
-                curve["distance_angstrom"].to_numpy(),
-                curve["energy_ev"].to_numpy(),
-            )
+            found[pair, cutoff, int(seed)] = (curve["distance_angstrom"].to_numpy(), curve["energy_ev"].to_numpy())
     return found
 
 

@@ -142,15 +142,9 @@ def reproduction_page(folder: Path, config: Config, source: Path) -> str:
             lambda: tested(folder, "force RMSE at"),
         ),
         _section(
-            "Plateau, and upturn at 7 Å",
-            lambda: uniform.plateau(results),
-            lambda: tested(folder, "force RMSE, "),
+            "Plateau, and upturn at 7 Å", lambda: uniform.plateau(results), lambda: tested(folder, "force RMSE, ")
         ),
-        _section(
-            "Oscillation of diatomic curves",
-            lambda: uniform.diatomics(results),
-            lambda: tested(folder, "turns"),
-        ),
+        _section("Oscillation of diatomic curves", lambda: uniform.diatomics(results), lambda: tested(folder, "turns")),
         _section(
             "Fewer pairs by optimised cutoffs",
             lambda: optimised.savings(results),

@@ -71,10 +71,7 @@ def calculators(study, model: Path, cutoffs: Path, other_model: Path | None) -> 
 
     _, device = compute(study)
     uniform, options = study.observables.uniform_cutoff, {"device": device, "backend": study.compute.backend}
-    found = {
-        UNIFORM: FCLCalculator(model, uniform, **options),
-        CALIBRATED: FCLCalculator(model, cutoffs, **options),
-    }
+    found = {UNIFORM: FCLCalculator(model, uniform, **options), CALIBRATED: FCLCalculator(model, cutoffs, **options)}
     if other_model:
         found[OTHER_SEED] = FCLCalculator(other_model, uniform, **options)
     return found
