@@ -15,6 +15,8 @@ from fcl.config.types import SYMBOLS
 from fcl.evaluation.statistics import NotEvaluated
 
 PathLike = str | os.PathLike[str]
+#: Columns of diatomic curves that are read.
+CURVES = ("pair", "cutoff_angstrom", "seed", "distance_angstrom", "energy_ev")
 
 
 def read_table(file: PathLike, columns: Sequence[str] = (), **options) -> pd.DataFrame:
@@ -39,6 +41,11 @@ def read_tables(files: Sequence[PathLike], columns: Sequence[str], folder: str) 
     if not files:
         raise NotEvaluated(f"no file in {folder}/")
     return pd.concat([read_table(file, columns) for file in files], ignore_index=True)
+
+
+def read_curves(files: Sequence[PathLike]) -> pd.DataFrame:
+    """Diatomic curves (``diatomics/*.csv``) with at least the columns `CURVES`."""
+    return read_tables(files, CURVES, "diatomics")
 
 
 @contextmanager

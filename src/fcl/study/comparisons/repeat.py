@@ -8,10 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from fcl.evaluation.statistics import NotEvaluated
+from fcl.study.errors import FCL_MODEL
 from fcl.study.read import PathLike
 from fcl.study.records.manifests import read_manifests
-
-MODEL = "fcl_seed{seed}"
 
 
 def history_digest(path: PathLike) -> str:
@@ -33,7 +32,7 @@ def weights_digest(folder: PathLike, model: str) -> str:
 
 def repeated_digests(first: PathLike, second: PathLike, seed: int) -> dict[str, tuple[str, str]]:
     """Digests of history and weights of the FCL model of ``seed`` in the folders of two studies."""
-    model = MODEL.format(seed=seed)
+    model = FCL_MODEL.format(seed)
     folders = (Path(first), Path(second))
     for folder in folders:
         if not folder.is_dir():

@@ -8,10 +8,11 @@ from pathlib import Path
 import pandas as pd
 
 from fcl.evaluation.statistics import FAILS, HOLDS, UNDECIDED, Judgement, contrast, verdicts
-from fcl.study.claims.shapes import FORCE_RMSE, SUBSETS
+from fcl.study.claims.shapes import FORCE_RMSE
 from fcl.study.claims.values import saving
 from fcl.study.claims.verdicts import basis
 from fcl.study.pages.text import interval_text, table
+from fcl.study.paper import SUBSETS
 from fcl.study.read import read_table
 from fcl.study.results import Results
 from fcl.study.tables import chosen as chosen_tables

@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 
 from fcl.runs.files import write_csv, write_json
+from fcl.study.paper import MOLCRYS
 
 logger = logging.getLogger(__name__)
 
 #: Uniform cutoffs (A) for which the paper gives average neighbours (Table 3) or pairs per atom (section 3).
 CUTOFFS = (3.7, 4.0, 5.0, 6.0, 7.0)
 #: The subset of Table 4, whose structures also serve as the example of Fig. 1.
-EXAMPLE_SUBSET = "SHIFTML-molcrys"
+EXAMPLE_SUBSET = MOLCRYS
 NEIGHBOR_COLUMNS = (
     "split", "cutoff_angstrom", "structures", "atoms", "per_connected_atom", "per_atom", "per_structure",
 )  # fmt: skip
