@@ -66,9 +66,8 @@ def read_calibrations(files: Sequence[PathLike]) -> pd.DataFrame:
     (false if an element is not in the calibration structures and kept its initial cutoff) and ``shared`` (elements in
     too few structures share one cutoff; files without this entry are older than that, and have none).
 
-    Raises:
-        NotEvaluated: no files were given, or one is missing.
-        ValueError: a file lacks a key or has a cutoff for an unknown element; the message names file and key.
+    Raises `NotEvaluated` if no files were given, or one is missing, ValueError naming file and key if a file lacks a
+    key or has a cutoff for an unknown element.
     """
     if not files:
         raise NotEvaluated("no cutoffs file in calibration/")

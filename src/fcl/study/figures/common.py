@@ -97,6 +97,22 @@ def new_figure(width: float, height: float, title: str) -> Figure:
     return figure
 
 
+def panel_grid(
+    count: int, most: int, height: tuple[float, float], title: str, *, width: float = TEXT_WIDTH, **options
+) -> tuple[Figure, np.ndarray]:
+    """Figure and its ``count`` panels, at most ``most`` of them in a row; ``options`` are those of ``subplots``.
+
+    ``height`` is that of all but the panels, and of a row of panels (inches).
+    """
+    columns = min(most, count)
+    rows = -(-count // columns)
+    figure = new_figure(width, height[0] + height[1] * rows, title)
+    panels = figure.subplots(rows, columns, squeeze=False, **options).ravel()
+    for axes in panels[count:]:
+        axes.set_visible(False)
+    return figure, panels[:count]
+
+
 @contextmanager
 def style() -> Iterator[None]:
     """The project's style, active inside the block only."""

@@ -36,10 +36,7 @@ def diatomic_table(diatomics: Sequence[PathLike]) -> pd.DataFrame:
 
     One model is drawn, as in the paper: a mean over models would hide oscillations. Typical is the seed with the median
     `oscillation` in the range of Fig. 4 (of an even number, the lower one of the two in the middle). Columns: `CURVES`
-    and ``seeds``, how many there are.
-
-    Raises:
-        ValueError: a table lacks a column, or a seed is given twice.
+    and ``seeds``, how many there are. Raises ValueError if a seed is given twice.
     """
     table = read_curves(diatomics)
     for key in KEYS[1:]:

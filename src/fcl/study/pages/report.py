@@ -113,16 +113,11 @@ def write_report(
     page: PathLike, *, folder: PathLike, study: str, dataset: str, title: str, whole: bool,
     sample: PathLike | None = None,
 ) -> None:  # fmt: skip
-    """Write the report.
+    """Write the report (Markdown), with links relative to ``page``.
 
-    Args:
-        claims: the study's claims.csv.
-        figures: the PNG files, in order; ``captions``: the caption file of each.
-        tables: the Markdown files of the tables, in order.
-        page: the report (Markdown); its links are relative to it.
-        folder: numbers of the study, from a run or a record; its run manifests give times and versions.
-        study, dataset, title, whole: name of the study, name and title of its data, and whether they are complete.
-        sample: list of claims, if the data are a sample of the paper's.
+    ``claims`` is the study's claims.csv, ``figures`` are PNG files, each with a caption file, ``tables`` Markdown
+    files, in order; the run manifests in ``folder`` (a run or a record) give times and versions. ``dataset``,
+    ``title``, ``whole`` and ``sample`` (list of claims) say what the data are, see `StudyData`.
     """
     table, data = read_written(claims), StudyData(dataset, title, whole, read_sample(sample))
     manifests = manifests_of_numbers(folder)

@@ -130,9 +130,7 @@ class Comparison:
 def compare(run: str | Path, record: str | Path) -> Comparison:
     """Compare the folder of a finished run with that of a record; see the module docstring for the rules.
 
-    Raises:
-        FileNotFoundError: a folder does not exist or has no run manifests.
-        ValueError: a manifest or a result file cannot be read; the message names it.
+    Raises FileNotFoundError and ValueError as `read_manifests` and `read_rows`.
     """
     run, record = Path(run), Path(record)
     here, there = read_manifests(run), read_manifests(record)
