@@ -45,13 +45,6 @@ def calibrated_table(files: Sequence[PathLike], bounds: tuple[float, float]) -> 
     return ranked.drop(columns="order")
 
 
-def common_elements(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the elements common to all subsets of ``table``."""
-    occurrences = table.groupby("element")["subset"].nunique()
-    common = occurrences.index[occurrences == table["subset"].nunique()]
-    return table[table["element"].isin(common)].reset_index(drop=True)
-
-
 @drawn
 def figure_06(
     calibrations: Sequence[PathLike], *, title: str, initial_cutoff: float, bounds: tuple[float, float]
@@ -65,7 +58,9 @@ def figure_06(
     lambdas = everything["lambda"].unique()
     if len(lambdas) > 1:
         raise ValueError(f"cutoffs at one lambda are asked for, but the files have {sorted(lambdas)}")
-    table, subsets = common_elements(everything), list(everything["subset"].unique())
+    subsets = list(everything["subset"].unique())
+    in_subsets = everything.groupby("element")["subset"].transform("nunique")
+    table = everything[in_subsets == len(subsets)].reset_index(drop=True)
     figure = common.new_figure(
         TEXT_WIDTH, 3.0, f"{title}; λ = {common.power_of_ten(lambdas[0])}{_points_note(everything)}"
     )

@@ -7,6 +7,7 @@ and the report can be drawn from either, as selected by `numbers_root`.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -14,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from fcl.runs.files import sha256_file, write_text
-from fcl.study.read import PathLike
 from fcl.study.records.manifests import RECORD_MANIFEST, read_manifests
 
+PathLike = str | os.PathLike[str]
 RUNS, RECORDS = "results", "record"
 NUMBERS = (
     "metrics/*.csv", "metrics/history/*.csv", "errors/*.csv.gz", "diatomics/*.csv", "calibration/*.json",
