@@ -1,9 +1,6 @@
 # Beyond the paper: measured time and memory, and calibration without labels compared with that with labels.
 
 
-include: "helpers/cost.smk"
-
-
 use rule calibrate_cutoffs as calibrate_unlabelled with:
     input:
         train=calibrated_split,

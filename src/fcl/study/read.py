@@ -19,14 +19,14 @@ PathLike = str | os.PathLike[str]
 CURVES = ("pair", "cutoff_angstrom", "seed", "distance_angstrom", "energy_ev")
 
 
-def read_table(file: PathLike, columns: Sequence[str] = (), **options) -> pd.DataFrame:
+def read_table(file: PathLike, columns: Sequence[str] = (), otherwise: str = "", **options) -> pd.DataFrame:
     """A CSV file; `NotEvaluated` if it is missing, empty, or of a version without one of the ``columns``.
 
-    ``options`` are those of `pandas.read_csv`.
+    ``otherwise``: what is said of a missing file; ``options`` are those of `pandas.read_csv`.
     """
     name = "/".join(Path(file).parts[-2:])
     if not Path(file).is_file():
-        raise NotEvaluated(f"{name} is missing")
+        raise NotEvaluated(otherwise or f"{name} is missing")
     table = pd.read_csv(file, **options)
     missing = [column for column in columns if column not in table]
     if missing:

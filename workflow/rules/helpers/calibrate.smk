@@ -49,4 +49,9 @@ def calibrated_split(wildcards):
     return store_file(study.name, study.calibration.split)
 
 
+def measured_seed(wildcards):
+    """Seed of the model measured; a single one, since weights do not affect the time."""
+    return study_of(wildcards).calibration.seeds[0]
+
+
 warn_of_short_calibration(STUDY)

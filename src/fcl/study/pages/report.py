@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -67,14 +67,10 @@ def run_times(manifests: Sequence[dict]) -> pd.DataFrame:
     return table.loc[order].reset_index()
 
 
-def versions(manifests: Iterable[dict]) -> str:
+def versions(manifests: Sequence[dict]) -> str:
     """Versions of `NAMED_PACKAGES` used in the runs, several if they differ."""
-    found: dict[str, set[str]] = {}
-    for record in manifests:
-        for name in NAMED_PACKAGES:
-            if record["versions"].get(name):
-                found.setdefault(name, set()).add(record["versions"][name])
-    return ", ".join(f"{name} {' and '.join(sorted(found[name]))}" for name in NAMED_PACKAGES if name in found)
+    found = {name: {one["versions"].get(name) for one in manifests} - {None, ""} for name in NAMED_PACKAGES}
+    return ", ".join(f"{name} {' and '.join(sorted(them))}" for name, them in found.items() if them)
 
 
 def _heading(file: PathLike, kind: str) -> str:
