@@ -4,7 +4,7 @@
 include: "helpers/calibrate.smk"
 
 
-rule calibrate_cutoffs:
+use rule train_static as calibrate_cutoffs with:
     input:
         train=calibrated_split,
         val=stored("val"),
@@ -21,9 +21,6 @@ rule calibrate_cutoffs:
         "results/{study}/logs/calibrate_cutoffs/{subset}_lambda{lam}_seed{seed}.log",
     benchmark:
         "results/{study}/benchmarks/calibrate_cutoffs/{subset}_lambda{lam}_seed{seed}.tsv"
-    conda:
-        "../../envs/fcl.yaml"
-    threads: threads_of
     resources:
         **requested("calibrate_cutoffs"),
         gpu=1,
@@ -37,12 +34,9 @@ rule calibrate_cutoffs:
                 "seeds": [int(w.seed)],
             },
         ),
-        dtype=dtype_of,
         code=code_of("fcl.study.stages.calibration:calibrate_cutoffs"),
     message:
         "Optimising the cutoffs for {wildcards.subset} at lambda {wildcards.lam}, seed {wildcards.seed} [gpu={resources.gpu}]"
-    script:
-        "../scripts/run.py"
 
 
 use rule calibrate_cutoffs as choose_cutoffs with:

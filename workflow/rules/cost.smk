@@ -1,9 +1,6 @@
 # Beyond the paper: measured time and memory, and calibration without labels compared with that with labels.
 
 
-include: "helpers/cost.smk"
-
-
 use rule calibrate_cutoffs as calibrate_unlabelled with:
     input:
         train=calibrated_split,
@@ -28,7 +25,7 @@ use rule calibrate_cutoffs as calibrate_unlabelled with:
 
 
 # All cores of this machine, so that no other job runs at the same time and disturbs the timings.
-rule measure_wall_clock:
+use rule train_static as measure_wall_clock with:
     input:
         test=stored("test"),
         model=lambda w: f"results/{w.study}/models/fcl_seed{measured_seed(w)}.safetensors",
@@ -41,20 +38,15 @@ rule measure_wall_clock:
         "results/{study}/logs/measure_wall_clock.log",
     benchmark:
         "results/{study}/benchmarks/measure_wall_clock.tsv"
-    conda:
-        "../../envs/fcl.yaml"
     threads: all_cores
     resources:
         **requested("measure_wall_clock"),
         gpu=1,
     params:
         settings=lambda w: settings(w, "calibration", "wall_clock"),
-        dtype=dtype_of,
         code=code_of("fcl.study.stages.wall_clock:measure_wall_clock"),
     message:
         "Measuring time and memory at each set of cutoffs [gpu={resources.gpu}]"
-    script:
-        "../scripts/run.py"
 
 
 use rule figure_03 as figure_wall_clock with:
@@ -83,7 +75,9 @@ use rule table_03 as table_wall_clock with:
 use rule table_wall_clock as table_labels with:
     input:
         labelled=lambda w: calibrated(study_of(w), "_metrics.csv", lambdas=study_of(w).unlabelled.lambdas),
-        unlabelled=lambda w: unlabelled(study_of(w), "_metrics.csv"),
+        unlabelled=lambda w: calibrated(
+            study_of(w), "_metrics.csv", lambdas=study_of(w).unlabelled.lambdas, folder="unlabelled"
+        ),
     output:
         **table_files("labels", "calibration without labels"),
     log:

@@ -1,7 +1,7 @@
 # Energy and force of atom pairs against distance, at several uniform cutoffs.
 
 
-rule diatomic_curves:
+use rule train_static as diatomic_curves with:
     input:
         model=fcl_file("safetensors"),
         card=fcl_file("json"),
@@ -12,20 +12,14 @@ rule diatomic_curves:
         "results/{study}/logs/diatomic_curves/fcl_seed{seed}.log",
     benchmark:
         "results/{study}/benchmarks/diatomic_curves/fcl_seed{seed}.tsv"
-    conda:
-        "../../envs/fcl.yaml"
-    threads: threads_of
     resources:
         **requested("diatomic_curves"),
         gpu=1,
     params:
         settings=lambda w: settings(w, "diatomics"),
-        dtype=dtype_of,
         code=code_of("fcl.study.stages.evaluation:diatomic_curves"),
     message:
         "Diatomic curves of the FCL model of seed {wildcards.seed} [gpu={resources.gpu}]"
-    script:
-        "../scripts/run.py"
 
 
 rule diatomics_all:

@@ -4,7 +4,7 @@
 include: "helpers/evaluate.smk"
 
 
-rule evaluate_cutoffs:
+use rule train_static as evaluate_cutoffs with:
     input:
         store=stored("test"),
         model=model_file("safetensors"),
@@ -17,21 +17,15 @@ rule evaluate_cutoffs:
         "results/{study}/logs/evaluate_cutoffs/{model}.log",
     benchmark:
         "results/{study}/benchmarks/evaluate_cutoffs/{model}.tsv"
-    conda:
-        "../../envs/fcl.yaml"
-    threads: threads_of
     resources:
         **requested("evaluate_cutoffs"),
         gpu=1,
     params:
         settings=lambda w: settings(w, evaluation=evaluated_grid(w)),
         cutoffs=evaluated_cutoffs,
-        dtype=dtype_of,
         code=code_of("fcl.study.stages.evaluation:evaluate_uniform"),
     message:
         "Evaluating {wildcards.model} on the test split [gpu={resources.gpu}]"
-    script:
-        "../scripts/run.py"
 
 
 rule evaluate_trivial:

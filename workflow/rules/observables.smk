@@ -5,7 +5,7 @@
 include: "helpers/observables.smk"
 
 
-rule observe_statics:
+use rule train_static as observe_statics with:
     input:
         unpack(compared_models),
         store=stored("test"),
@@ -18,20 +18,14 @@ rule observe_statics:
         "results/{study}/logs/observe_statics/{subset}.log",
     benchmark:
         "results/{study}/benchmarks/observe_statics/{subset}.tsv"
-    conda:
-        "../../envs/fcl.yaml"
-    threads: threads_of
     resources:
         **requested("observe_statics"),
         gpu=1,
     params:
         settings=lambda w: settings(w, observables=compared_only(w, "equation_of_state", "phonons")),
-        dtype=dtype_of,
         code=code_of("fcl.study.stages.observables:observe_statics"),
     message:
         "Minima, equations of state and phonons of {wildcards.subset} [gpu={resources.gpu}]"
-    script:
-        "../scripts/run.py"
 
 
 use rule observe_statics as observe_nve with:

@@ -1,4 +1,5 @@
 # Pre-training at one cutoff -> FCL from that checkpoint, one job per seed; static baselines, one job per (cutoff, seed).
+# Rules of other files that run a model derive from train_static: environment, threads, precision and script are stated here.
 
 
 include: "helpers/train.smk"

@@ -31,13 +31,6 @@ def export_source_path(basedir: str | os.PathLike[str]) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join([source, *paths])
 
 
-def redirect_to_log(log: str | os.PathLike[str]) -> None:
-    """Redirect stdout and stderr, tracebacks included, to ``log`` (line-buffered)."""
-    Path(log).parent.mkdir(parents=True, exist_ok=True)
-    sys.stdout = sys.stderr = open(log, "w", buffering=1, encoding="utf-8")
-    log_to_standard_error()
-
-
 def run_job(snakemake: Any) -> None:
     """Run the library function that a job names in ``params.code``: the script of every rule.
 
@@ -97,7 +90,10 @@ def library_function(snakemake: Any, name: str) -> Any:
     Output is redirected to the job's log before the import, so that import errors are logged too. A job with the
     ``gpu`` resource claims a device before anything imports torch.
     """
-    redirect_to_log(snakemake.log[0])
+    log = Path(snakemake.log[0])
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout = sys.stderr = log.open("w", buffering=1, encoding="utf-8")
+    log_to_standard_error()
     if snakemake.resources.get("gpu") and _compute_of(snakemake).device in ("auto", "cuda"):
         from fcl.runs.gpu_lock import claim_device
 

@@ -45,10 +45,8 @@ class Places:
 
         def section(settings: Mapping[str, Any]) -> dict[str, Any]:
             try:
-                return {
-                    **settings,
-                    "data": {**settings["data"], "manifest": self.manifest(settings["data"]["manifest"])},
-                }
+                data = settings["data"]
+                return {**settings, "data": {**data, "manifest": self.manifest(data["manifest"])}}
             except (KeyError, FileNotFoundError):
                 return dict(settings)
 

@@ -15,16 +15,18 @@ from fcl.config.types import SYMBOLS
 from fcl.evaluation.statistics import NotEvaluated
 
 PathLike = str | os.PathLike[str]
+#: Columns of diatomic curves that are read.
+CURVES = ("pair", "cutoff_angstrom", "seed", "distance_angstrom", "energy_ev")
 
 
-def read_table(file: PathLike, columns: Sequence[str] = (), **options) -> pd.DataFrame:
+def read_table(file: PathLike, columns: Sequence[str] = (), otherwise: str = "", **options) -> pd.DataFrame:
     """A CSV file; `NotEvaluated` if it is missing, empty, or of a version without one of the ``columns``.
 
-    ``options`` are those of `pandas.read_csv`.
+    ``otherwise``: what is said of a missing file; ``options`` are those of `pandas.read_csv`.
     """
     name = "/".join(Path(file).parts[-2:])
     if not Path(file).is_file():
-        raise NotEvaluated(f"{name} is missing")
+        raise NotEvaluated(otherwise or f"{name} is missing")
     table = pd.read_csv(file, **options)
     missing = [column for column in columns if column not in table]
     if missing:
@@ -39,6 +41,11 @@ def read_tables(files: Sequence[PathLike], columns: Sequence[str], folder: str) 
     if not files:
         raise NotEvaluated(f"no file in {folder}/")
     return pd.concat([read_table(file, columns) for file in files], ignore_index=True)
+
+
+def read_curves(files: Sequence[PathLike]) -> pd.DataFrame:
+    """Diatomic curves (``diatomics/*.csv``) with at least the columns `CURVES`."""
+    return read_tables(files, CURVES, "diatomics")
 
 
 @contextmanager
@@ -59,9 +66,8 @@ def read_calibrations(files: Sequence[PathLike]) -> pd.DataFrame:
     (false if an element is not in the calibration structures and kept its initial cutoff) and ``shared`` (elements in
     too few structures share one cutoff; files without this entry are older than that, and have none).
 
-    Raises:
-        NotEvaluated: no files were given, or one is missing.
-        ValueError: a file lacks a key or has a cutoff for an unknown element; the message names file and key.
+    Raises `NotEvaluated` if no files were given, or one is missing, ValueError naming file and key if a file lacks a
+    key or has a cutoff for an unknown element.
     """
     if not files:
         raise NotEvaluated("no cutoffs file in calibration/")

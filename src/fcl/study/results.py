@@ -15,7 +15,7 @@ from fcl.evaluation.statistics import Estimate, Family, NotEvaluated, exact
 from fcl.evaluation.statistics import error as error_of
 from fcl.evaluation.statistics import over_seeds as nested_seeds
 from fcl.study.errors import SAME_CUTOFF, CalibratedErrors, UniformErrors, seed_of
-from fcl.study.read import PathLike, read_calibrations, read_table, read_tables
+from fcl.study.read import PathLike, read_calibrations, read_curves, read_table
 
 #: Fewest structures that a statistic of a sample is made of.
 FEWEST_STRUCTURES = 10
@@ -110,9 +110,8 @@ class Results:
 
     @cached_property
     def curves(self) -> pd.DataFrame:
-        """Diatomic curves: pair, cutoff_angstrom, seed, distance_angstrom, energy_ev."""
-        columns = ("pair", "cutoff_angstrom", "seed", "distance_angstrom", "energy_ev")
-        return read_tables(self.diatomics, columns, "diatomics")
+        """Diatomic curves, see `read_curves`."""
+        return read_curves(self.diatomics)
 
     @cached_property
     def _calibrations(self) -> pd.DataFrame:

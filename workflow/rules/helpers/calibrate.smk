@@ -2,12 +2,13 @@
 from snakemake.logging import logger
 
 
-def calibrated(study, suffix, subsets=None, lambdas=None, seeds=None):
-    """One file per calibration (subset x lambda x seed), optionally of some subsets, lambdas and seeds."""
+def calibrated(study, suffix, subsets=None, lambdas=None, seeds=None, folder="calibration"):
+    """One file per calibration (subset x lambda x seed), optionally of some subsets, lambdas and seeds; ``folder``
+    "unlabelled": of calibrations without labels."""
     calibration = study.calibration
     return numbers(
         study,
-        f"calibration/{{subset}}_lambda{{lam}}_seed{{seed}}{suffix}",
+        f"{folder}/{{subset}}_lambda{{lam}}_seed{{seed}}{suffix}",
         subset=calibration.subsets if subsets is None else subsets,
         lam=[lambda_label(lam) for lam in (calibration.lambdas if lambdas is None else lambdas)],
         seed=calibration.seeds if seeds is None else seeds,
@@ -46,6 +47,11 @@ def calibrated_split(wildcards):
             "cutoff, there is nothing to calibrate; targets for it are evaluate_all and diatomics_all"
         )
     return store_file(study.name, study.calibration.split)
+
+
+def measured_seed(wildcards):
+    """Seed of the model measured; a single one, since weights do not affect the time."""
+    return study_of(wildcards).calibration.seeds[0]
 
 
 warn_of_short_calibration(STUDY)

@@ -2,15 +2,10 @@
 from fcl.study.paper import nearest_lambda, shown_subset, smallest_lambdas
 
 
-def uniform_metrics(wildcards):
-    """Errors of FCL and static models at uniform cutoffs."""
-    study = study_of(wildcards)
-    return metrics_files(study, [*fcl_models(study), *static_models(study)])
-
-
 def uniform_and_trivial_metrics(wildcards):
-    """Those of `uniform_metrics`, and errors of trivial predictions."""
-    return [*uniform_metrics(wildcards), *metrics_files(study_of(wildcards), ["trivial"])]
+    """Errors of FCL and static models at uniform cutoffs, and of trivial predictions."""
+    study = study_of(wildcards)
+    return metrics_files(study, [*fcl_models(study), *static_models(study), "trivial"])
 
 
 def diatomic_tables(wildcards):
@@ -27,10 +22,6 @@ def calibrations_at_one_lambda(wildcards, *subsets):
 
 def calibrations_of_one_subset(wildcards):
     """Optimised cutoffs of molecular crystals (or else the first subset) at the four smallest lambdas."""
-    calibration = study_of(wildcards).calibration
-    return calibrated(
-        study_of(wildcards),
-        ".json",
-        subsets=[shown_subset(calibration.subsets)],
-        lambdas=smallest_lambdas(calibration.lambdas),
-    )
+    study = study_of(wildcards)
+    subsets, lambdas = [shown_subset(study.calibration.subsets)], smallest_lambdas(study.calibration.lambdas)
+    return calibrated(study, ".json", subsets=subsets, lambdas=lambdas)

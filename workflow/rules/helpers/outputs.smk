@@ -3,15 +3,16 @@ FIGURE_SUFFIXES = ["png", "pdf", "csv", "manifest.json"]
 TABLE_SUFFIXES = ["csv", "md", "tex", "html", "manifest.json"]
 
 
+def reported(file, kind, caption, title):
+    """A file that the report shows: a ``kind`` (figure or table) with its caption file and ``title``."""
+    labels = {"study": "{study}", kind: title}
+    return report(file, caption=f"../report/{caption}.rst", category=f"{kind.title()}s", labels=labels)
+
+
 def table_files(name, title, caption=None):
     """Outputs of a table: the four formats (HTML is shown in the report) and the run manifest."""
     path = f"results/{{study}}/tables/{name}"
-    page = report(
-        f"{path}.html",
-        caption=f"../report/{caption or name}.rst",
-        category="Tables",
-        labels={"study": "{study}", "table": title},
-    )
+    page = reported(f"{path}.html", "table", caption or name, title)
     files = {"csv": f"{path}.csv", "markdown": f"{path}.md", "latex": f"{path}.tex", "html": page}
     return {**files, "manifest": f"{path}.manifest.json"}
 
@@ -19,11 +20,6 @@ def table_files(name, title, caption=None):
 def figure_files(name, title, folder="figures/", csv=True):
     """Outputs of a figure: PNG (for the report), PDF, the run manifest, and the numbers drawn, if any."""
     path = f"results/{{study}}/{folder}{name}"
-    picture = report(
-        f"{path}.png",
-        caption=f"../report/{name}.rst",
-        category="Figures",
-        labels={"study": "{study}", "figure": title},
-    )
+    picture = reported(f"{path}.png", "figure", name, title)
     files = {"png": picture, "pdf": f"{path}.pdf", "manifest": f"{path}.manifest.json"}
     return {**files, "csv": f"{path}.csv"} if csv else files

@@ -12,6 +12,7 @@ import numpy as np
 
 from fcl.evaluation.statistics import Estimate, NotEvaluated, contrast, ratio, ratio_of_deviations
 from fcl.study.claims.verdicts import Conditions, conditions
+from fcl.study.paper import MOLCRYS, SUBSETS
 from fcl.study.results import Results
 
 FORCE_RMSE = "force RMSE"
@@ -24,8 +25,6 @@ NOISE_FLOOR = 0.001
 OSCILLATES = 2
 STATIC_CUTOFFS = (4.0, 5.0, 6.0, 7.0)
 LIGHT = ("H", "C", "N", "O", "F")
-MOLCRYS = "SHIFTML-molcrys"
-SUBSETS = ("MC3D", "MC2D", MOLCRYS, "SHIFTML-molfrags")
 
 
 def turning_points(energy: np.ndarray, floor: float = NOISE_FLOOR) -> int:
@@ -57,10 +56,7 @@ def _curves(results: Results, cutoffs: Sequence[float]) -> dict[tuple[str, float
             curve = rows[np.isclose(rows["cutoff_angstrom"], cutoff)].sort_values("distance_angstrom")
             if curve.empty or curve["distance_angstrom"].max() < cutoff - 0.1:
                 raise NotEvaluated(f"no diatomic curve of {pair} at {cutoff:.1f} A, or it ends before the cutoff")
-            found[pair, cutoff, int(seed)] = (
-                curve["distance_angstrom"].to_numpy(),
-                curve["energy_ev"].to_numpy(),
-            )
+            found[pair, cutoff, int(seed)] = (curve["distance_angstrom"].to_numpy(), curve["energy_ev"].to_numpy())
     return found
 
 
@@ -166,7 +162,7 @@ def sodium_below(results: Results, lam: float) -> Conditions:
     """The cutoff of Na is smaller than those of P, S and Cl."""
     table = results.element_cutoffs_by_seed(MOLCRYS, lam)
     if "Na" not in table:
-        raise NotEvaluated("the calibration structures of SHIFTML-molcrys hold no Na, or too few")
+        raise NotEvaluated(f"the calibration structures of {MOLCRYS} hold no Na, or too few")
     others = [symbol for symbol in ("P", "S", "Cl") if symbol in table]
     votes = {f"Na below {name}": [table["Na"][seed] < c for seed, c in table[name].items()] for name in others}
     return conditions(votes, of=3)

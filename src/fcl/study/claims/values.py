@@ -7,12 +7,12 @@ from functools import partial
 
 from fcl.evaluation.statistics import HOLDS, Estimate, NotEvaluated, contrast, error, relative
 from fcl.study.claims import shapes
-from fcl.study.claims.shapes import FORCE_RMSE, MOLCRYS
+from fcl.study.claims.shapes import FORCE_RMSE
 from fcl.study.claims.verdicts import Measured
 from fcl.study.errors import PAIRS
+from fcl.study.paper import MOLCRYS, MOLFRAGS
 from fcl.study.results import Results
 
-MOLFRAGS = "SHIFTML-molfrags"
 #: Uniform cutoff (A) from which the paper's calibrations start.
 START = 6.0
 TABLE4_ELEMENTS = ("H", "C", "N", "O", "F", "Na", "Mg", "P", "S", "Cl", "K", "Ca")
@@ -94,16 +94,12 @@ FUNCTIONS: dict[str, Callable[[Results], Measured]] = {
     "fig3_pairs_4p0": partial(Results.average_neighbors, cutoff=4.0, split="test", definition="per_structure"),
     "fig4_adjacent_cutoffs": shapes.adjacent_difference,
     "fig4_oscillation_7": shapes.oscillation,
-    "fig5_mc3d_1e-6_pairs": partial(pairs, subset="MC3D", lam=1e-6),
-    "fig5_mc3d_1e-6_rmse": partial(force_rmse_mev, subset="MC3D", lam=1e-6),
-    "fig5_mc3d_1e-4_pairs": partial(pairs, subset="MC3D", lam=1e-4),
-    "fig5_mc3d_1e-4_rmse": partial(force_rmse_mev, subset="MC3D", lam=1e-4),
-    "fig5_mc3d_1e-3_pairs": partial(pairs, subset="MC3D", lam=1e-3),
-    "fig5_mc3d_1e-3_rmse": partial(force_rmse_mev, subset="MC3D", lam=1e-3),
-    "fig5_mc2d_1e-6_pairs": partial(pairs, subset="MC2D", lam=1e-6),
-    "fig5_mc2d_1e-6_rmse": partial(force_rmse_mev, subset="MC2D", lam=1e-6),
-    "fig5_mc2d_1e-4_pairs": partial(pairs, subset="MC2D", lam=1e-4),
-    "fig5_mc2d_1e-4_rmse": partial(force_rmse_mev, subset="MC2D", lam=1e-4),
+    **{
+        f"fig5_{subset.lower()}_{lam}_{quantity}": partial(function, subset=subset, lam=float(lam))
+        for subset, lambdas in {"MC3D": ("1e-6", "1e-4", "1e-3"), "MC2D": ("1e-6", "1e-4")}.items()
+        for lam in lambdas
+        for quantity, function in {"pairs": pairs, "rmse": force_rmse_mev}.items()
+    },
     # for the fragments "before" is lambda 1e-6, as in the paper's sentence about them and MC2D
     "fig5_molfrags_1e-4_saving": partial(saving, subset=MOLFRAGS, lam=1e-4, before=1e-6),
     "fig5_molfrags_1e-6_rmse": partial(force_rmse_mev, subset=MOLFRAGS, lam=1e-6),

@@ -118,12 +118,8 @@ def write_ablations(
 ) -> None:  # fmt: skip
     """Write the ablation table as CSV and Markdown.
 
-    Args:
-        base: results folder of the study; ``ablations``: results folders of its ablations.
-        changes: settings changed by each ablation, see `fcl.config.sharing.changes`.
-        csv, markdown: output files.
-        nests: pre-trained model of each FCL model, see `Results`, by study.
-        title: title of the data.
+    ``base`` and ``ablations`` are results folders, ``changes`` the settings changed by each ablation
+    (`fcl.config.sharing.changes`), ``nests`` as for `Results`, by study, and ``title`` is that of the data.
     """
     base = Path(base)
     results = {study: Results.of_folder(folder, nests[study]) for study, folder in ablations.items()}

@@ -67,12 +67,8 @@ def write_folds(
 ) -> None:  # fmt: skip
     """Write the table of a cross-validation as CSV and Markdown.
 
-    Args:
-        folds: ``errors/<model>.csv.gz`` of the models of each fold, by its study, those of ``trivial`` among them.
-        nests: seed of the pre-trained model of each FCL model, by study.
-        csv, markdown: output files.
-        cutoffs: uniform cutoffs (A) at which there are static models.
-        title: title of the data.
+    ``folds`` and ``nests`` as for `UniformErrors`, by the study of each fold; ``cutoffs`` are the uniform ones (A) at
+    which there are static models, ``title`` is that of the data.
     """
     table = folds_table([UniformErrors(files, nests[study]) for study, files in folds.items()], cutoffs)
     write_csv(csv, table)

@@ -5,21 +5,17 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-import pandas as pd
-
 from fcl.evaluation.statistics import NotEvaluated
-from fcl.study.read import PathLike
+from fcl.study.errors import FCL_MODEL
+from fcl.study.read import PathLike, read_table
 from fcl.study.records.manifests import read_manifests
-
-MODEL = "fcl_seed{seed}"
 
 
 def history_digest(path: PathLike) -> str:
     """SHA-256 (hex) of a training history as written, without the ``seconds`` column."""
-    path = Path(path)
-    if not path.is_file():
-        raise NotEvaluated(f"{path.name} is missing")
-    table = pd.read_csv(path, dtype=str, keep_default_na=False).drop(columns="seconds", errors="ignore")
+    missing = f"{Path(path).name} is missing"
+    table = read_table(path, otherwise=missing, dtype=str, keep_default_na=False)
+    table = table.drop(columns="seconds", errors="ignore")
     return hashlib.sha256(table.to_csv(index=False, lineterminator="\n").encode()).hexdigest()
 
 
@@ -33,7 +29,7 @@ def weights_digest(folder: PathLike, model: str) -> str:
 
 def repeated_digests(first: PathLike, second: PathLike, seed: int) -> dict[str, tuple[str, str]]:
     """Digests of history and weights of the FCL model of ``seed`` in the folders of two studies."""
-    model = MODEL.format(seed=seed)
+    model = FCL_MODEL.format(seed)
     folders = (Path(first), Path(second))
     for folder in folders:
         if not folder.is_dir():

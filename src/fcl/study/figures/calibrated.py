@@ -45,33 +45,22 @@ def calibrated_table(files: Sequence[PathLike], bounds: tuple[float, float]) -> 
     return ranked.drop(columns="order")
 
 
-def common_elements(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the elements common to all subsets of ``table``."""
-    occurrences = table.groupby("element")["subset"].nunique()
-    common = occurrences.index[occurrences == table["subset"].nunique()]
-    return table[table["element"].isin(common)].reset_index(drop=True)
-
-
 @drawn
 def figure_06(
     calibrations: Sequence[PathLike], *, title: str, initial_cutoff: float, bounds: tuple[float, float]
 ) -> Drawing:
     """Fig. 6: elements that all subsets have, at one lambda.
 
-    Args:
-        calibrations: ``calibration/<subset>_lambda<lambda>_seed<seed>.json`` of each subset, all with the same lambda.
-        title: data and study shown in the figure.
-        initial_cutoff: start of the optimisation (A).
-        bounds: bounds of the cutoffs (A).
-
-    Raises:
-        ValueError: a file lacks a key, or the files differ in lambda.
+    ``calibrations`` are the cutoffs files of each subset, ``initial_cutoff`` (A) is the start of the optimisation,
+    ``bounds`` are those of the cutoffs (A). Raises ValueError if a file lacks a key, or the files differ in lambda.
     """
     everything = calibrated_table(calibrations, bounds)
     lambdas = everything["lambda"].unique()
     if len(lambdas) > 1:
         raise ValueError(f"cutoffs at one lambda are asked for, but the files have {sorted(lambdas)}")
-    table, subsets = common_elements(everything), list(everything["subset"].unique())
+    subsets = list(everything["subset"].unique())
+    in_subsets = everything.groupby("element")["subset"].transform("nunique")
+    table = everything[in_subsets == len(subsets)].reset_index(drop=True)
     figure = common.new_figure(
         TEXT_WIDTH, 3.0, f"{title}; λ = {common.power_of_ten(lambdas[0])}{_points_note(everything)}"
     )
@@ -89,25 +78,20 @@ def figure_07(
 ) -> Drawing:
     """Fig. 7: every element of one subset, one panel per lambda; arguments as for `figure_06`.
 
-    Raises:
-        ValueError: a file lacks a key, or the files differ in subset.
+    Raises ValueError if a file lacks a key, or the files differ in subset.
     """
     table = calibrated_table(calibrations, bounds)
     subsets = list(table["subset"].unique())
     if len(subsets) > 1:
         raise ValueError(f"cutoffs of one subset are asked for, but the files have {', '.join(subsets)}")
     lambdas = list(table["lambda"].unique())
-    columns = min(2, len(lambdas))
-    rows = -(-len(lambdas) // columns)
-    figure = common.new_figure(TEXT_WIDTH, 0.8 + 1.6 * rows, f"{title}; {subsets[0]}{_points_note(table)}")
-    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
-    for index, (axes, lam) in enumerate(zip(panels, lambdas, strict=False)):
+    title = f"{title}; {subsets[0]}{_points_note(table)}"
+    figure, panels = common.panel_grid(len(lambdas), 2, (0.8, 1.6), title, sharex=True, sharey=True)
+    for index, (axes, lam) in enumerate(zip(panels, lambdas, strict=True)):
         _panel(axes, table[table["lambda"] == lam], table, subsets, initial_cutoff, bounds)
         axes.label_outer()
         axes.tick_params(axis="x", labelbottom=True)
         axes.set_title(common.panel_title(index, f"λ = {common.power_of_ten(lam)}"))
-    for axes in panels[len(lambdas) :]:
-        axes.set_visible(False)
     _legend(figure, table, subsets, initial_cutoff)
     return figure, table
 

@@ -24,6 +24,8 @@ from matplotlib.style import context as style_context
 from PIL import Image
 
 from fcl.runs.files import atomic_path, write_csv
+from fcl.study import paper
+from fcl.study.errors import ALL
 from fcl.study.products import extended
 from fcl.study.read import PathLike
 
@@ -47,13 +49,9 @@ SOURCES = {
 TRIVIAL = {FORCE: "zero forces", ENERGY: "composition"}
 LARGEST_PNG = 150_000  # bytes; records are committed
 #: Subsets of MAD, the paper's four first, in the order of the colours and markers below.
-SUBSETS = (
-    "MC3D", "MC2D", "SHIFTML-molcrys", "SHIFTML-molfrags", "MC3D-rattled", "MC3D-random", "MC3D-surface",
-    "MC3D-cluster",
-)  # fmt: skip
+SUBSETS = (*paper.SUBSETS, "MC3D-rattled", "MC3D-random", "MC3D-surface", "MC3D-cluster")
 SUBSET_COLORS = ("C0", "C1", "C2", "C3", "C4", "C5", "C6", "C9")
 SUBSET_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
-ALL = "all"
 
 
 def subset_style(subset: str) -> dict[str, str]:
@@ -80,18 +78,13 @@ def check_seeds(table: pd.DataFrame, by: Sequence[str]) -> None:
 def over_seeds(table: pd.DataFrame, by: Sequence[str], values: Sequence[str]) -> pd.DataFrame:
     """Mean and sample standard deviation of ``values`` over seeds in each group of ``by``.
 
-    Returns the columns ``<value>_mean`` and ``<value>_std`` (not a number for a single seed) and ``seeds``,
-    how many.
-
+    Returns the columns ``<value>_mean`` and ``<value>_std`` (not a number for a single seed) and ``seeds``, how many.
     Raises ValueError as `check_seeds`.
     """
     check_seeds(table, by)
+    statistics = {f"{value}_{name}": (value, name) for value in values for name in ("mean", "std")}
     groups = table.groupby(list(by), sort=True, dropna=False)
-    result = groups["seed"].size().rename("seeds").to_frame()
-    for value in values:
-        result[f"{value}_mean"] = groups[value].mean()
-        result[f"{value}_std"] = groups[value].std(ddof=1)
-    return result.reset_index()
+    return groups.agg(seeds=("seed", "size"), **statistics).reset_index()
 
 
 def new_figure(width: float, height: float, title: str) -> Figure:
@@ -102,6 +95,22 @@ def new_figure(width: float, height: float, title: str) -> Figure:
         lines = textwrap.wrap(title, int(width * CHARACTERS_PER_INCH))
         figure.suptitle("\n".join(lines), x=0.01, ha="left", color="0.35")
     return figure
+
+
+def panel_grid(
+    count: int, most: int, height: tuple[float, float], title: str, *, width: float = TEXT_WIDTH, **options
+) -> tuple[Figure, np.ndarray]:
+    """Figure and its ``count`` panels, at most ``most`` of them in a row; ``options`` are those of ``subplots``.
+
+    ``height`` is that of all but the panels, and of a row of panels (inches).
+    """
+    columns = min(most, count)
+    rows = -(-count // columns)
+    figure = new_figure(width, height[0] + height[1] * rows, title)
+    panels = figure.subplots(rows, columns, squeeze=False, **options).ravel()
+    for axes in panels[count:]:
+        axes.set_visible(False)
+    return figure, panels[:count]
 
 
 @contextmanager

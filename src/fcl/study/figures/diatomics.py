@@ -7,13 +7,11 @@ from collections.abc import Sequence
 import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from fcl.study.figures import common
 from fcl.study.figures.common import ANGSTROM, TEXT_WIDTH, Drawing, drawn
-from fcl.study.read import PathLike, read_tables
+from fcl.study.read import CURVES, PathLike, read_curves
 
-COLUMNS = ("pair", "cutoff_angstrom", "seed", "distance_angstrom", "energy_ev")
 KEYS = ["pair", "cutoff_angstrom", "distance_angstrom"]
 NEAR = 3.0  # A: from here on the cutoff matters; the wells are at smaller distances
 BEYOND = 0.5  # A beyond the largest cutoff
@@ -37,20 +35,17 @@ def diatomic_table(diatomics: Sequence[PathLike]) -> pd.DataFrame:
     """The numbers of Figs. 4 and 10: the curves of the typical seed, in the order of the pairs in the files.
 
     One model is drawn, as in the paper: a mean over models would hide oscillations. Typical is the seed with the median
-    `oscillation` in the range of Fig. 4 (of an even number, the lower one of the two in the middle). Columns: `COLUMNS`
-    and ``seeds``, how many there are.
-
-    Raises:
-        ValueError: a table lacks a column, or a seed is given twice.
+    `oscillation` in the range of Fig. 4 (of an even number, the lower one of the two in the middle). Columns: `CURVES`
+    and ``seeds``, how many there are. Raises ValueError if a seed is given twice.
     """
-    table = read_tables(diatomics, COLUMNS, "diatomics")
+    table = read_curves(diatomics)
     for key in KEYS[1:]:
         table[key] = table[key].round(6)
     common.check_seeds(table, KEYS)
     found = sorted((oscillation(rows), seed) for seed, rows in near_cutoffs(table).groupby("seed"))
     _, typical = found[(len(found) - 1) // 2]
     order = {pair: index for index, pair in enumerate(table["pair"].unique())}
-    drawn = table.loc[table["seed"] == typical, list(COLUMNS)]
+    drawn = table.loc[table["seed"] == typical, list(CURVES)]
     return drawn.sort_values(KEYS, key=lambda c: c.map(order) if c.name == "pair" else c, ignore_index=True).assign(
         seeds=len(found)
     )
@@ -70,18 +65,10 @@ def figure_10(diatomics: Sequence[PathLike], *, title: str) -> Drawing:
 
 
 def _figure(table: pd.DataFrame, scale: float, label: str, shown: tuple[float, float], title: str) -> Drawing:
+    """One panel per pair with one curve per cutoff, energies times ``scale``; a tick on the axis marks the cutoff."""
     seed, seeds = int(table["seed"].iloc[0]), int(table["seeds"].iloc[0])
     note = f"; seed {seed}" + (f" of {seeds}, that of the median oscillation" if seeds > 1 else "")
     figure = common.new_figure(TEXT_WIDTH, 2.5, title + note)
-    _panels(figure, table, label, scale)
-    axes = figure.axes[0]  # the others share its limits
-    axes.set_xlim(table["distance_angstrom"].min(), table["distance_angstrom"].max())
-    axes.set_ylim(*energy_limits(scale * table["energy_ev"], shown))
-    return figure, table
-
-
-def _panels(figure: Figure, table: pd.DataFrame, label: str, scale: float) -> None:
-    """One panel per pair with one curve per cutoff, energies times ``scale``; a tick on the axis marks the cutoff."""
     pairs = list(table["pair"].unique())
     cutoffs = sorted(table["cutoff_angstrom"].unique())
     colors = matplotlib.colormaps["viridis"](np.linspace(0.0, 0.8, len(cutoffs)))  # cutoffs have an order
@@ -100,6 +87,9 @@ def _panels(figure: Figure, table: pd.DataFrame, label: str, scale: float) -> No
     panels[0].set_ylabel(label)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, title="cutoff (ticks below)", loc="outside right center")
+    panels[0].set_xlim(table["distance_angstrom"].min(), table["distance_angstrom"].max())  # shared by the others
+    panels[0].set_ylim(*energy_limits(scale * table["energy_ev"], shown))
+    return figure, table
 
 
 def energy_limits(energies: pd.Series, shown: tuple[float, float]) -> tuple[float, float]:

@@ -24,17 +24,9 @@ REJECTED_ATOM = {
 RADIUS_DIRECTION = np.array([0.5, -np.sqrt(0.75)])  # of the line marking a radius
 GAP = 4.0  # degrees between the sectors of two elements
 NARROWEST = 20.0  # degrees; room for the label
+#: Of the example structure: positions [n, 3] and cell [3, 3] in A; a pair is ``[i, j, s1, s2, s3, distance]``, atoms i
+#: and j with the shift s of j in cell vectors, and their distance (A).
 EXAMPLE_KEYS = ("name", "subset", "symbols", "positions", "cell", "pairs")
-
-
-def read_example(file: PathLike) -> dict:
-    """The example structure of a study: symbols, positions [n, 3] and cell [3, 3] in A, and its pairs.
-
-    A pair is ``[i, j, s1, s2, s3, distance]``: atoms i and j with the shift s of j in cell vectors, and their
-    distance (A). Raises ValueError naming the file and a key that is missing.
-    """
-    with json_of(file) as content:
-        return {key: content[key] for key in EXAMPLE_KEYS}
 
 
 def pair_table(example: Mapping, cutoffs: Mapping[str, float], initial_cutoff: float, mixing_rule: str) -> pd.DataFrame:
@@ -104,17 +96,12 @@ def figure_01(
     (b), (c) all candidate neighbours of the atoms with the smallest and the largest cutoff, periodic images included,
     at their true distances, but sorted by element: a sector each, filled up to the pair cutoff with this element.
 
-    Args:
-        example: ``data/example.json``.
-        calibration: ``calibration/<subset>_lambda<lambda>_seed<seed>.json`` of the same subset.
-        title: data and study shown in the figure.
-        mixing_rule: name of the mixing rule of Eq. 4.
-        initial_cutoff: cutoff (A) of elements that were not calibrated.
-
-    Raises:
-        ValueError: a file lacks a key, or the mixing rule is unknown; the message names it.
+    ``example`` is ``data/example.json``, ``calibration`` a cutoffs file of the same subset, ``mixing_rule`` that of
+    Eq. 4, and ``initial_cutoff`` (A) the cutoff of elements that were not calibrated. Raises ValueError if a file lacks
+    a key, or for an unknown mixing rule; the message names it.
     """
-    structure = read_example(example)
+    with json_of(example) as content:
+        structure = {key: content[key] for key in EXAMPLE_KEYS}
     calibrated = read_calibrations([calibration])
     given = calibrated.set_index("element")["cutoff_angstrom"]
     table = pair_table(structure, given, initial_cutoff, mixing_rule)

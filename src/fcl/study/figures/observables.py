@@ -67,14 +67,9 @@ def figure_observables(
     statics: Sequence[PathLike], nve: Sequence[PathLike], rdf: Sequence[PathLike], *, tolerances: Mapping[str, float],
     title: str, at_lambda: float, uniform_cutoff: float,
 ) -> Drawing:  # fmt: skip
-    """One panel per quantity; files of an earlier version give an empty figure that says so.
+    """One panel per quantity; arguments as for `table_observables`.
 
-    Args:
-        statics, nve, rdf: ``observables/<subset>_<stage>.json`` of each subset.
-        tolerances: those of the configuration.
-        title: data and study shown in the figure.
-        at_lambda: lambda of the calibrated cutoffs.
-        uniform_cutoff: uniform cutoff of the comparison (A).
+    Files of an earlier version give an empty figure that says so.
     """
     try:
         table, missing = drawn_rows(observable_rows(statics, nve, rdf, tolerances)), "no structure"

@@ -33,12 +33,7 @@ BACKWARD = {"color": "C1", "linewidth": 1.6, "linestyle": (0, (4, 2))}
 
 @drawn
 def figure_02(*, r_min: float, r_max: float, initial_cutoff: float) -> Drawing:
-    """Fig. 2, a schematic without data.
-
-    Args:
-        r_min, r_max: sampling interval of cutoffs in training (A).
-        initial_cutoff: start of the optimisation (A).
-    """
+    """Fig. 2, a schematic without data: interval of the sampled cutoffs and start of the optimisation (A)."""
     figure = new_figure(TEXT_WIDTH, 4.1, "")
     top, bottom = figure.subplots(2, 1)
     for index, axes in enumerate((top, bottom)):

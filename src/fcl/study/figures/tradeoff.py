@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fcl.study.figures import common
-from fcl.study.figures.common import ANGSTROM, ENERGY, FORCE, PAIRS, TEXT_WIDTH, Drawing, drawn
+from fcl.study.figures.common import ANGSTROM, ENERGY, FORCE, PAIRS, Drawing, drawn
 from fcl.study.figures.uniform import models_at_uniform_cutoffs
 from fcl.study.read import PathLike, read_choices, read_tables
 
@@ -33,16 +33,13 @@ def tradeoff_table(
     """The numbers of Fig. 5, or of Fig. 9 if ``error`` is ``ENERGY``, with subsets in file order.
 
     Columns: ``subset``, ``configuration`` (``initial`` or ``optimised``; ``uniform``, the sweep of the same models,
-        ``static`` and ``trivial``), ``lambda`` (of ``optimised``), ``cutoff_angstrom`` (of uniform cutoffs), ``seeds``,
-        mean and standard deviation of ``error`` and ``pairs_per_atom``, and ``chosen``: for how many of the models
-        ``choices`` name this lambda (or the start).
-
-    Raises:
-        ValueError: a table lacks a column, or there is no optimised configuration.
+    ``static`` and ``trivial``), ``lambda`` (of ``optimised``), ``cutoff_angstrom`` (of uniform cutoffs), ``seeds``,
+    mean and standard deviation of ``error`` and ``pairs_per_atom``, and ``chosen``: for how many of the models
+    ``choices`` name this lambda (or the start). Raises ValueError if there is no optimised configuration.
     """
     table = read_tables(calibration_metrics, (*COLUMNS, common.SOURCES[error][0]), "calibration")
-    if (table["subset"] != "all").any():
-        table = table[table["subset"] != "all"]
+    if (table["subset"] != common.ALL).any():
+        table = table[table["subset"] != common.ALL]
     if not (table["configuration"] == "optimised").any():
         raise ValueError("no row with configuration 'optimised' in the tables")
     table = table[table["configuration"].isin(["initial", "optimised"])]
@@ -89,13 +86,10 @@ def figure_05(
     calibration_metrics: Sequence[PathLike], *, title: str, uniform: Sequence[PathLike] = (),
     choices: Sequence[PathLike] = (),
 ) -> Drawing:  # fmt: skip
-    """Fig. 5: force RMSE.
+    """Fig. 5: force RMSE, from ``calibration/*_metrics.csv``.
 
-    Args:
-        calibration_metrics: ``calibration/*_metrics.csv``.
-        title: data and study shown in the figure.
-        uniform: ``metrics/*.csv`` of FCL and static models and of trivial predictions, to compare with.
-        choices: ``choice/*.json``, to mark the chosen lambda.
+    ``uniform``: ``metrics/*.csv`` of FCL and static models and of trivial predictions, to compare with; ``choices``:
+    ``choice/*.json``, to mark the chosen lambda.
     """
     return _figure(tradeoff_table(calibration_metrics, FORCE, uniform, choices), FORCE, title)
 
@@ -113,35 +107,27 @@ def _figure(table: pd.DataFrame, error: str, title: str) -> Drawing:
     subsets = list(table["subset"].unique())
     initial = table[table["configuration"] == "initial"]
     start = ", ".join(f"{cutoff:.1f}" for cutoff in sorted(initial["cutoff_angstrom"].unique()))
-    columns = min(2, len(subsets))
-    rows = -(-len(subsets) // columns)
-    optimised = table[table["configuration"] == "optimised"]
-    figure = common.new_figure(TEXT_WIDTH, 1.2 + 2.1 * rows, title + common.seeds_note(optimised))
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for index, (axes, subset) in enumerate(zip(panels, subsets, strict=False)):
+    title += common.seeds_note(table[table["configuration"] == "optimised"])
+    figure, panels = common.panel_grid(len(subsets), 2, (1.2, 2.1), title)
+    for index, (axes, subset) in enumerate(zip(panels, subsets, strict=True)):
         _panel(axes, table[table["subset"] == subset], error, color=f"C{index}")
         axes.set_title(subset)
-        if index % columns == 0:
+        if axes.get_subplotspec().is_first_col():
             axes.set_ylabel(common.LABELS[error])
-        if index >= len(subsets) - columns:
+        if index >= len(subsets) - 2:
             axes.set_xlabel(common.LABELS[PAIRS])
-    for axes in panels[len(subsets) :]:
-        axes.set_visible(False)
-    keys = [
-        common.key("optimised cutoffs, λ beside each point", color="0.3", marker="o"),
-        common.key(f"start: uniform {start} {ANGSTROM}", color="0.3", **START),
-    ]
-    shown = set(table["configuration"])
-    if "uniform" in shown:
-        keys.append(common.key("same model, uniform cutoffs", **SWEEP))
-    if "static" in shown:
-        keys.append(common.key("static models", **STATIC))
-    if "chosen" in table:
-        keys.append(common.key("λ chosen by cross-validation", color="0.3", **CHOSEN))
-    if "trivial" in shown:
-        keys.append(common.trivial_key(f"trivial: {common.TRIVIAL[error]} (where in range)"))
+    entries = {
+        "optimised": common.key("optimised cutoffs, λ beside each point", color="0.3", marker="o"),
+        "initial": common.key(f"start: uniform {start} {ANGSTROM}", color="0.3", **START),
+        "uniform": common.key("same model, uniform cutoffs", **SWEEP),
+        "static": common.key("static models", **STATIC),
+        "chosen": common.key("λ chosen by cross-validation", color="0.3", **CHOSEN),
+        "trivial": common.trivial_key(f"trivial: {common.TRIVIAL[error]} (where in range)"),
+    }
+    shown = {"optimised", "initial", *table["configuration"], *table.columns}
+    keys = [key for name, key in entries.items() if name in shown]
     figure.legend(handles=keys, loc="outside lower center", ncols=min(3, len(keys)))
-    _label_points(figure, table, error, dict(zip(subsets, panels, strict=False)))
+    _label_points(figure, table, error, dict(zip(subsets, panels, strict=True)))
     return figure, table
 
 

@@ -41,8 +41,7 @@ class Run:
 def read_runs(histories: Sequence[PathLike]) -> list[Run]:
     """The trainings of a study from ``metrics/history/<model>.csv``; the file name identifies the model.
 
-    Raises:
-        ValueError: no files were given, or one has an unknown model name, lacks a column or has no rows.
+    Raises `NotEvaluated` as `read_table` or if no files are given, ValueError for an unknown model name.
     """
     if not histories:
         raise NotEvaluated("no file in metrics/history/")
@@ -50,9 +49,8 @@ def read_runs(histories: Sequence[PathLike]) -> list[Run]:
     for file in map(Path, histories):
         name = MODEL.fullmatch(file.stem)
         if name is None:
-            raise ValueError(
-                f"{file}: not the history of a model of the study (pretrain, fcl_seed1, static_r4.0_seed1)"
-            )
+            known = "pretrain, fcl_seed1, static_r4.0_seed1"
+            raise ValueError(f"{file}: not the history of a model of the study ({known})")
         cutoff, seed = name["cutoff"] and float(name["cutoff"]), name["seed"] and int(name["seed"])
         runs.append(Run(name["kind"], cutoff, seed, read_table(file, COLUMNS)))
     return sorted(runs, key=lambda run: (list(KINDS).index(run.kind), run.cutoff or 0.0, run.seed or 0))

@@ -5,7 +5,6 @@ All test structures, and each subset beside them; trivial predictions (zero forc
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -37,9 +36,7 @@ def uniform_table(metrics: Sequence[PathLike], values: Sequence[str] = (FORCE, P
 
     FCL models at every cutoff, static models at their own, trivial predictions (if given) at none. Columns:
     ``model_kind``, ``subset``, ``cutoff_angstrom``, ``seeds``, and mean and standard deviation of each of ``values``.
-
-    Raises:
-        ValueError: a table lacks a column, or holds no row of an FCL model over all subsets.
+    Raises ValueError if there is no row of an FCL model over all subsets.
     """
     table = models_at_uniform_cutoffs(metrics, values)
     if not ((table["model_kind"] == "fcl") & (table["subset"] == common.ALL)).any():
@@ -67,27 +64,20 @@ def _figure(table: pd.DataFrame, values: Sequence[str], title: str) -> Drawing:
     """A panel of the first of ``values`` for all structures and each subset, then one of each other value for all."""
     subsets = [common.ALL, *sorted(set(table["subset"]) - {common.ALL})]
     panels = [(subset, values[0]) for subset in subsets] + [(common.ALL, value) for value in values[1:]]
-    columns = min(len(panels), 3)
-    rows = math.ceil(len(panels) / columns)
-    models = table[table["model_kind"] != "trivial"]
-    figure = common.new_figure(
-        TEXT_WIDTH if columns > 1 else common.COLUMN_WIDTH, 0.5 + 2.0 * rows, title + common.seeds_note(models)
-    )
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for index, (axes, (subset, value)) in enumerate(zip(grid.flat, panels, strict=False)):
+    width = TEXT_WIDTH if len(panels) > 1 else common.COLUMN_WIDTH
+    title += common.seeds_note(table[table["model_kind"] != "trivial"])
+    figure, grid = common.panel_grid(len(panels), 3, (0.5, 2.0), title, width=width)
+    for index, (axes, (subset, value)) in enumerate(zip(grid, panels, strict=True)):
         part = table[table["subset"] == subset]
         _curves(axes, part, value, common.subset_style(subset)["color"])
-        axes.set_title(
-            common.panel_title(index, "all test structures" if subset == common.ALL else common.as_text(subset))
-        )
+        name = "all test structures" if subset == common.ALL else common.as_text(subset)
+        axes.set_title(common.panel_title(index, name))
         if value == PAIRS:
             axes.set_ylim(bottom=0)
         elif len(trivial := part.loc[part["model_kind"] == "trivial", f"{value}_mean"]):
             common.trivial_level(axes, float(trivial.iloc[0]))
         axes.set_ylabel(common.LABELS[value])
         axes.set_xlabel(CUTOFF_LABEL)
-    for axes in grid.flat[len(panels) :]:
-        axes.remove()
     kinds = [FCL, *([STATIC] if "static" in set(table["model_kind"]) else [])]
     handles = [common.key(color="0.4", **kind) for kind in kinds]
     if "trivial" in set(table["model_kind"]):

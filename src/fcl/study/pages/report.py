@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -67,14 +67,10 @@ def run_times(manifests: Sequence[dict]) -> pd.DataFrame:
     return table.loc[order].reset_index()
 
 
-def versions(manifests: Iterable[dict]) -> str:
+def versions(manifests: Sequence[dict]) -> str:
     """Versions of `NAMED_PACKAGES` used in the runs, several if they differ."""
-    found: dict[str, set[str]] = {}
-    for record in manifests:
-        for name in NAMED_PACKAGES:
-            if record["versions"].get(name):
-                found.setdefault(name, set()).add(record["versions"][name])
-    return ", ".join(f"{name} {' and '.join(sorted(found[name]))}" for name in NAMED_PACKAGES if name in found)
+    found = {name: {one["versions"].get(name) for one in manifests} - {None, ""} for name in NAMED_PACKAGES}
+    return ", ".join(f"{name} {' and '.join(sorted(them))}" for name, them in found.items() if them)
 
 
 def _heading(file: PathLike, kind: str) -> str:
@@ -113,16 +109,11 @@ def write_report(
     page: PathLike, *, folder: PathLike, study: str, dataset: str, title: str, whole: bool,
     sample: PathLike | None = None,
 ) -> None:  # fmt: skip
-    """Write the report.
+    """Write the report (Markdown), with links relative to ``page``.
 
-    Args:
-        claims: the study's claims.csv.
-        figures: the PNG files, in order; ``captions``: the caption file of each.
-        tables: the Markdown files of the tables, in order.
-        page: the report (Markdown); its links are relative to it.
-        folder: numbers of the study, from a run or a record; its run manifests give times and versions.
-        study, dataset, title, whole: name of the study, name and title of its data, and whether they are complete.
-        sample: list of claims, if the data are a sample of the paper's.
+    ``claims`` is the study's claims.csv, ``figures`` are PNG files, each with a caption file, ``tables`` Markdown
+    files, in order; the run manifests in ``folder`` (a run or a record) give times and versions. ``dataset``,
+    ``title``, ``whole`` and ``sample`` (list of claims) say what the data are, see `StudyData`.
     """
     table, data = read_written(claims), StudyData(dataset, title, whole, read_sample(sample))
     manifests = manifests_of_numbers(folder)

@@ -69,9 +69,7 @@ def _section(title: str, *parts: Callable[[], str]) -> str:
 
 def ablations_of(folder: Path) -> pd.DataFrame:
     """The ablation table of the study."""
-    if not (folder / "ablations.csv").is_file():
-        raise NotEvaluated("ablations of this study")
-    return read_table(folder / "ablations.csv", ABLATION_COLUMNS)
+    return read_table(folder / "ablations.csv", ABLATION_COLUMNS, "ablations of this study")
 
 
 def tested(folder: Path, word: str) -> str:
@@ -85,13 +83,6 @@ def tested(folder: Path, word: str) -> str:
         f"Tested by ablations (verdicts of the whole table below): it is changed by {listed(changing, 'no ablation')}; "
         f"undecided: {listed(idle, 'none of the others')}."
     )
-
-
-def crossvalidated(folder: Path) -> str:
-    """FCL against static models in cross-validation."""
-    if not (folder / "folds.csv").is_file():
-        raise NotEvaluated("the cross-validation of this study")
-    return readable_folds(pd.read_csv(folder / "folds.csv"))
 
 
 def learning(folder: Path, studies: list[Study]) -> str:
@@ -142,15 +133,9 @@ def reproduction_page(folder: Path, config: Config, source: Path) -> str:
             lambda: tested(folder, "force RMSE at"),
         ),
         _section(
-            "Plateau, and upturn at 7 Å",
-            lambda: uniform.plateau(results),
-            lambda: tested(folder, "force RMSE, "),
+            "Plateau, and upturn at 7 Å", lambda: uniform.plateau(results), lambda: tested(folder, "force RMSE, ")
         ),
-        _section(
-            "Oscillation of diatomic curves",
-            lambda: uniform.diatomics(results),
-            lambda: tested(folder, "turns"),
-        ),
+        _section("Oscillation of diatomic curves", lambda: uniform.diatomics(results), lambda: tested(folder, "turns")),
         _section(
             "Fewer pairs by optimised cutoffs",
             lambda: optimised.savings(results),
@@ -160,7 +145,10 @@ def reproduction_page(folder: Path, config: Config, source: Path) -> str:
         _section("Cutoffs of elements in the subsets", lambda: optimised.orderings(results)),
         *([_section("Errors and zero forces", lambda: zero_forces(folder))] if data.of_paper else []),
         _section("Ablations", lambda: readable_ablations(ablations_of(folder))),
-        _section("Cross-validation over groups", lambda: crossvalidated(folder)),
+        _section(
+            "Cross-validation over groups",
+            lambda: readable_folds(read_table(folder / "folds.csv", otherwise="the cross-validation of this study")),
+        ),
         _section("Learning curve", lambda: learning(folder, curve)),
         _section(
             "The same training twice",

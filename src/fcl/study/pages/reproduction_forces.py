@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from fcl.evaluation.statistics import NotEvaluated
+from fcl.study.read import read_table
 from fcl.study.tables.forces import TEST_STRUCTURES
 
 SUBSET = "MC3D"
@@ -17,9 +18,7 @@ DECIDED = 0.025
 def zero_forces(folder: Path, subset: str = SUBSET) -> str:
     """The forces of ``subset``, the paper's error beside them, and what has to be true for it to beat zero forces."""
     file = folder / "tables/forces.csv"
-    if not file.is_file():
-        raise NotEvaluated("the table of forces of this study")
-    table = pd.read_csv(file).set_index("subset")
+    table = read_table(file, ("subset",), "the table of forces of this study").set_index("subset")
     if subset not in table.index or pd.isna(table.loc[subset].get("paper_rmse")):
         raise NotEvaluated(f"a subset {subset} with an error in the paper")
     row = table.loc[subset]

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from fcl.evaluation.statistics import FAILS, HOLDS, UNDECIDED, Judgement, contrast, verdicts
-from fcl.study.claims.shapes import FORCE_RMSE, SUBSETS
+from fcl.evaluation.statistics import Judgement, contrast, verdicts
+from fcl.study.claims.shapes import FORCE_RMSE
 from fcl.study.claims.values import saving
 from fcl.study.claims.verdicts import basis
-from fcl.study.pages.text import interval_text, table
+from fcl.study.pages.text import FALLS, interval_text, table
+from fcl.study.paper import SUBSETS
 from fcl.study.read import read_table
 from fcl.study.results import Results
 from fcl.study.tables import chosen as chosen_tables
@@ -40,11 +41,10 @@ def changes(results: Results) -> Iterator[tuple[str, float, Judgement, Judgement
 def savings(results: Results) -> str:
     """Pairs saved and change of the force error, of each subset and lambda."""
     found = list(changes(results))
-    words = {HOLDS: "falls", FAILS: "rises", UNDECIDED: UNDECIDED}
     judged = verdicts([change for *_, change in found])
     rows = [
         (subset, label(lam), f"{interval_text(saved, '.0f', 100.0)}%", f"{interval_text(change, '+.1f', 100.0)}%",
-         words[verdict], basis(change))
+         FALLS[verdict], basis(change))
         for (subset, lam, saved, change), verdict in zip(found, judged, strict=True)
     ]  # fmt: skip
     heads = ("subset", "λ", "pairs saved", "change of force RMSE", "the error", "of")

@@ -10,7 +10,7 @@ import pandas as pd
 from fcl.evaluation.statistics import FAILS, HOLDS, UNDECIDED, contrast, verdicts
 from fcl.study.claims.shapes import FORCE_RMSE, STATIC_CUTOFFS, turns_by_seed
 from fcl.study.errors import ALL, QUANTITIES
-from fcl.study.pages.text import interval_text, listed, table
+from fcl.study.pages.text import FALLS, interval_text, listed, table
 from fcl.study.read import read_table
 from fcl.study.results import Results
 from fcl.study.tables.common import interval_of
@@ -76,8 +76,7 @@ def plateau(results: Results) -> str:
         .judged(0.0)
         for subset, below, above in places
     ]
-    words = {HOLDS: "falls", FAILS: "rises", UNDECIDED: UNDECIDED}
-    found = [words[verdict] for verdict in verdicts(judged)]
+    found = [FALLS[verdict] for verdict in verdicts(judged)]
     by_subset: dict[str, list[str]] = {}
     said = []
     for (subset, below, above), one, word in zip(places, judged, found, strict=True):

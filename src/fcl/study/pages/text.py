@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from fcl.config.load import Config, load_config
-from fcl.evaluation.statistics import Judgement, NotEvaluated
+from fcl.evaluation.statistics import FAILS, HOLDS, UNDECIDED, Judgement, NotEvaluated
 from fcl.study.tables.common import as_markdown
 
 #: The paper's numbers.
@@ -21,6 +21,10 @@ INTERVALS = (
     "and curves that over trained models alone. With a single pre-trained model nothing is known of others, with a "
     "single trained model nothing of other seeds."
 )
+
+
+#: How an error changes, by the verdict on whether it falls.
+FALLS = {HOLDS: "falls", FAILS: "rises", UNDECIDED: UNDECIDED}
 
 
 def interval_text(one: Judgement, pattern: str = ".0f", scale: float = 1.0) -> str:

@@ -130,9 +130,7 @@ class Comparison:
 def compare(run: str | Path, record: str | Path) -> Comparison:
     """Compare the folder of a finished run with that of a record; see the module docstring for the rules.
 
-    Raises:
-        FileNotFoundError: a folder does not exist or has no run manifests.
-        ValueError: a manifest or a result file cannot be read; the message names it.
+    Raises FileNotFoundError and ValueError as `read_manifests` and `read_rows`.
     """
     run, record = Path(run), Path(record)
     here, there = read_manifests(run), read_manifests(record)
@@ -156,15 +154,14 @@ def _compare_file(result: Comparison, name: str, run: Rows, record: Rows, scatte
     fewer = (reduced(name, run), reduced(name, record)) if scatter else (run, record)
     if fewer[1] is not record:
         result.left_out += sum(isinstance(value, float) for row in record.values() for value in row.values())
-    if not CURVES.match(name):  # all points of a curve must exist, even if only its RMS value is compared
-        run, record = fewer
-    partners = _partners(run, record)
-    result.off += [Difference(name, where, "", "no such row", "a row") for where in record if where not in partners]
+    # all points of a curve must exist, even if only its RMS value is compared
+    whole = (run, record) if CURVES.match(name) else fewer
+    partners = _partners(*whole)
+    result.off += [Difference(name, where, "", "no such row", "a row") for where in whole[1] if where not in partners]
     known = set(partners.values())
-    result.off += [Difference(name, where, "", "a row", "no such row") for where in run if where not in known]
-    if CURVES.match(name):
-        run, record = fewer
-        partners = _partners(run, record)
+    result.off += [Difference(name, where, "", "a row", "no such row") for where in whole[0] if where not in known]
+    run, record = fewer
+    partners = _partners(run, record)
     missing = defaultdict(list)
     for where, partner in partners.items():
         for column in [*record[where], *(run[partner].keys() - record[where].keys())]:

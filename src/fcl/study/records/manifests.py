@@ -18,9 +18,8 @@ RECORD_MANIFEST = "manifest.json"
 def read_manifests(folder: str | Path) -> dict[str, dict[str, Any]]:
     """Path relative to ``folder`` (forward slashes) -> run manifest, for all jobs of a study; sorted by path.
 
-    Raises:
-        FileNotFoundError: there is no such folder, or it holds no run manifest.
-        ValueError: a manifest cannot be read; the message names it.
+    Raises FileNotFoundError if there is no such folder, or no run manifest in it, ValueError naming a manifest that
+    cannot be read.
     """
     folder = Path(folder)
     if not folder.is_dir():

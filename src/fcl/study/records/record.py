@@ -84,16 +84,14 @@ def outdated(folder: Path) -> Iterator[tuple[str, str]]:
 def write_record(run: PathLike, record: PathLike, pictures: Sequence[str] | None = None) -> list[Path]:
     """Replace ``record`` by the record of the finished ``run`` (but for `KEPT`); returns its files, relative to it.
 
-    Raises:
-        FileNotFoundError: ``run`` has no run manifests.
-        ValueError: a result of ``run`` was not made from its present input files, or a picture is missing.
+    Raises FileNotFoundError if ``run`` has no run manifests, ValueError if a result of it was not made from its present
+    input files, or a picture is missing.
     """
     run, record = Path(run), Path(record)
     manifests = read_manifests(run)
     for manifest, file in outdated(run):
-        raise ValueError(
-            f"{run / manifest}: {file} is not the file that this result was made from; run the study again"
-        )
+        reason = f"{file} is not the file that this result was made from; run the study again"
+        raise ValueError(f"{run / manifest}: {reason}")
     files = recorded_files(run, pictures)
     record.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{record.name}.", dir=record.parent) as scratch:

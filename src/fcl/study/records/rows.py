@@ -51,8 +51,7 @@ Rows = dict[str, dict[str, Cell]]
 def read_rows(path: Path) -> Rows:
     """The cells of a CSV or JSON file; an empty cell, null and nan are None.
 
-    Raises:
-        ValueError: the file cannot be read; the message names it.
+    Raises ValueError naming a file that cannot be read.
     """
     rows: Rows = {}
     try:

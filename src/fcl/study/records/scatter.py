@@ -21,7 +21,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median, stdev
 
 from fcl.study.records.rows import KEYS, Cell, Rows
 
@@ -63,9 +63,7 @@ class Scatter:
         self._own: dict[tuple[str, str, str], float] = {}
         for (name, where, column), values in seeds.items():
             if len(values) > 1:
-                mean = sum(values) / len(values)
-                variance = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
-                deviation = 0.0 if min(values) == max(values) else math.sqrt(variance)
+                mean, deviation = fmean(values), stdev(values)
                 self._own[name, where, column] = deviation
                 for level in _levels(name, where, column):
                     groups[level].append((mean, deviation))

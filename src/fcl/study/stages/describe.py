@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 
 from fcl.runs.files import write_csv, write_json
+from fcl.study.paper import MOLCRYS
 
 logger = logging.getLogger(__name__)
 
 #: Uniform cutoffs (A) for which the paper gives average neighbours (Table 3) or pairs per atom (section 3).
 CUTOFFS = (3.7, 4.0, 5.0, 6.0, 7.0)
 #: The subset of Table 4, whose structures also serve as the example of Fig. 1.
-EXAMPLE_SUBSET = "SHIFTML-molcrys"
+EXAMPLE_SUBSET = MOLCRYS
 NEIGHBOR_COLUMNS = (
     "split", "cutoff_angstrom", "structures", "atoms", "per_connected_atom", "per_atom", "per_structure",
 )  # fmt: skip
@@ -52,15 +53,14 @@ def element_rows(arrays, split: str) -> list[dict]:
     from ase.data import chemical_symbols
 
     structure = np.repeat(np.arange(len(arrays)), np.diff(arrays.ptr))
-    groups = {"all": np.ones(len(structure), dtype=bool)}
-    groups |= {name: arrays.subset[structure] == code for code, name in enumerate(arrays.subset_names)}
+    atoms = pd.DataFrame({"number": arrays.numbers[:], "structure": structure, "subset": arrays.subset[structure]})
+    groups = {"all": atoms}
+    groups |= {name: atoms[atoms["subset"] == code] for code, name in enumerate(arrays.subset_names)}
     rows = []
     for subset, members in groups.items():
-        numbers, counts = np.unique(arrays.numbers[members], return_counts=True)
-        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
-            holders = np.unique(structure[members & (arrays.numbers == number)])
-            row = {"split": split, "subset": subset, "element": chemical_symbols[number], "atoms": count}
-            rows.append({**row, "structures": len(holders), "fraction": count / int(members.sum())})
+        for number, own in members.groupby("number")["structure"]:
+            row = {"split": split, "subset": subset, "element": chemical_symbols[number], "atoms": len(own)}
+            rows.append({**row, "structures": own.nunique(), "fraction": len(own) / len(members)})
     return rows
 
 

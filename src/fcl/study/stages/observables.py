@@ -21,12 +21,10 @@ from fcl.simulation.observables.nve import energy_conservation
 from fcl.simulation.observables.rdf import sampled_rdf
 from fcl.simulation.observables.reference import broken, reference_fault
 from fcl.simulation.observables.statics import at_minimum, rmsd
+from fcl.study.tables.observables import CALIBRATED, OTHER_SEED, REPEATED, UNIFORM
 
 logger = logging.getLogger(__name__)
 
-#: Keys of the results: the reference, the same model with optimised cutoffs, another model at the uniform cutoff, and
-#: the reference with other random numbers (dynamics only).
-UNIFORM, CALIBRATED, OTHER_SEED, REPEATED = "uniform", "calibrated", "other_seed", "repeated"
 #: Random displacement (A) before relaxations, so that symmetry does not keep atoms at a saddle point.
 DISPLACEMENT = 0.05
 REPEATED_SEED = 1000  # added to the seed of a run
@@ -71,10 +69,7 @@ def calculators(study, model: Path, cutoffs: Path, other_model: Path | None) -> 
 
     _, device = compute(study)
     uniform, options = study.observables.uniform_cutoff, {"device": device, "backend": study.compute.backend}
-    found = {
-        UNIFORM: FCLCalculator(model, uniform, **options),
-        CALIBRATED: FCLCalculator(model, cutoffs, **options),
-    }
+    found = {UNIFORM: FCLCalculator(model, uniform, **options), CALIBRATED: FCLCalculator(model, cutoffs, **options)}
     if other_model:
         found[OTHER_SEED] = FCLCalculator(other_model, uniform, **options)
     return found

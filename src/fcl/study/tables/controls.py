@@ -169,13 +169,10 @@ def table_controls(
     files: Sequence[PathLike], uniform: Sequence[PathLike], others: Sequence[PathLike], *, nests: Mapping[str, int],
     split: str,
 ) -> Table:  # fmt: skip
-    """The table of controls.
+    """The table of controls; ``nests`` as for `UniformErrors`.
 
-    Args:
-        files: ``calibration/*_errors.csv.gz``; ``others``: those of calibrations on the other split.
-        uniform: ``errors/*.csv.gz`` of FCL, static and trivial predictions.
-        nests: seed of the pre-trained model of each FCL model.
-        split: that of the calibrations ``files``.
+    ``files``: ``calibration/*_errors.csv.gz`` of calibrations on ``split``; ``others``: of those on the other split;
+    ``uniform``: ``errors/*.csv.gz`` of FCL, static and trivial predictions.
     """
     (other,) = set(SPLITS) - {split}
     further = {other: CalibratedErrors(others, nests)} if others else {}

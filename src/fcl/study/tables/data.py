@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from fcl.study.paper import MOLCRYS
 from fcl.study.read import PathLike
 from fcl.study.tables.common import Column, Table, written
 
-SUBSET = "SHIFTML-molcrys"
 NEIGHBORS = {
     "cutoff_angstrom": Column("r_max (Å)", "{:.1f}"),
     "per_connected_atom": Column("over atoms with a neighbour", "{:.1f}"),
@@ -48,7 +48,7 @@ def element_fractions_table(elements: PathLike, claims: PathLike) -> pd.DataFram
 
     published = pd.Series(paper_values(claims, "table4_"), name="paper").rename_axis("element").reset_index()
     table = pd.read_csv(Path(elements))
-    table = table[(table["split"] == "train") & (table["subset"] == SUBSET)]
+    table = table[(table["split"] == "train") & (table["subset"] == MOLCRYS)]
     merged = table[["element", "atoms", "fraction"]].merge(published, on="element", how="outer")
     return merged.sort_values("element", key=lambda column: column.map(atomic_numbers), ignore_index=True)
 
@@ -67,7 +67,7 @@ def table_03(neighbors: PathLike, claims: PathLike) -> Table:
 def table_04(elements: PathLike, claims: PathLike) -> Table:
     """Table 4."""
     caption = (
-        f"Element fractions over the atoms of {SUBSET} in the training split. "
+        f"Element fractions over the atoms of {MOLCRYS} in the training split. "
         "The last column is Table 4 of arXiv:2603.10205."
     )
     return Table(element_fractions_table(elements, claims), ELEMENTS, caption)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from fcl.evaluation.forces import force_distribution, tail_prediction, zero_force_errors
+from fcl.study.paper import MOLCRYS, MOLFRAGS
 from fcl.study.read import PathLike
 from fcl.study.tables.common import Column, Table, ranged, written
 
@@ -16,11 +17,11 @@ from fcl.study.tables.common import Column, Table, ranged, written
 PAPER_ERRORS = {
     "MC3D": "fig5_mc3d_1e-6_rmse",
     "MC2D": "fig5_mc2d_1e-6_rmse",
-    "SHIFTML-molcrys": "fig5_molcrys_initial_rmse",
-    "SHIFTML-molfrags": "fig5_molfrags_1e-6_rmse",
+    MOLCRYS: "fig5_molcrys_initial_rmse",
+    MOLFRAGS: "fig5_molfrags_1e-6_rmse",
 }
 #: A tenth of the structures of each subset of MAD 1.0 (Mazitov et al. 2025, Table 1), as in its 8:1:1 splits.
-TEST_STRUCTURES = {"MC3D": 3360, "MC2D": 268, "SHIFTML-molcrys": 858, "SHIFTML-molfrags": 324}
+TEST_STRUCTURES = {"MC3D": 3360, "MC2D": 268, MOLCRYS: 858, MOLFRAGS: 324}
 SHOWN = {
     "subset": Column("subset"),
     "structures": Column("structures", "{:.0f}"),

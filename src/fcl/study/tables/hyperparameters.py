@@ -13,12 +13,7 @@ CAPTION = (
     "Hyperparameters, read from the models that this study builds, beside Table 2 and section 3 of arXiv:2603.10205. "
     "FCL's own parts are the radial embedding (Eq. 14) and the embedding of the cutoff (Eq. 16)."
 )
-COLUMNS = {
-    "parameter": Column("parameter"),
-    "static": Column("static"),
-    "fcl": Column("FCL"),
-    "paper": Column("paper"),
-}
+COLUMNS = {"parameter": Column("parameter"), "static": Column("static"), "fcl": Column("FCL"), "paper": Column("paper")}
 
 
 def read_hyperparameters(model) -> dict[str, str | int | float]:

@@ -36,7 +36,8 @@ COLUMNS = {
     "verdict": Column("verdict"),
     "reason": Column("reason"),
 }
-#: Results of one structure, by potential, as in the files of the stages.
+#: Results of one structure, by potential, as in the files of the stages: the reference, the same model with optimised
+#: cutoffs, another model at the uniform cutoff, and the reference with other random numbers (dynamics only).
 POTENTIALS = (UNIFORM, CALIBRATED, OTHER_SEED, REPEATED) = ("uniform", "calibrated", "other_seed", "repeated")
 #: Kinds of failures: not a quantity of this structure; a longer run may have a result. Others are results.
 NOT_APPLICABLE, NOT_CONVERGED = "not applicable", "not converged"

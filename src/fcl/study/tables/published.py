@@ -23,15 +23,10 @@ COLUMNS = {
 }
 
 
-def published_models(source: PathLike) -> pd.DataFrame:
+@written("tab:published-models")
+def table_01(source: PathLike) -> Table:
     """Table 1 from ``source`` (resources/published_models.csv), with ``cutoff`` as printed: 5.0 (4.0)."""
     table = pd.read_csv(Path(source))
     radii = zip(table["cutoff_angstrom"], table["three_body_cutoff_angstrom"], strict=True)
     table["cutoff"] = [f"{two:.1f}" + ("" if pd.isna(three) else f" ({three:.1f})") for two, three in radii]
-    return table
-
-
-@written("tab:published-models")
-def table_01(source: PathLike) -> Table:
-    """Table 1."""
-    return Table(published_models(source), COLUMNS, CAPTION)
+    return Table(table, COLUMNS, CAPTION)
