@@ -51,7 +51,13 @@ def folder(tmp_path_factory):
         atoms.set_array("forces", atoms.get_forces())
         atoms.set_array("large", np.full((len(atoms), 3), 1e6))
         atoms.calc = None
-    for name, part in {"a": frames[:5], "b": frames[5:8], "val": frames[8:], "all": frames}.items():
+    for name, part in {
+        "a": frames[:5],
+        "b": frames[5:8],
+        "val": frames[8:],
+        "all": frames,
+        "mixed": frames[4:],
+    }.items():
         write(folder / f"{name}.xyz", part, format="extxyz")
     (folder / "small.yaml").write_text(yaml.safe_dump(SETTINGS))
     return folder
@@ -163,12 +169,14 @@ def test_a_data_manifest(folder):
     assert refused.exit_code == 1 and "leave energy_key out" in refused.output
 
 
-def test_a_batch_larger_than_the_data_is_a_warning(folder):
+def test_large_batches_and_copies_of_structures_are_warnings(folder):
     small = ("--config", "small.yaml", "--epochs", "1", "--kind", "pretrain")
     done = run(
         "--train",
         "a.xyz",
-        *FILES[4:],
+        "--val",
+        "mixed.xyz",
+        *FILES[6:],
         *small,
         "-o",
         "large",
@@ -176,6 +184,7 @@ def test_a_batch_larger_than_the_data_is_a_warning(folder):
         "C=-250,H=-110,N=-290,O=-450,S=-300,F=-600,Cl=-400",
     )
     assert "pretrain.batch_size: 50 exceeds the 5 training structures" in done.output, done.output
+    assert "1 of 8 structures for validation are training structures, too" in done.output
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,8 @@ def test_a_stress_without_a_volume_is_none(tmp_path):
     """A molecule has none, and a stress may be left unread."""
     stress = 'stress="1 2 3 2 4 5 3 5 6" energy'
     molecule = GOOD.replace('Lattice="6 0 0 0 6 0 0 0 6" ', "").replace('pbc="T T T"', 'pbc="F F F"')
-    text = molecule.replace("energy", stress) + GOOD.replace("energy", stress)
+    layer = GOOD.replace("6 0 0 0 6 0 0 0 6", "6 0 0 0 6 0 0 0 1e-14").replace('pbc="T T T"', 'pbc="T T F"')
+    text = molecule.replace("energy", stress) + GOOD.replace("energy", stress) + layer.replace("energy", stress)
     assert build(tmp_path, text)["structures_with_stress"] == 1
     assert build(tmp_path, text, manifest={"keys": {"stress": None}})["structures_with_stress"] == 0
 

@@ -12,7 +12,7 @@ import csv
 import json
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from fcl.data.download import DownloadError, fetch_split
 from fcl.data.extxyz import check_file
 from fcl.data.manifest import DataManifest, load_data_manifest
 from fcl.data.splits import frame_arguments
-from fcl.data.store import read_reference_energies, read_store
+from fcl.data.store import StoreArrays, read_reference_energies, read_store
 from fcl.evaluation.baselines import trivial_errors
 from fcl.models.files import verified_card
 from fcl.runs.device import torch_device
@@ -182,6 +182,7 @@ def train(
             stores[split.name] = _store(
                 split, requests[split.name], study, output / "stores", workers, stores, start.file if teacher else None
             )
+        _warn_of_copies(stores)
         trivial = trivial_errors(*map(read_store, stores.values())).metrics()
         models = []
         for name in names:
@@ -333,6 +334,23 @@ def _store(
         + (f"; reference energies subtracted (eV): {said}" if said and split.name == "train" else "")
     )
     return store
+
+
+def _warn_of_copies(stores: Mapping[str, Path]) -> None:
+    """Warn of structures in both stores: their validation errors say nothing about new ones."""
+    seen = {name: set(_structures(read_store(store))) for name, store in stores.items()}
+    if both := seen["train"] & seen["val"]:
+        logger.warning(
+            f"{len(both)} of {len(seen['val'])} structures for validation are training structures, too: errors will be"
+            " too small. Leave the copies out, or keep them together (--group)"
+        )
+
+
+def _structures(arrays: StoreArrays) -> Iterator[bytes]:
+    """Elements, positions and cell of each structure as bytes, equal for copies."""
+    for k, (start, end) in enumerate(zip(arrays.ptr, arrays.ptr[1:], strict=False)):
+        parts = (arrays.numbers[start:end], arrays.positions[start:end] + 0.0, arrays.cells[k] + 0.0, arrays.pbc[k])
+        yield b"".join(part.tobytes() for part in parts)  # + 0.0: -0 is 0
 
 
 def _identities(names: list[str], study, requests: dict, start: Start | None) -> dict[str, dict]:
