@@ -211,6 +211,10 @@ def test_lint_is_clean(tree):
             'protocol={"data": {"manifest": "resources/nowhere.yaml"}}',
             ("data.manifest", "resources/nowhere.yaml"),
         ),
+        (
+            'protocol={"pretrain": {"from": "nowhere/given.safetensors"}}',
+            ("Missing input files for rule pretrain", "nowhere/given.safetensors", "nowhere/given.json"),
+        ),
     ],
 )
 def test_an_error_in_the_configuration_stops_at_once_with_its_dotted_key(tree, option, words):

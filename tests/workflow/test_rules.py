@@ -32,7 +32,7 @@ CONDA_NAMES = {"matplotlib-base": "matplotlib", "pytorch": "torch"}  # conda-for
 
 #: What a job has, though its function does not take it: digests and values that only decide whether it runs again, and
 #: files beside those that are named.
-BESIDE = {"code", "checksum", "dtype", "settings", "card", "other_card", "manifest", "record", "calibrations"}
+BESIDE = {"code", "checksum", "dtype", "settings", "card", "other_card", "manifest", "record", "calibrations", "given"}
 
 
 def _rules():

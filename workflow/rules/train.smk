@@ -40,6 +40,10 @@ rule train_static:
 
 
 use rule train_static as pretrain with:
+    input:
+        train=stored("train"),
+        val=stored("val"),
+        given=given_model,
     output:
         model="results/{study}/models/{pretrained}.safetensors",
         card="results/{study}/models/{pretrained}.json",

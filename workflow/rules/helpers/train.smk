@@ -3,6 +3,12 @@ def seed_of_pretrained(wildcards):
     return study_of(wildcards).pretrained_models()[wildcards.pretrained]
 
 
+def given_model(wildcards):
+    """Weights and card of the model that takes the place of the pre-training, if there is one."""
+    given = study_of(wildcards).pretrain.given
+    return [] if given is None else [given, str(Path(given).with_suffix(".json"))]
+
+
 def pretrained_file(suffix):
     """Input function for weights or card of the pre-trained model of an FCL training."""
 
