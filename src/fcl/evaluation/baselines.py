@@ -35,4 +35,13 @@ def trivial_errors(train: StoreArrays, test: StoreArrays) -> Errors:
         force_absolute=np.add.reduceat(np.abs(forces).sum(1), starts),
         pairs=np.zeros(len(atoms)),
         groups=test.groups(),
+        **zero_stress(test),
     )
+
+
+def zero_stress(arrays: StoreArrays) -> dict[str, np.ndarray]:
+    """``stress_square`` and ``stress_absolute`` of `Errors` for a stress of zero; {} if no structure has a label."""
+    if not arrays.stress_mask.any():
+        return {}
+    labels = np.where(arrays.stress_mask[:, None, None], arrays.stress.astype(np.float64), np.nan)
+    return {"stress_square": (labels**2).sum((1, 2)), "stress_absolute": np.abs(labels).sum((1, 2))}

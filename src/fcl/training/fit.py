@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,16 +15,27 @@ from fcl.data.batch import Batch, GraphData
 from fcl.data.loader import divided_batches, split_order
 from fcl.evaluation.errors import EVALUATION_BATCH_SIZE, evaluate
 from fcl.training.checkpoints import Checkpoints
-from fcl.training.loss import SplitLoss, batch_loss, mean_loss
+from fcl.training.loss import SplitLoss, asked, batch_loss, labelled_stresses, mean_loss, stress_weight
 from fcl.training.monitor import Supervisor, stop_requests
 from fcl.training.parameters import adamw
 from fcl.training.schedules import EarlyStopping, multi_step_scheduler, plateau_scheduler
 from fcl.training.state import EpochSoFar, TrainingDiverged, TrainingState
 
+logger = logging.getLogger(__name__)
+
 HISTORY_COLUMNS = (
     "epoch", "learning_rate", "train_loss", "mean_cutoff_angstrom", "val_loss", "val_energy_mae_ev_per_atom",
     "val_force_mae_ev_per_angstrom", "seconds", "best",
 )  # fmt: skip
+
+#: The column that a loss with stress adds.
+STRESS_COLUMN = "val_stress_mae_ev_per_cubic_angstrom"
+
+
+def history_columns(loss) -> tuple[str, ...]:
+    """Columns of the history of a training with ``loss``."""
+    return (*HISTORY_COLUMNS, STRESS_COLUMN) if stress_weight(loss) else HISTORY_COLUMNS
+
 
 #: Batch size by number of structures (the paper), or by (approximate) number of pairs.
 BATCH_BY = ("structures", "pairs")
@@ -56,7 +68,15 @@ def validate(
 
     splits = [SplitLoss() for _ in cutoffs]
     errors = [
-        evaluate(model.eval(), data, watched(uniform_rule(cutoff, data.dtype)), EVALUATION_BATCH_SIZE, None, split.add)
+        evaluate(
+            model.eval(),
+            data,
+            watched(uniform_rule(cutoff, data.dtype)),
+            EVALUATION_BATCH_SIZE,
+            None,
+            split.add,
+            **asked(loss),
+        )  # fmt: skip
         for cutoff, split in zip(cutoffs, splits, strict=True)
     ]
     value = mean_loss(splits, loss)
@@ -64,10 +84,12 @@ def validate(
         bad = [error.indices[~np.isfinite(error.energy + error.force_absolute)] for error in errors]
         raise TrainingDiverged("the validation loss is not finite", structures=np.unique(np.concatenate(bad)).tolist())
     metrics = [error.metrics() for error in errors]
+    stress = {STRESS_COLUMN: float(np.mean([split.stress_mean() for split in splits]))} if stress_weight(loss) else {}
     return {
         "val_loss": value,
         "val_energy_mae_ev_per_atom": float(np.mean([m["energy_mae_ev_per_atom"] for m in metrics])),
         "val_force_mae_ev_per_angstrom": float(np.mean([m["force_mae_ev_per_angstrom"] for m in metrics])),
+        **stress,
     }
 
 
@@ -122,18 +144,20 @@ def fit(
     ``settings`` is the stage's section of the config (epochs, batch_size, learning_rate, weight_decay,
     gradient_clip_norm and those of the schedule); ``loss`` is `LossSettings`. ``batch_by`` "pairs" balances batches by
     pairs (`fcl.data.loader.split_order`); ``max_pairs`` evaluates large ones in parts (`divided_batches`), with the
-    same result but for rounding. Returns one row per epoch with `HISTORY_COLUMNS`; ``mean_cutoff_angstrom`` is
+    same result but for rounding. Returns one row per epoch with `history_columns`; ``mean_cutoff_angstrom`` is
     the mean cutoff over all atoms of the epoch.
 
     With ``checkpoints`` (entered), a killed training resumes, and gives the same weights and history as an
     uninterrupted run, bit for bit on the CPU; SIGTERM and SIGINT then save the state and end the process. Raises
     `TrainingDiverged` if a loss or a gradient is not finite; the weights are then unaffected by it. Raises `ValueError`
-    if a structure has no energy.
+    if a structure has no energy, or none has the stress that the loss needs.
     """
     if batch_by not in BATCH_BY:
         raise ValueError(f"batch_by {batch_by!r} is unknown; known are {', '.join(BATCH_BY)}")
     for name, data in (("training", train), ("validation", val)):
         data.require_energies(f"{recipe.name}: {name} data")
+    if stress_weight(loss):
+        say_stresses(recipe.name, train, val)
     optimizer = adamw(model, settings)
     order = torch.Generator().manual_seed(order_seed)
     stopping = EarlyStopping(recipe.early_stopping_patience)
@@ -178,7 +202,7 @@ def fit(
             else:
                 scheduler.step()
             row["seconds"] = round(state.seconds - state.epoch_began, 3)
-            state.end_epoch({name: row[name] for name in HISTORY_COLUMNS})
+            state.end_epoch({name: row[name] for name in history_columns(loss)})
             supervisor.after_epoch(row)
     model.load_state_dict(state.best)
     model.eval()
@@ -214,7 +238,7 @@ def train_epoch(
         optimizer.zero_grad(set_to_none=True)
         shares = []
         for batch, cutoffs in parts:
-            share = batch_loss(model(batch, cutoffs, training=True), batch, loss, whole)
+            share = batch_loss(model(batch, cutoffs, training=True, **asked(loss)), batch, loss, whole)
             share.backward()
             shares.append(share.detach())
         norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
@@ -230,6 +254,19 @@ def train_epoch(
     return tuple((so_far.sums / torch.tensor([len(chunks), atoms], dtype=torch.float64, device=train.device)).tolist())
 
 
-def _size(parts: Sequence[tuple[Batch, torch.Tensor]]) -> tuple[int, int]:
-    """Structures and atoms of all ``parts``."""
-    return sum(batch.n_structures for batch, _ in parts), sum(batch.n_atoms for batch, _ in parts)
+def say_stresses(name: str, train: GraphData, val: GraphData) -> None:
+    """Log how many structures have a stress; `ValueError` if none of ``train`` has."""
+    counts = {"training": train, "validation": val}
+    found = ", ".join(f"{data.with_stress} of {len(data)} {part} structures" for part, data in counts.items())
+    if not train.with_stress:
+        raise ValueError(f"{name}: loss.stress_weight is not zero, but none of {len(train)} structures has a stress")
+    logger.info(f"{name}: {found} have a stress; the others have no part in that term of the loss")
+    if not val.with_stress:
+        logger.warning(f"{name}: no validation structure has a stress: the best epoch is chosen without it")
+
+
+def _size(parts: Sequence[tuple[Batch, torch.Tensor]]) -> tuple[int, int, torch.Tensor | int]:
+    """Structures, atoms and structures with a stress of all ``parts``."""
+    batches = [batch for batch, _ in parts]
+    stresses = sum(labelled_stresses(batch) for batch in batches)
+    return sum(batch.n_structures for batch in batches), sum(batch.n_atoms for batch in batches), stresses

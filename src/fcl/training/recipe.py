@@ -25,7 +25,7 @@ from fcl.runs.device import set_up
 from fcl.runs.files import write_csv
 from fcl.runs.manifest import write_run_manifest
 from fcl.training.checkpoints import Checkpoints, training_identity
-from fcl.training.fit import HISTORY_COLUMNS, fcl_recipe, fit, seed_streams, static_recipe
+from fcl.training.fit import fcl_recipe, fit, history_columns, seed_streams, static_recipe
 from fcl.training.given import adopt
 from fcl.training.memory import say_peak
 
@@ -183,7 +183,7 @@ def _finish(
         facts["reference_energies_ev"] = subtracted
     origin = {"study": settings.name, "settings_digest": settings.digest(*sections)}
     card = save_model(model, outputs.model, {**facts, **origin})
-    write_csv(outputs.history, history, HISTORY_COLUMNS)
+    write_csv(outputs.history, history, history_columns(settings.loss))
     built = {
         "backend": model.backend,
         "parameters": card["parameters"],
