@@ -68,8 +68,8 @@ def loss_of(model, data, loss=ONLY_STRESS, indices=None):
 @pytest.mark.parametrize(
     ("kind", "architecture", "backend"),
     [
-        ("static", "mace", "fast"), ("fcl", "mace", "fast"), ("fcl", "mace", "traced"), ("static", "mace-torch", "auto"),
-        ("fcl", "mace-torch", "auto"), ("fcl", "converted", "auto"),
+        ("static", "mace", "fast"), ("fcl", "mace", "fast"), ("fcl", "mace", "traced"),
+        ("static", "mace-torch", "auto"), ("fcl", "mace-torch", "auto"), ("fcl", "converted", "auto"),
     ],
 )  # fmt: skip
 def test_gradient_by_finite_differences(mixed, small_settings, kind, architecture, backend):

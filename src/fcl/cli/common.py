@@ -32,6 +32,17 @@ CutoffText = Annotated[
 ]
 EnergyKey = Annotated[str | None, typer.Option(help="Name of the energy (eV) in the data. [default: energy]")]
 ForcesKey = Annotated[str | None, typer.Option(help="Name of the forces (eV/A) in the data. [default: forces]")]
+StressKey = Annotated[
+    str | None, typer.Option(help="Name of the stress (eV/A^3, dE/dstrain / V) in the data. [default: stress]")
+]
+References = Annotated[
+    str | None,
+    typer.Option(
+        "--reference-energies",
+        help="Energies of the elements (eV) to subtract from the labels: none or H=-13.6,O=-432.1; they are then taken "
+        "as they are. [default: those of the model's card]",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that is there already.")]
 
 
@@ -101,6 +112,13 @@ def by_element(text: str, option: str, form: str) -> dict[str, float]:
         except ValueError:
             raise typer.BadParameter(f"{part.strip()!r} is not of the form {form}", param_hint=option) from None
     return found
+
+
+def references_of(text: str | None) -> str | dict[str, float] | None:
+    """``fit``, ``none`` or ``H=-13.6,O=-432.1``."""
+    if text is None or "=" not in text:
+        return text
+    return by_element(text, "--reference-energies", "H=-13.6,O=-432.1")
 
 
 def print_json(result: Any) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
+from fcl.data.batch import GraphData
 from fcl.data.reference_energies import compositions
 from fcl.data.store import StoreArrays
 from fcl.evaluation.errors import Errors
@@ -39,9 +41,10 @@ def trivial_errors(train: StoreArrays, test: StoreArrays) -> Errors:
     )
 
 
-def zero_stress(arrays: StoreArrays) -> dict[str, np.ndarray]:
+def zero_stress(arrays: StoreArrays | GraphData) -> dict[str, np.ndarray]:
     """``stress_square`` and ``stress_absolute`` of `Errors` for a stress of zero; {} if no structure has a label."""
-    if not arrays.stress_mask.any():
+    stress, known = (torch.as_tensor(values).cpu().numpy() for values in (arrays.stress, arrays.stress_mask))
+    if not known.any():
         return {}
-    labels = np.where(arrays.stress_mask[:, None, None], arrays.stress.astype(np.float64), np.nan)
+    labels = np.where(known[:, None, None], stress.astype(np.float64), np.nan)
     return {"stress_square": (labels**2).sum((1, 2)), "stress_absolute": np.abs(labels).sum((1, 2))}

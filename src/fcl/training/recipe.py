@@ -28,6 +28,7 @@ from fcl.training.checkpoints import Checkpoints, training_identity
 from fcl.training.fit import fcl_recipe, fit, history_columns, seed_streams, static_recipe
 from fcl.training.given import adopt
 from fcl.training.memory import say_peak
+from fcl.training.parameters import freeze
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +100,7 @@ def train_fcl(
         data = [GraphData(read_store(path), dtype, device) for path in (train, val)]
         data[0].require_pairs("training data", r_max)
         if warm:
+            freeze(model, settings.fcl)  # what is frozen takes no memory of gradients
             say_peak("fcl", model, data[0], r_max, settings.fcl, settings.loss, settings.compute.max_pairs)
         history = fit(
             model, *data, settings.fcl, settings.loss,
@@ -138,6 +140,7 @@ def _train_static(
             model = load(start, dtype=dtype, device=device, backend=backend)
             model.check_cutoff(cutoff)
             facts |= _origin(model)
+            freeze(model, optimiser)
             say_peak(section, model, data[0], cutoff, optimiser, settings.loss, settings.compute.max_pairs)
         else:
             neighbors = average_neighbors(arrays, cutoff)["per_connected_atom"]
