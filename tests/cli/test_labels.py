@@ -140,4 +140,5 @@ def test_training_with_stress_by_files(folder):
     quick |= {"compute": {"device": "cpu"}}
     (model,) = train("f", data="relative.xyz", val_fraction=0.4, seed=1, kind="static", settings=quick)
     assert model.stress_mae is not None and "val_stress_mae" in (folder / "f" / "static.history.csv").read_text()
+    assert "stress trained on that of" in " ".join(run("info", str(model.file)).stdout.split())
     assert "have a stress; the others have no part" in (folder / "f" / "train.log").read_text()

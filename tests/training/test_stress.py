@@ -14,13 +14,14 @@ from fcl.config.sections import LossSettings
 from fcl.cutoffs.rules import uniform_rule
 from fcl.data.batch import GraphData
 from fcl.data.loader import selected_batches
-from fcl.data.store import arrays_from_frames
+from fcl.data.store import arrays_from_frames, read_store, write_store
 from fcl.evaluation.baselines import trivial_errors
 from fcl.evaluation.errors import evaluate, joined
 from fcl.models.compile import CompiledEnergies
-from fcl.models.files import build_model
+from fcl.models.files import build_model, save_model
 from fcl.training.fit import HISTORY_COLUMNS, STRESS_COLUMN, fit, static_recipe, train_epoch, validate
 from fcl.training.loss import asked, batch_loss
+from fcl.training.teacher import label_store
 from tolerances import EQUAL
 
 ONLY_STRESS = LossSettings(energy_weight=0.0, force_weight=0.0, stress_weight=1.0)
@@ -203,3 +204,17 @@ def test_a_loss_with_stress_needs_labels(small_settings, mixed, graphs):
     model, recipe = contract_model(small_settings, "static"), static_recipe("test", CUTOFF, torch.float64)
     with pytest.raises(ValueError, match="none of .* structures has a stress"):
         fit(model, graphs, mixed, SETTINGS, ALL, recipe, order_seed=1)
+
+
+def test_a_teacher_gives_stresses_too(small_settings, mixed, contract_frames, tmp_path):
+    """Those of its own, where there is a volume; without being asked the labels of the store stay."""
+    teacher, store = tmp_path / "teacher.safetensors", tmp_path / "train.h5"
+    model = contract_model(small_settings, "static")
+    save_model(model, teacher, {})
+    write_store(arrays_from_frames(contract_frames, 7.0), store, {"source": "test", "split": "train"})
+    label_store(store, teacher, torch.device("cpu"), stress=True)
+    data = GraphData(read_store(store), torch.float64)
+    assert 0 < data.with_stress < len(data)
+    labels = evaluate(model, data, uniform_rule(5.5, torch.float64), 5, stress=True).metrics()
+    assert labels["structures_with_stress"] == data.with_stress
+    assert labels["stress_mae_ev_per_cubic_angstrom"] == pytest.approx(0.0, abs=1e-6)

@@ -62,6 +62,8 @@ def info(model: Model, as_json: AsJSON = False) -> None:
         facts.append(
             ("trained on", f"{len(trained)} elements" + (f"; in fewer than {RARE} structures: {few}" if few else ""))
         )
+    if "training_structures_with_stress" in card:
+        facts.append(("stress", f"trained on that of {card['training_structures_with_stress']} structures"))
     if references := card.get("reference_energies_ev"):
         shown = ", ".join(f"{symbol} {energy:.4f}" for symbol, energy in references.items())
         facts.append(("reference energies", f"{shown} eV: subtracted from labels; add them for total energies"))

@@ -182,6 +182,8 @@ def _finish(
     best = max(row["epoch"] for row in history if row["best"])
     facts = {**facts, "best_epoch": best, "epochs": len(history)}
     facts["training_structures"] = structures_per_element(inputs["train"])
+    if settings.loss.stress_weight:
+        facts["training_structures_with_stress"] = int(read_store(inputs["train"]).stress_mask.sum())
     if subtracted := read_reference_energies(inputs["train"]):  # to be added to the model's predictions
         facts["reference_energies_ev"] = subtracted
     origin = {"study": settings.name, "settings_digest": settings.digest(*sections)}
