@@ -17,11 +17,13 @@ from fcl.cli.common import (
     Model,
     Overwrite,
     Precision,
+    References,
     check_output,
     cutoff_line,
     name,
     print_facts,
     print_json,
+    references_of,
 )
 
 logger = logging.getLogger(__name__)
@@ -86,6 +88,7 @@ def calibrate(
     ] = None,
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
+    reference_energies: References = None,
     overwrite: Overwrite = False,
     device: Device = "auto",
     dtype: Precision = "float32",
@@ -114,8 +117,7 @@ def calibrate(
     from fcl.calibration.system import Goal, calibrate_own
     from fcl.cutoffs.file import write_cutoffs
     from fcl.data.batch import GraphData
-    from fcl.data.read import frames_of
-    from fcl.data.store import arrays_from_frames
+    from fcl.evaluation.labels import labelled_data
     from fcl.models.files import load
     from fcl.runs.device import torch_device, torch_dtype
     from fcl.runs.files import sha256_file
@@ -125,13 +127,11 @@ def calibrate(
     potential = load(model, dtype=torch_dtype(dtype), device=torch_device(device))
 
     def graphs(path: Path) -> GraphData:
-        frames = frames_of(
-            path, labels=not no_labels, subset=subset, num_elements=potential.settings.num_elements,
+        return labelled_data(
+            potential, path, labels=not no_labels, subset=subset,
             keys={"energy": energy_key, "forces": forces_key, "parent": parent_key},
-            references=potential.card.get("reference_energies_ev"),
+            references=references_of(reference_energies), dtype=torch_dtype(dtype), device=torch_device(device),
         )  # fmt: skip
-        arrays = arrays_from_frames(frames, potential.cutoff_limit, path)
-        return GraphData(arrays, torch_dtype(dtype), torch_device(device))
 
     def report(trial) -> None:
         at = "uniform" if trial.lam is None else f"lambda {trial.lam:.2g}"

@@ -60,6 +60,18 @@ EnergyKey = Annotated[
 ForcesKey = Annotated[
     str | None, typer.Option(help="Name of the forces (eV/A) in the data. [default: forces]", callback=name)
 ]
+StressKey = Annotated[
+    str | None,
+    typer.Option(help="Name of the stress (eV/A^3, dE/dstrain / V) in the data. [default: stress]", callback=name),
+]
+References = Annotated[
+    str | None,
+    typer.Option(
+        "--reference-energies",
+        help="Energies of the elements (eV) to subtract from the labels: none or H=-13.6,O=-432.1; they are then taken "
+        "as they are. [default: those of the model's card]",
+    ),
+]
 Skin = Annotated[
     float, typer.Option(help="Skin of the neighbour list (A); no result depends on it.", min=0.0, callback=finite)
 ]
@@ -125,6 +137,16 @@ def by_element(text: str, option: str, form: str) -> dict[str, float]:
         except ValueError:
             raise typer.BadParameter(f"{part.strip()!r} is not of the form {form}", param_hint=option) from None
     return found
+
+
+def references_of(text: str | None) -> str | dict[str, float] | None:
+    """``fit``, ``none`` or ``H=-13.6,O=-432.1``."""
+    if text is None or "=" not in text:
+        return text
+    energies = by_element(text, "--reference-energies", "H=-13.6,O=-432.1")
+    if wrong := [symbol for symbol, energy in energies.items() if not math.isfinite(energy)]:
+        raise typer.BadParameter(f"{wrong[0]}: is not a finite number", param_hint="--reference-energies")
+    return energies
 
 
 def print_json(result: Any) -> None:

@@ -15,6 +15,8 @@ from fcl.cli.common import (
     Model,
     Overwrite,
     Precision,
+    References,
+    StressKey,
     check_output,
     cutoff_line,
     name,
@@ -22,6 +24,7 @@ from fcl.cli.common import (
     print_facts,
     print_json,
     print_table,
+    references_of,
 )
 from fcl.cli.structures import check_cutoffs
 
@@ -63,6 +66,11 @@ def info(model: Model, as_json: AsJSON = False) -> None:
         facts.append(
             ("trained on", f"{len(trained)} elements" + (f"; in fewer than {RARE} structures: {few}" if few else ""))
         )
+    if "training_structures_with_stress" in card:
+        facts.append(("stress", f"trained on that of {card['training_structures_with_stress']} structures"))
+    if references := card.get("reference_energies_ev"):
+        shown = ", ".join(f"{symbol} {energy:.4f}" for symbol, energy in references.items())
+        facts.append(("reference energies", f"{shown} eV: subtracted from labels; add them for total energies"))
     if source := card.get("source"):
         facts.append(
             ("converted from", f"{source['file']}, head {source['head']} (SHA-256 {source['sha256'][:16]}...)")
@@ -115,37 +123,43 @@ def evaluate(
     subset: Annotated[str | None, typer.Option(help="Only the frames of this subset.", callback=name)] = None,
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
+    reference_energies: References = None,
     device: Device = "auto",
     dtype: Precision = "float32",
     as_json: AsJSON = False,
 ) -> None:
     """Errors, pairs per atom and time of a model on labelled structures, at one choice of cutoffs or several.
 
-    Energies are compared as the model was trained: without the reference energies that its card names.
+    Energies are compared as the model was trained: without the reference energies that its card names. Stress is
+    compared where frames have one, beside the error of a stress of zero.
     """
+    from dataclasses import replace
+
     import numpy as np
     import torch
 
     from fcl.cutoffs.choice import CutoffChoice
-    from fcl.data.batch import GraphData
-    from fcl.data.read import frames_of
-    from fcl.data.store import arrays_from_frames
+    from fcl.evaluation.baselines import zero_stress
     from fcl.evaluation.errors import EVALUATION_BATCH_SIZE, rows_by_subset
     from fcl.evaluation.errors import evaluate as errors_of
+    from fcl.evaluation.labels import labelled_data
     from fcl.evaluation.timing import interleaved
     from fcl.models.files import load
     from fcl.runs.device import torch_device, torch_dtype
 
     potential = load(model, dtype=torch_dtype(dtype), device=torch_device(device)).requires_grad_(False)
     choices = [CutoffChoice(potential, parse_cutoffs(text)) for text in cutoffs or [None]]
-    frames = frames_of(
-        data, subset=subset, num_elements=potential.settings.num_elements,
-        keys={"energy": energy_key, "forces": forces_key}, references=potential.card.get("reference_energies_ev"),
+    graphs = labelled_data(
+        potential, data, subset=subset, references=references_of(reference_energies),
+        keys={"energy": energy_key, "forces": forces_key, "stress": stress_key or "stress"},
+        dtype=torch_dtype(dtype), device=torch_device(device),
     )  # fmt: skip
+    bounds = zip(graphs.frame.tolist(), graphs.ptr[:-1].tolist(), graphs.ptr[1:].tolist(), strict=True)
+    numbers = graphs.numbers.cpu().numpy()
+    frames = [(frame, numbers[first:last]) for frame, first, last in bounds]
     for choice in choices:
-        check_cutoffs(choice, data, ((frame.index, frame.numbers) for frame in frames))
-    arrays = arrays_from_frames(frames, potential.cutoff_limit, data)
-    graphs = GraphData(arrays, torch_dtype(dtype), torch_device(device))
+        check_cutoffs(choice, data, frames)
     named = cutoffs or [f"{choices[0].per_atom:g}"]
     rules = []
     for choice in choices:
@@ -165,8 +179,13 @@ def evaluate(
     seconds = interleaved(programs, TIMED_ROUNDS)
     rows = []
     for number, (text, rule, choice) in enumerate(zip(named, rules, choices, strict=True)):
-        errors = errors_of(potential, graphs, rule, EVALUATION_BATCH_SIZE, **choice.model_options)
+        asked = choice.model_options | ({"stress": True} if graphs.with_stress else {})
+        errors = errors_of(potential, graphs, rule, EVALUATION_BATCH_SIZE, **asked)
         overall, *parts = rows_by_subset(errors, graphs, cutoffs=text)
+        if graphs.with_stress:
+            zeros = rows_by_subset(replace(errors, **zero_stress(graphs)), graphs)
+            for row, zero in zip((overall, *parts), zeros, strict=True):
+                row["zero_stress_mae_ev_per_cubic_angstrom"] = zero["stress_mae_ev_per_cubic_angstrom"]
         overall["microseconds_per_atom"] = 1e6 * seconds[number]["min_s"] / int(graphs.atom_counts[first].sum())
         rows += [overall, *(parts if len(parts) > 1 else ())]
     if as_json:
@@ -174,6 +193,7 @@ def evaluate(
         return
     columns = ("cutoffs", "subset", "structures", "force RMSE", "force MAE", "energy RMSE", "energy MAE")
     columns = (*columns, "pairs/atom", "us/atom")
+    columns += ("stress RMSE", "stress MAE", "of zero stress", "with stress") if graphs.with_stress else ()
     table = [
         (
             Path(row["cutoffs"]).name, row["subset"], str(row["structures"]),
@@ -181,6 +201,7 @@ def evaluate(
             *(f"{1000 * row[key]:.1f}" for key in ("energy_rmse_ev_per_atom", "energy_mae_ev_per_atom")),
             f"{row['pairs_per_atom']:.1f}",
             f"{row['microseconds_per_atom']:.0f}" if "microseconds_per_atom" in row else "",
+            *_stress_cells(row),
         )
         for row in rows
     ]  # fmt: skip
@@ -188,3 +209,14 @@ def evaluate(
     typer.echo(
         "forces in meV/A, energies in meV/atom; time of energy and forces on this machine, best of rounds in turn"
     )
+    if graphs.with_stress:
+        typer.echo(f"stress in meV/A^3; {len(graphs) - graphs.with_stress} of {len(graphs)} frames have none")
+
+
+def _stress_cells(row: dict) -> tuple[str, ...]:
+    """Errors of stress of a row (meV/A^3), beside the mean absolute error of a stress of zero."""
+    if "structures_with_stress" not in row:
+        return ()
+    names = ("stress_rmse", "stress_mae", "zero_stress_mae")
+    values = (row[f"{name}_ev_per_cubic_angstrom"] for name in names)
+    return *("-" if value != value else f"{1000 * value:.2f}" for value in values), str(row["structures_with_stress"])

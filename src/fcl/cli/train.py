@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from fcl.cli.common import AsJSON, EnergyKey, ForcesKey, by_element, name, print_json, print_table
-
-
-def _references(text: str | None) -> str | dict[str, float] | None:
-    """``fit``, ``none`` or ``H=-13.6,O=-432.1``."""
-    if text is None or "=" not in text:
-        return text
-    energies = by_element(text, "--reference-energies", "H=-13.6,O=-432.1")
-    if wrong := [symbol for symbol, energy in energies.items() if not math.isfinite(energy)]:
-        raise typer.BadParameter(f"{wrong[0]}: is not a finite number", param_hint="--reference-energies")
-    return energies
+from fcl.cli.common import AsJSON, EnergyKey, ForcesKey, StressKey, name, print_json, print_table, references_of
 
 
 def _settings(config: Path | None, kind: str, batch_size, cutoff, pretrain_epochs, compute, **own) -> dict[str, Any]:
@@ -105,6 +94,7 @@ def train(
     ] = None,
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
     reference_energies: Annotated[
         str | None,
         typer.Option(help="Energies of the elements (eV) to subtract: fit, none or H=-13.6,O=-432.1. [default: fit]"),
@@ -153,11 +143,11 @@ def train(
         output, train=train_files or (), val=val_files or (), data=data, kind=kind, settings=settings,
         pretrained=from_model or from_pretrained, warm=from_model is not None, teacher=teacher, cutoffs=cutoffs,
         seed=seed, val_fraction=val_fraction, group=group, energy_key=energy_key, forces_key=forces_key,
-        reference_energies=_references(reference_energies), max_force=max_force, skip_bad_frames=skip_bad_frames,
-        workers=workers,
+        stress_key=stress_key, reference_energies=references_of(reference_energies), max_force=max_force,
+        skip_bad_frames=skip_bad_frames, workers=workers,
     )  # fmt: skip
     if as_json:
-        print_json([vars(model) for model in models])
+        print_json([{k: v for k, v in vars(model).items() if "stress" not in k or v is not None} for model in models])
         return
     rows = [
         (
@@ -169,6 +159,10 @@ def train(
     ]  # fmt: skip
     print_table(("model", "", "best epoch", "forces", "zero forces", "energies", "composition"), rows)
     typer.echo("mean absolute errors in validation (meV/A, meV/atom); composition: one energy per element")
+    for model in models:
+        if model.stress_mae is not None:
+            zero = "-" if model.trivial_stress_mae is None else f"{1000 * model.trivial_stress_mae:.2f}"
+            typer.echo(f"{model.name}: stress {1000 * model.stress_mae:.2f} meV/A^3, zero stress {zero}")
     typer.echo(f"settings, histories, manifests, log: {output}")
     last = models[-1].file
     if cutoffs is not None:

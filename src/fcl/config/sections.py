@@ -36,11 +36,16 @@ class CutoffSettings(Extended):
         return self.r_min == self.r_max
 
 
-class LossSettings(Section):
-    """Weights of the two L1 loss terms."""
+class LossSettings(Extended):
+    """Weights of the L1 loss terms."""
 
+    later: ClassVar = ("stress_weight",)
     energy_weight: NonNegative = Field(description="weight of the error of energies per atom")
     force_weight: NonNegative = Field(description="weight of the error of force components")
+    stress_weight: NonNegative = Field(
+        0.0, description="weight of the error of stress components (eV/Å³), in training: structures without a stress "
+        "are left out of this term; 0: stress is neither computed nor read"
+    )  # fmt: skip
 
 
 class _Optimiser(Extended):

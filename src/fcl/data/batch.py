@@ -27,7 +27,7 @@ class Batch:
 
     ``pair_index`` and ``pair_shifts`` are None until `GraphData.select_pairs` has chosen pairs; ``n_candidates`` is the
     number of pairs in the store from which it chooses. ``energy_mask`` is None where every structure of the *data* has
-    an energy, so that the usual case costs nothing.
+    an energy, ``stress`` and ``stress_mask`` where none has a stress, so that the usual case costs nothing.
     """
 
     indices: torch.Tensor
@@ -42,6 +42,8 @@ class Batch:
     pair_index: torch.Tensor | None = None
     pair_shifts: torch.Tensor | None = None
     energy_mask: torch.Tensor | None = None
+    stress: torch.Tensor | None = None
+    stress_mask: torch.Tensor | None = None
 
     @property
     def n_structures(self) -> int:
@@ -107,6 +109,7 @@ class GraphData:
             torch.as_tensor(mask).to(device) for mask in (arrays.energy_mask, arrays.stress_mask)
         )
         self.without_energy = int((~arrays.energy_mask).sum())
+        self.with_stress = int(arrays.stress_mask.sum())
         # Pair arrays keep the narrow types of the store: they are widened after pruning.
         narrow = {np.dtype(np.uint16): np.int32}
         self._pair_i, self._pair_j, self._pair_shifts = (
@@ -189,6 +192,8 @@ class GraphData:
             forces=self.forces.index_select(0, atoms),
             n_candidates=int(self.pair_counts.index_select(0, host).sum()),
             energy_mask=self.energy_mask.index_select(0, indices) if self.without_energy else None,
+            stress=self.stress.index_select(0, indices) if self.with_stress else None,
+            stress_mask=self.stress_mask.index_select(0, indices) if self.with_stress else None,
         )
 
     def candidates(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
+from fcl.data.batch import GraphData
 from fcl.data.reference_energies import compositions
 from fcl.data.store import StoreArrays
 from fcl.evaluation.errors import Errors
@@ -35,4 +37,14 @@ def trivial_errors(train: StoreArrays, test: StoreArrays) -> Errors:
         force_absolute=np.add.reduceat(np.abs(forces).sum(1), starts),
         pairs=np.zeros(len(atoms)),
         groups=test.groups(),
+        **zero_stress(test),
     )
+
+
+def zero_stress(arrays: StoreArrays | GraphData) -> dict[str, np.ndarray]:
+    """``stress_square`` and ``stress_absolute`` of `Errors` for a stress of zero; {} if no structure has a label."""
+    stress, known = (torch.as_tensor(values).cpu().numpy() for values in (arrays.stress, arrays.stress_mask))
+    if not known.any():
+        return {}
+    labels = np.where(known[:, None, None], stress.astype(np.float64), np.nan)
+    return {"stress_square": (labels**2).sum((1, 2)), "stress_absolute": np.abs(labels).sum((1, 2))}

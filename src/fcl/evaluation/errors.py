@@ -27,7 +27,8 @@ class Errors:
     indices [n] of the structures; energy [n] eV/atom (predicted minus reference, divided by the number of atoms); atoms
     [n]; force_square [n] and force_absolute [n]: sums over the 3 n_atoms components of squares ((eV/A)^2) and of
     absolute values (eV/A); pairs [n]: directed pairs per atom; groups [n]: equal for structures that are not
-    independent.
+    independent. stress_square and stress_absolute [n]: the same as for forces over the 9 components of the stress
+    ((eV/A^3)^2, eV/A^3), NaN for structures without such a label; None where the stress was not compared.
     """
 
     indices: np.ndarray
@@ -37,9 +38,14 @@ class Errors:
     force_absolute: np.ndarray
     pairs: np.ndarray
     groups: np.ndarray
+    stress_square: np.ndarray | None = None
+    stress_absolute: np.ndarray | None = None
 
     def metrics(self, members: np.ndarray | slice = slice(None)) -> dict[str, float]:
-        """Errors over ``members`` (positions in `indices`): RMSE and MAE over structures and over force components."""
+        """Errors over ``members`` (positions in `indices`): RMSE and MAE over structures and over components.
+
+        Of the stress only where it was compared; NaN if no structure has one.
+        """
         energy, components = self.energy[members], 3 * self.atoms[members].sum()
         if not len(energy):
             raise ValueError("metrics of no structures at all")
@@ -51,6 +57,22 @@ class Errors:
             "energy_rmse_ev_per_atom": float(np.sqrt(np.mean(energy**2))),
             "energy_mae_ev_per_atom": float(np.mean(np.abs(energy))),
             "pairs_per_atom": float(self.pairs[members].mean()),
+            **self._stress_metrics(members),
+        }
+
+    def _stress_metrics(self, members: np.ndarray | slice) -> dict[str, float]:
+        if self.stress_square is None:
+            return {}
+        known = ~np.isnan(self.stress_square[members])
+        count = int(known.sum())
+        means = [
+            float(values[members][known].sum() / (9 * count)) if count else float("nan")
+            for values in (self.stress_square, self.stress_absolute)
+        ]
+        return {
+            "structures_with_stress": count,
+            "stress_rmse_ev_per_cubic_angstrom": float(np.sqrt(means[0])),
+            "stress_mae_ev_per_cubic_angstrom": means[1],
         }
 
 
@@ -68,11 +90,12 @@ def evaluate(
     ``options`` are further arguments of the model: the ``selector`` of cutoffs that follow the environment
     (`fcl.cutoffs.choice.CutoffChoice.model_options`), whose largest ones the rule gives then.
 
-    ``observe`` is called with the model output and the batch, once per batch.
+    ``observe`` is called with the model output and the batch, once per batch. With ``stress=True`` the stress is
+    compared as well, where structures have such a label.
     """
     if indices is None:
         indices = torch.arange(len(data))
-    parts = []
+    parts, stresses = [], []
     for batch, cutoffs in selected_batches(data, split_order(indices, batch_size), rule, model.selector):
         output = model(batch, cutoffs, **options)
         observe(output, batch)
@@ -83,8 +106,12 @@ def evaluate(
         square, absolute = (zero.index_add(0, batch.structure, one.sum(1)) for one in (deviation**2, deviation.abs()))
         pairs = pairs_per_atom(evaluated_pairs(batch, output), batch.structure, batch.n_structures)
         parts.append((energy, atoms, square, absolute, pairs))
+        if "stress" in output and batch.stress is not None:
+            off = torch.where(batch.stress_mask[:, None, None], output["stress"] - batch.stress, torch.nan).double()
+            stresses.append(((off**2).sum((1, 2)), off.abs().sum((1, 2))))
     values = (torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True))
-    return Errors(indices.cpu().numpy(), *values, groups=data.groups()[indices.cpu()].numpy())
+    compared = [torch.cat(column).cpu().numpy() for column in zip(*stresses, strict=True)]
+    return Errors(indices.cpu().numpy(), *values, data.groups()[indices.cpu()].numpy(), *compared)
 
 
 def rows_by_subset(errors: Errors, data: GraphData | StoreArrays, **labels) -> list[dict]:
@@ -129,7 +156,8 @@ def force_rmse(errors: Errors) -> float:
 def joined(parts: Sequence[Errors]) -> Errors:
     """Concatenate the `Errors` of several sets of structures."""
     names = [field.name for field in fields(Errors)]
-    return Errors(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+    columns = ([getattr(part, name) for part in parts] for name in names)
+    return Errors(*(None if any(part is None for part in column) else np.concatenate(column) for column in columns))
 
 
 def relative_increase(reference: Errors, errors: Errors, seed: int = 0) -> tuple[float, float]:

@@ -377,7 +377,8 @@ def structure_sums(batch: Batch, node_energy: torch.Tensor) -> torch.Tensor:
 def stresses(batch: Batch, vectors: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
     """Symmetric stress [n_structures, 3, 3] (eV/A^3): sum r_ij (x) g / V over ``vectors`` and g [n_pairs, 3] (eV/A).
 
-    Raises `ValueError` for a structure without a cell volume.
+    Raises `ValueError` for a structure without a cell volume; where some structures of the data have a stress as a
+    label, the stress of such a structure is NaN instead, and is of no influence on gradients where it is masked.
     """
     if batch.n_structures == 1:
         virial = (vectors.T @ gradient)[None]
@@ -385,6 +386,10 @@ def stresses(batch: Batch, vectors: torch.Tensor, gradient: torch.Tensor) -> tor
         outer = vectors[:, :, None] * gradient[:, None, :]
         virial = torch.zeros_like(batch.cells).index_add(0, batch.pair_structure, outer)
     volume = torch.linalg.det(batch.cells).abs()[:, None, None]
+    if batch.stress_mask is not None:
+        flat = volume == 0
+        stress = 0.5 * (virial + virial.transpose(1, 2)) / torch.where(flat, torch.ones_like(volume), volume)
+        return stress.masked_fill(flat, torch.nan)
     if (volume == 0).any():
         raise ValueError("stress requested for a structure without a cell volume")
     return 0.5 * (virial + virial.transpose(1, 2)) / volume

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,12 +15,14 @@ from fcl.data.batch import Batch, GraphData
 from fcl.data.loader import split_order
 from fcl.evaluation.errors import EVALUATION_BATCH_SIZE, evaluate
 from fcl.training.checkpoints import Checkpoints
-from fcl.training.loss import SplitLoss, batch_loss, mean_loss
+from fcl.training.loss import SplitLoss, asked, batch_loss, mean_loss, stress_weight
 from fcl.training.monitor import Supervisor, stop_requests
 from fcl.training.parallel import ranks
 from fcl.training.parameters import adamw
 from fcl.training.schedules import EarlyStopping, multi_step_scheduler, plateau_scheduler
 from fcl.training.state import EpochSoFar, TrainingDiverged, TrainingState
+
+logger = logging.getLogger(__name__)
 
 HISTORY_COLUMNS = (
     "epoch", "learning_rate", "train_loss", "mean_cutoff_angstrom", "val_loss", "val_energy_mae_ev_per_atom",
@@ -28,6 +31,14 @@ HISTORY_COLUMNS = (
 
 #: A uniform cutoff, or cutoffs by chemical symbol (A).
 Fixed = float | Mapping[str, float]
+#: The column that a loss with stress adds.
+STRESS_COLUMN = "val_stress_mae_ev_per_cubic_angstrom"
+
+
+def history_columns(loss) -> tuple[str, ...]:
+    """Columns of the history of a training with ``loss``."""
+    return (*HISTORY_COLUMNS, STRESS_COLUMN) if stress_weight(loss) else HISTORY_COLUMNS
+
 
 #: Batch size by number of structures (the paper), or by (approximate) number of pairs.
 BATCH_BY = ("structures", "pairs")
@@ -60,7 +71,7 @@ def validate(
 
     splits = [SplitLoss() for _ in cutoffs]
     errors = [
-        evaluate(model.eval(), data, watched(rule), EVALUATION_BATCH_SIZE, None, split.add)
+        evaluate(model.eval(), data, watched(rule), EVALUATION_BATCH_SIZE, None, split.add, **asked(loss))
         for rule, split in zip((cutoff_rule(one, data.dtype, data.device) for one in cutoffs), splits, strict=True)
     ]
     value = mean_loss(splits, loss)
@@ -68,10 +79,12 @@ def validate(
         bad = [error.indices[~np.isfinite(error.energy + error.force_absolute)] for error in errors]
         raise TrainingDiverged("the validation loss is not finite", structures=np.unique(np.concatenate(bad)).tolist())
     metrics = [error.metrics() for error in errors]
+    stress = {STRESS_COLUMN: float(np.mean([split.stress_mean() for split in splits]))} if stress_weight(loss) else {}
     return {
         "val_loss": value,
         "val_energy_mae_ev_per_atom": float(np.mean([m["energy_mae_ev_per_atom"] for m in metrics])),
         "val_force_mae_ev_per_angstrom": float(np.mean([m["force_mae_ev_per_angstrom"] for m in metrics])),
+        **stress,
     }
 
 
@@ -132,19 +145,21 @@ def fit(
     ``settings`` is the stage's section of the config (epochs, batch_size, learning_rate, weight_decay,
     gradient_clip_norm and those of the schedule); ``loss`` is `LossSettings`. ``batch_by`` "pairs" balances batches by
     pairs (`fcl.data.loader.split_order`); ``max_pairs`` evaluates large ones in parts (`divided_batches`), with the
-    same result but for rounding. Returns one row per epoch with `HISTORY_COLUMNS`; ``mean_cutoff_angstrom`` is
+    same result but for rounding. Returns one row per epoch with `history_columns`; ``mean_cutoff_angstrom`` is
     the mean cutoff over all atoms of the epoch.
 
     With ``checkpoints`` (entered), a killed training resumes, and gives the same weights and history as an
     uninterrupted run, bit for bit on the CPU; SIGTERM and SIGINT then save the state and end the process. Raises
     `TrainingDiverged` if a loss or a gradient is not finite; the weights are then unaffected by it. Raises `ValueError`
-    if a structure has no energy.
+    if a structure has no energy, or none has the stress that the loss needs.
     """
     if batch_by not in BATCH_BY:
         raise ValueError(f"batch_by {batch_by!r} is unknown; known are {', '.join(BATCH_BY)}")
     for name, data in (("training", train), ("validation", val)):
         data.require_energies(f"{recipe.name}: {name} data")
         data.require_forces(f"{recipe.name}: {name} data")
+    if stress_weight(loss):
+        say_stresses(recipe.name, train, val)
     optimizer = adamw(model, settings)
     order = torch.Generator().manual_seed(order_seed)
     stopping = EarlyStopping(recipe.early_stopping_patience)
@@ -192,7 +207,7 @@ def fit(
             else:
                 scheduler.step()
             row["seconds"] = round(state.seconds - state.epoch_began, 3)
-            state.end_epoch({name: row[name] for name in HISTORY_COLUMNS})
+            state.end_epoch({name: row[name] for name in history_columns(loss)})
             supervisor.after_epoch(row)
     model.load_state_dict(state.best)
     model.eval()
@@ -229,7 +244,7 @@ def train_epoch(
         optimizer.zero_grad(set_to_none=True)
         value = torch.zeros((), dtype=train.dtype, device=train.device)
         for batch, cutoffs in parts:
-            share = batch_loss(model(batch, cutoffs, training=True), batch, loss, whole)
+            share = batch_loss(model(batch, cutoffs, training=True, **asked(loss)), batch, loss, whole)
             share.backward()
             value = value + share.detach()
         moved = group.with_gradients(parameters) if moved is None else moved
@@ -244,3 +259,14 @@ def train_epoch(
     so_far.check()
     atoms = int(train.atom_counts.index_select(0, torch.cat(tuple(chunks))).sum())
     return tuple((so_far.sums / torch.tensor([len(chunks), atoms], dtype=torch.float64, device=train.device)).tolist())
+
+
+def say_stresses(name: str, train: GraphData, val: GraphData) -> None:
+    """Log how many structures have a stress; `ValueError` if none of ``train`` has."""
+    counts = {"training": train, "validation": val}
+    found = ", ".join(f"{data.with_stress} of {len(data)} {part} structures" for part, data in counts.items())
+    if not train.with_stress:
+        raise ValueError(f"{name}: loss.stress_weight is not zero, but none of {len(train)} structures has a stress")
+    logger.info(f"{name}: {found} have a stress; the others have no part in that term of the loss")
+    if not val.with_stress:
+        logger.warning(f"{name}: no validation structure has a stress: the best epoch is chosen without it")

@@ -12,7 +12,7 @@ from fcl.models.files import card_path, load
 from fcl.runs.device import set_up
 from fcl.runs.files import atomic_path, write_csv
 from fcl.runs.manifest import write_run_manifest
-from fcl.training.fit import HISTORY_COLUMNS, validate
+from fcl.training.fit import history_columns, validate
 
 
 def adopt(settings, train: Path, val: Path, seed: int, model: Path, history: Path, manifest: Path):
@@ -33,7 +33,8 @@ def adopt(settings, train: Path, val: Path, seed: int, model: Path, history: Pat
     for source, target in ((given, model), (card_path(given), card_path(model))):
         with atomic_path(target) as temporary:
             shutil.copyfile(source, temporary)
-    write_csv(history, [{name: row[name] for name in HISTORY_COLUMNS} for row in rows], HISTORY_COLUMNS)
+    columns = history_columns(settings.loss)
+    write_csv(history, [{name: row[name] for name in columns} for row in rows], columns)
     facts = {"stage": "pretrain", "seed": seed, "weights_sha256": potential.card["weights_sha256"]}
     facts |= {"backend": potential.backend, "parameters": potential.card["parameters"], "training_seconds": 0.0}
     inputs = {"train": train, "val": val, "given": given}

@@ -1,6 +1,7 @@
 """The loss (Eq. 6): objective of training, validation loss, and error term of calibration.
 
-Its form is defined in `terms` and `weighted` alone; every loss is composed of these two.
+Its form is defined in `terms` and `weighted` alone; every loss is composed of these two. Training and its validation
+may add a third term, `stress_deviations`, which the paper does not have.
 """
 
 from __future__ import annotations
@@ -30,19 +31,48 @@ def weighted(energy, forces, loss):
     return loss.energy_weight * energy + loss.force_weight * forces
 
 
+def stress_weight(loss) -> float:
+    """Weight of the stress (per eV/A^3); 0 where the loss has no such term."""
+    return getattr(loss, "stress_weight", 0.0)
+
+
+def asked(loss) -> dict[str, bool]:
+    """What a model has to predict for ``loss`` beside energies and forces, as arguments of `Potential.forward`."""
+    return {"stress": True} if stress_weight(loss) else {}
+
+
+def stress_deviations(stress: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """Deviations of ``stress`` from the labels [n_structures, 3, 3] (eV/A^3); 0, also their gradient, without label."""
+    if batch.stress is None:
+        return torch.zeros_like(batch.cells)
+    known = batch.stress_mask[:, None, None]
+    return torch.where(known, stress - batch.stress, torch.zeros_like(batch.stress))
+
+
+def labelled_stresses(batch: Batch) -> torch.Tensor | int:
+    """Number of structures of ``batch`` with a stress; a scalar on the device, which nothing waits for."""
+    return 0 if batch.stress_mask is None else batch.stress_mask.sum()
+
+
 def batch_loss(
-    output: dict[str, torch.Tensor], batch: Batch, loss, whole: tuple[int, int] | None = None
+    output: dict[str, torch.Tensor], batch: Batch, loss, whole: tuple[int, int, torch.Tensor | int] | None = None
 ) -> torch.Tensor:
     """energy_weight mean_s |dE_s| / n_s + force_weight mean_{i, xyz} |dF| (eV and eV/A; L1, Section 3).
 
-    Where ``batch`` is a part of a larger one, of ``whole`` = (structures, atoms): its share of the loss of that, which
-    is the sum of the shares.
+    If ``output`` has a stress, plus stress_weight mean |d stress| over the nine components of the structures with such
+    a label (eV/A^3); 0 if there is none. Where ``batch`` is a part of a larger one, of ``whole`` = (structures, atoms,
+    structures with a stress): its share of the loss of that, which is the sum of the shares.
     """
     energy, forces = terms(output["energy"] - batch.energy, output["forces"] - batch.forces, batch.atoms_per_structure)
     if whole is None:
-        return weighted(energy.mean(), forces.mean(), loss)
-    structures, atoms = whole
-    return weighted(energy.sum() / structures, forces.sum() / (3 * atoms), loss)
+        value, stresses = weighted(energy.mean(), forces.mean(), loss), labelled_stresses(batch)
+    else:
+        structures, atoms, stresses = whole
+        value = weighted(energy.sum() / structures, forces.sum() / (3 * atoms), loss)
+    if "stress" not in output or batch.stress is None or not stress_weight(loss):
+        return value
+    total = stress_deviations(output["stress"], batch).abs().sum()
+    return value + stress_weight(loss) * total / (9 * torch.as_tensor(stresses).clamp(min=1))
 
 
 class SplitLoss:
@@ -52,6 +82,8 @@ class SplitLoss:
         self._energy: list[torch.Tensor] = []
         self._forces: list[torch.Tensor] = []
         self._components = 0
+        self._stress: list[torch.Tensor] = []
+        self._with_stress: list[torch.Tensor] = []
 
     def add(self, output: dict[str, torch.Tensor], batch: Batch) -> None:
         """Add the model's ``output`` for a batch, without synchronising with the device."""
@@ -61,14 +93,25 @@ class SplitLoss:
         self._energy.append(energy)
         self._forces.append(zero.index_add(0, batch.structure, forces.sum(1)))
         self._components += batch.forces.numel()
+        if "stress" in output and batch.stress is not None:
+            self._stress.append(stress_deviations(output["stress"], batch).double().abs().sum())
+            self._with_stress.append(batch.stress_mask.sum())
 
     def means(self) -> tuple[float, float]:
         """The means of the two terms."""
         energy, forces = (torch.cat(values).cpu().numpy() for values in (self._energy, self._forces))
         return float(np.mean(energy)), float(forces.sum() / self._components)
 
+    def stress_mean(self) -> float:
+        """The mean of |d stress| (eV/A^3) over components, 0 where no structure has a stress."""
+        count = float(sum(self._with_stress))
+        return float(sum(self._stress)) / (9 * count) if count else 0.0
+
 
 def mean_loss(splits: Sequence[SplitLoss], loss) -> float:
     """The loss averaged over the cutoffs at which a split was evaluated."""
     energy, forces = zip(*(split.means() for split in splits), strict=True)
-    return weighted(float(np.mean(energy)), float(np.mean(forces)), loss)
+    value = weighted(float(np.mean(energy)), float(np.mean(forces)), loss)
+    if not stress_weight(loss):
+        return value
+    return value + stress_weight(loss) * float(np.mean([split.stress_mean() for split in splits]))

@@ -10,7 +10,7 @@ import torch
 from fcl.cutoffs.rules import uniform_rule
 from fcl.data.batch import GraphData
 from fcl.data.loader import selected_batches
-from fcl.training.loss import batch_loss
+from fcl.training.loss import asked, batch_loss
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def kept_bytes(model, data: GraphData, cutoff: float, index: int, loss) -> tuple
     chunks = [torch.tensor([index])]
     ((batch, cutoffs),) = selected_batches(data, chunks, uniform_rule(cutoff, data.dtype), model.selector)
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        batch_loss(model(batch, cutoffs, training=True), batch, loss)
+        batch_loss(model(batch, cutoffs, training=True, **asked(loss)), batch, loss)
     return sum(storages.values()), batch.pair_index.shape[1]
 
 

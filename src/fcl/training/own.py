@@ -20,24 +20,28 @@ from typing import Any
 import torch
 import yaml
 
-from fcl.config.errors import nearest, validated
+from fcl.config.errors import nearest
 from fcl.config.load import training_settings
 from fcl.config.sections import TrainingSections
+from fcl.data.batch import GraphData
 from fcl.data.build import build_store
-from fcl.data.download import DownloadError, fetch_split
 from fcl.data.extxyz import check_file
-from fcl.data.manifest import DataManifest, load_data_manifest
+from fcl.data.manifest import load_data_manifest
 from fcl.data.splits import frame_arguments
 from fcl.data.store import StoreArrays, read_reference_energies, read_store
 from fcl.evaluation.baselines import trivial_errors
-from fcl.models.files import verified_card
+from fcl.evaluation.labels import check_energies
+from fcl.models.files import load, verified_card
 from fcl.runs.device import torch_device
 from fcl.runs.files import sha256_file, write_json, write_text
 from fcl.runs.log import log_to_file
 from fcl.runs.manifest import settings_digest, write_manifest
 from fcl.training import recipe
 from fcl.training.checkpoints import differences, remove_finished
+from fcl.training.fit import STRESS_COLUMN
+from fcl.training.loss import stress_weight
 from fcl.training.recipe import Outputs
+from fcl.training.sources import Split, of_files, of_manifest_file, paths_of
 from fcl.training.start import Start, start_of
 from fcl.training.teacher import label_store
 
@@ -58,7 +62,8 @@ class TrainedModel:
     """A model in the folder: its file, what is in its history, and validation errors beside trivial predictions.
 
     ``new`` is whether this call trained it. Mean absolute errors are those of the best epoch (eV/A, eV per atom), means
-    over the validation cutoffs; trivial are zero forces and energies linear in the composition.
+    over the validation cutoffs; trivial are zero forces and energies linear in the composition. Those of the stress
+    (eV/A^3; trivial is zero) are None if it has no weight in the loss.
     """
 
     name: str
@@ -70,16 +75,8 @@ class TrainedModel:
     energy_mae: float
     trivial_force_mae: float
     trivial_energy_mae: float
-
-
-@dataclass(frozen=True)
-class _Split:
-    """A split: its files, and how frames are read (`DataManifest.frame_settings`); ``any_split``: whatever they say."""
-
-    name: str
-    files: tuple[Path, ...]
-    frames: dict[str, Any]
-    any_split: bool = False
+    stress_mae: float | None = None
+    trivial_stress_mae: float | None = None
 
 
 def train(
@@ -99,6 +96,7 @@ def train(
     group: str | None = None,
     energy_key: str | None = None,
     forces_key: str | None = None,
+    stress_key: str | None = None,
     reference_energies: Mapping[str, float] | str | None = None,
     max_force: float | None = None,
     skip_bad_frames: bool = False,
@@ -122,7 +120,8 @@ def train(
         seed: of the training of this ``kind``; None: the first of its section. FCL's pre-training keeps its own.
         val_fraction: share of ``data`` for validation (0.1).
         group: frames of ``data`` with the same value of this key, or the same "formula", stay in one split.
-        energy_key, forces_key: names of the labels ("energy", "forces").
+        energy_key, forces_key, stress_key: names of the labels ("energy", "forces", "stress"). The stress is read if
+            it has a key or a weight in the loss.
         reference_energies: eV by chemical symbol, "fit" (the default: least squares on the training data) or "none".
         max_force: frames with larger forces (eV/A) are bad; ``skip_bad_frames`` leaves them out and lists them.
         workers: processes that read the data.
@@ -136,10 +135,11 @@ def train(
         raise ValueError(f"a pre-trained model is the start of kind fcl, not of {kind}")
     if pretrained is None and (warm or teacher):
         raise ValueError("a warm start and a teacher need a given model")
-    if empty := [key for key in (energy_key, forces_key, group) if key is not None and not key.strip()]:
-        raise ValueError(f"{empty[0]!r} is no key of the data: energy_key, forces_key and group are names, or None")
-    if teacher and (energy_key or forces_key or reference_energies is not None):
-        raise ValueError("the teacher gives the labels: leave energy_key, forces_key and reference_energies out")
+    keys = (energy_key, forces_key, stress_key)
+    if empty := [key for key in (*keys, group) if key is not None and not key.strip()]:
+        raise ValueError(f"{empty[0]!r} is no key of the data: keys of labels and group are names, or None")
+    if teacher and (any(keys) or reference_energies is not None):
+        raise ValueError("the teacher gives the labels: leave keys of labels and reference_energies out")
     if cutoffs is not None and not (warm and kind == "fcl"):
         raise ValueError("cutoffs are those for which a given flexible model (warm, kind fcl) is specialised")
     output = Path(output)
@@ -147,7 +147,8 @@ def train(
     base = {} if start is None else start.settings(settings or {}, warm)
     study = training_settings(settings or {}, base)
     of_manifest = data is not None and Path(data).suffix in (".yaml", ".yml")
-    if warm and reference_energies is None and not (teacher or of_manifest):
+    told = reference_energies is not None
+    if warm and not told and not (teacher or of_manifest):
         reference_energies = start.card.get("reference_energies_ev") or "none"
     names = [name for name in KINDS[kind] if name != "pretrain" or pretrained is None]
     for name in names:  # one seed and one cutoff each
@@ -163,14 +164,25 @@ def train(
     output.mkdir(parents=True, exist_ok=True)
     with log_to_file(output / "train.log"):
         options = {"val_fraction": val_fraction, "group": group, "energy_key": energy_key, "forces_key": forces_key}
+        options["stress_key"] = stress_key
         options["reference_energies"] = reference_energies
         if of_manifest:
-            splits = _of_manifest(Path(data), output, {"train": train or None, "val": val or None, **options})
+            splits = of_manifest_file(Path(data), output, {"train": train or None, "val": val or None, **options})
+            told = "reference_energies" in load_data_manifest(Path(data)).model_fields_set
+            if told and teacher:
+                raise ValueError(f"{data}: reference_energies: the teacher gives the labels, without any to subtract")
+            if warm and not told and not teacher:  # null would say: labels as they are
+                references = start.card.get("reference_energies_ev")
+                splits = [replace(one, frames=one.frames | {"reference_energies": references}) for one in splits]
         else:
-            splits = _of_files(_paths(train), _paths(val), data, **options)
+            splits = of_files(
+                paths_of(train), paths_of(val), data, with_stress=stress_weight(study.loss) > 0, **options
+            )
         limits = {"max_force": max_force, "strict": not skip_bad_frames}
         if teacher:
             limits["teacher"] = start.card["weights_sha256"]
+            if stress_weight(study.loss):
+                limits["teacher_stress"] = True
         requests = _requests(splits, study, limits)
         identities = _identities(names, study, requests, start)
         _check_folder(output, identities)
@@ -183,6 +195,8 @@ def train(
                 split, requests[split.name], study, output / "stores", workers, stores, start.file if teacher else None
             )
         _warn_of_copies(stores)
+        if start is not None and not (teacher or told):
+            _check_energies(start, stores["train"], study)
         trivial = trivial_errors(*map(read_store, stores.values())).metrics()
         models = []
         for name in names:
@@ -195,6 +209,14 @@ def train(
             models.append(_trained(name, outputs, new, trivial))
         remove_finished(output / "checkpoints")
     return models
+
+
+def _check_energies(start: Start, store: Path, study) -> None:
+    """`check_energies` of a store against the model to start from; not where the store is shorter than its cutoff."""
+    arrays, device = read_store(store), torch_device(study.compute.device)
+    model = load(start.file, dtype=torch.float32, device=device).requires_grad_(False)
+    if model.cutoff_limit <= arrays.r_max:
+        check_energies(model, GraphData(arrays, torch.float32, device), read_reference_energies(store), str(store))
 
 
 def _train(name: str, study, stores: Mapping[str, Path], start: Start | None, outputs: Outputs) -> None:
@@ -217,65 +239,7 @@ def _train(name: str, study, stores: Mapping[str, Path], start: Start | None, ou
         raise ValueError(f"{name}: out of GPU memory ({str(error).splitlines()[0]}): {hint}") from error
 
 
-def _paths(files: str | Path | Iterable[str | Path]) -> tuple[Path, ...]:
-    return (Path(files),) if isinstance(files, str | Path) else tuple(map(Path, files))
-
-
-def _of_manifest(path: Path, output: Path, options: Mapping[str, Any]) -> list[_Split]:
-    """The splits train and val of a data manifest; files with a url are taken from FCL_DATA_DIR or downloaded."""
-    if given := [name for name, value in options.items() if value is not None]:
-        raise ValueError(f"{path}: is a data manifest, which says this itself: leave {', '.join(given)} out")
-    manifest = load_data_manifest(path)
-    splits = []
-    for name in ("train", "val"):
-        if name not in manifest.splits:
-            raise ValueError(f"{path}: splits.{name}: is missing")
-        entry = manifest.splits[name]
-        file = path.parent / entry.file
-        if entry.url is not None:
-            file = output / "data" / entry.file
-            try:
-                fetch_split(path, name, file)
-            except DownloadError as error:
-                raise OSError(str(error)) from error
-        splits.append(_Split(name, (file,), manifest.frame_settings(name)))
-    return splits
-
-
-def _of_files(
-    train: tuple[Path, ...], val: tuple[Path, ...], data: str | Path | None, *, val_fraction: float | None,
-    group: str | None, energy_key: str | None, forces_key: str | None,
-    reference_energies: Mapping[str, float] | str | None,
-) -> list[_Split]:  # fmt: skip
-    """The splits of files of structures, read as a data manifest of the same contents would have them read."""
-    if (data is None) != bool(train and val) or (data is not None and (train or val)):
-        raise ValueError("give files for train and for val, or one for data that is divided")
-    if data is None and (val_fraction is not None or group is not None):
-        raise ValueError("val_fraction and group divide one file (data); train and val are taken as they are")
-    share = 0.1 if val_fraction is None else val_fraction
-    if not 0.0 < share < 1.0:
-        raise ValueError(f"val_fraction: {share:g} is not between 0 and 1")
-    references = "fit" if reference_energies is None else reference_energies
-    if not isinstance(references, Mapping) and references not in ("fit", "none"):
-        raise ValueError(f"reference_energies: {references!r} is neither fit, none nor energies by symbol")
-    parts = {"train": round(1.0 - share, 12), "val": share}
-    keys = {"energy": energy_key or "energy", "forces": forces_key or "forces", "stress": None}
-    contents = {
-        "name": "own", "title": "own data", "licence": "", "citation": "", "version": "",
-        "keys": {**keys, "parent": None if group == "formula" else group},
-        "group": "formula" if group == "formula" else None,
-        "split_by": "frames" if group is None else "groups",
-        "reference_energies": None if references == "none" else references,
-        "splits": {
-            name: {"file": name} if data is None else {"file": "data", "fraction": part} for name, part in parts.items()
-        },
-    }  # fmt: skip
-    manifest = validated(DataManifest, contents, "own data")
-    files = {"train": train, "val": val} if data is None else dict.fromkeys(parts, (Path(data),))
-    return [_Split(name, files[name], manifest.frame_settings(name), any_split=True) for name in parts]
-
-
-def _requests(splits: list[_Split], study, limits: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _requests(splits: list[Split], study, limits: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """All that determines the graph store of each split, as plain JSON."""
     requests: dict[str, dict[str, Any]] = {}
     for split in splits:
@@ -298,7 +262,7 @@ def _requests(splits: list[_Split], study, limits: Mapping[str, Any]) -> dict[st
 
 
 def _store(
-    split: _Split, request: dict, study, folder: Path, workers: int, stores: Mapping[str, Path], teacher: Path | None
+    split: Split, request: dict, study, folder: Path, workers: int, stores: Mapping[str, Path], teacher: Path | None
 ) -> Path:
     """The graph store of a split, labelled by the model ``teacher`` if there is one; built unless it is there."""
     store, manifest = folder / f"{split.name}.h5", folder / f"{split.name}.manifest.json"
@@ -321,7 +285,9 @@ def _store(
         rejected=folder / f"{split.name}.rejected.csv", workers=workers, **arguments,
     )  # fmt: skip
     if teacher is not None:
-        summary["content_sha256"] = label_store(store, teacher, torch_device(study.compute.device))
+        summary["content_sha256"] = label_store(
+            store, teacher, torch_device(study.compute.device), stress=request.get("teacher_stress", False)
+        )
     inputs = {f"source {number}" if number else "source": file for number, file in enumerate(split.files)}
     write_manifest(
         manifest, stage="build_store", study=study.name, digest=digest, inputs=inputs, settings=request,
@@ -418,4 +384,5 @@ def _trained(name: str, outputs: Outputs, new: bool, trivial: Mapping[str, float
     errors, zeros = [float(best[f"val_{column}"]) for column in columns], [trivial[column] for column in columns]
     if new and errors[0] >= zeros[0]:
         logger.warning(f"{name}: forces are no better than zero forces in validation: train for more epochs")
-    return TrainedModel(name, outputs.model, new, len(rows), int(best["epoch"]), *errors, *zeros)
+    stress = (float(best[STRESS_COLUMN]), trivial.get(STRESS_COLUMN[4:])) if STRESS_COLUMN in best else ()
+    return TrainedModel(name, outputs.model, new, len(rows), int(best["epoch"]), *errors, *zeros, *stress)

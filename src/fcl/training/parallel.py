@@ -35,6 +35,7 @@ from fcl.data.batch import Batch, GraphData
 from fcl.data.loader import divided_batches, parts_of
 from fcl.runs.device import torch_device
 from fcl.runs.gpu_lock import VARIABLE, visible_devices
+from fcl.training.loss import labelled_stresses
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,10 @@ logger = logging.getLogger(__name__)
 TIMEOUT = timedelta(hours=6)
 #: Time (s) in which a rank that has lost another one may end by itself, with an error of its own.
 PATIENCE = 30.0
+
+
+#: Structures, atoms and structures with a stress of a batch.
+Size = tuple[int, int, torch.Tensor | int]
 
 
 class ProcessLost(RuntimeError):
@@ -74,8 +79,8 @@ class Ranks:
     def batches(
         self, data: GraphData, chunks: Sequence[torch.Tensor], rule: Callable[[Batch], torch.Tensor],
         selector: EdgeSelector, max_pairs: int | None,
-    ) -> Iterator[tuple[list[tuple[Batch, torch.Tensor]], tuple[int, int] | None, torch.Tensor]]:  # fmt: skip
-        """Per batch: the parts that this rank evaluates, (structures, atoms) of the whole, and its cutoffs (A).
+    ) -> Iterator[tuple[list[tuple[Batch, torch.Tensor]], Size | None, torch.Tensor]]:  # fmt: skip
+        """Per batch: the parts that this rank evaluates, the size of the whole, and its cutoffs (A).
 
         The second is None where a single part is the whole batch. See `fcl.data.loader.divided_batches`.
         """
@@ -139,9 +144,10 @@ class Ranks:
             raise ProcessLost(_group.fault(error)) from error
 
 
-def _size(batches: Sequence[Batch]) -> tuple[int, int]:
-    """Structures and atoms of all ``batches``."""
-    return sum(batch.n_structures for batch in batches), sum(batch.n_atoms for batch in batches)
+def _size(batches: Sequence[Batch]) -> Size:
+    """Structures, atoms and structures with a stress of all ``batches``."""
+    stresses = sum(labelled_stresses(batch) for batch in batches)
+    return sum(batch.n_structures for batch in batches), sum(batch.n_atoms for batch in batches), stresses
 
 
 class _Group:

@@ -10,13 +10,10 @@ import torch
 NEW = ("radial_embedding.network.", "cutoff_embedding.")
 
 
-def adamw(model: torch.nn.Module, settings) -> torch.optim.AdamW:
-    """AdamW over the parameters of ``model`` that are not frozen; ``settings`` are those of the training.
+def freeze(model: torch.nn.Module, settings) -> None:
+    """Freeze the parameters that ``settings.freeze`` names; `ValueError` for a name that fits nothing.
 
-    ``settings.freeze`` names frozen parameters: in full, by their beginning up to a dot, by a pattern with ``*``, or
-    ``backbone``, all but `NEW`. Where ``settings.backbone_rate`` is not 1 the first group holds the new parameters and
-    the second the others, whose learning rate is lower or higher by this factor. Raises `ValueError` for a name that
-    fits nothing, and if nothing is left.
+    Names are those in full, by their beginning up to a dot, by a pattern with ``*``, or ``backbone``, all but `NEW`.
     """
     named = dict(model.named_parameters())
     for pattern in getattr(settings, "freeze", ()):
@@ -26,6 +23,17 @@ def adamw(model: torch.nn.Module, settings) -> torch.optim.AdamW:
             raise ValueError(f"freeze: {pattern!r} fits no parameter; there are {', '.join(tops)}, and backbone")
         for name in fitting:
             named[name].requires_grad_(False)
+
+
+def adamw(model: torch.nn.Module, settings) -> torch.optim.AdamW:
+    """AdamW over the parameters of ``model`` that are not frozen.
+
+    ``settings`` are those of the training; see `freeze`. Where ``settings.backbone_rate`` is not 1 the first group
+    holds the new parameters and the second the others, whose learning rate is lower or higher by this factor. Raises
+    `ValueError` as `freeze`, and if nothing is left.
+    """
+    freeze(model, settings)
+    named = dict(model.named_parameters())
     free = {name: value for name, value in named.items() if value.requires_grad}
     if not free:
         raise ValueError("freeze: nothing is left to train")

@@ -27,10 +27,11 @@ from fcl.runs.device import set_up
 from fcl.runs.files import write_csv
 from fcl.runs.manifest import write_run_manifest
 from fcl.training.checkpoints import Checkpoints, training_identity
-from fcl.training.fit import HISTORY_COLUMNS, fcl_recipe, fit, seed_streams, special_recipe, static_recipe
+from fcl.training.fit import fcl_recipe, fit, history_columns, seed_streams, special_recipe, static_recipe
 from fcl.training.given import adopt
 from fcl.training.memory import say_peak
 from fcl.training.parallel import in_processes, ranks
+from fcl.training.parameters import freeze
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +106,7 @@ def train_fcl(
         data = [GraphData(read_store(path), dtype, device) for path in (train, val)]
         data[0].require_pairs("training data", r_max)
         if warm:
+            freeze(model, settings.fcl)  # what is frozen takes no memory of gradients
             say_peak("fcl", model, data[0], r_max, settings.fcl, settings.loss, settings.compute.max_pairs)
         history = fit(
             model, *data, settings.fcl, settings.loss,
@@ -140,6 +142,7 @@ def specialise(
         facts["r_min_angstrom"] = potential.card.get("r_min_angstrom", min(given.values()))
         data, largest = [GraphData(read_store(path), dtype, device) for path in (train, val)], max(given.values())
         data[0].require_pairs("training data", largest)
+        freeze(potential, settings.fcl)
         say_peak("fcl", potential, data[0], largest, settings.fcl, settings.loss, settings.compute.max_pairs)
         history = fit(
             potential, *data, settings.fcl, settings.loss,
@@ -174,6 +177,7 @@ def _train_static(
             model = load(start, dtype=dtype, device=device, backend=backend)
             model.check_cutoff(cutoff)
             facts |= _origin(model)
+            freeze(model, optimiser)
             say_peak(section, model, data[0], cutoff, optimiser, settings.loss, settings.compute.max_pairs)
         else:
             neighbors = average_neighbors(arrays, cutoff)["per_connected_atom"]
@@ -217,11 +221,13 @@ def _finish(
     best = max(row["epoch"] for row in history if row["best"])
     facts = {**facts, "best_epoch": best, "epochs": len(history)}
     facts["training_structures"] = structures_per_element(inputs["train"])
+    if settings.loss.stress_weight:
+        facts["training_structures_with_stress"] = int(read_store(inputs["train"]).stress_mask.sum())
     if subtracted := read_reference_energies(inputs["train"]):  # to be added to the model's predictions
         facts["reference_energies_ev"] = subtracted
     origin = {"study": settings.name, "settings_digest": settings.digest(*sections)}
     card = save_model(model, outputs.model, {**facts, **origin})
-    write_csv(outputs.history, history, HISTORY_COLUMNS)
+    write_csv(outputs.history, history, history_columns(settings.loss))
     built = {
         "backend": model.backend,
         "parameters": card["parameters"],

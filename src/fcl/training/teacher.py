@@ -18,9 +18,10 @@ from fcl.models.files import load
 from fcl.training.start import teacher_cutoff
 
 
-def label_store(store: Path, teacher: Path, device: torch.device) -> str:
+def label_store(store: Path, teacher: Path, device: torch.device, stress: bool = False) -> str:
     """Replace energies and forces of ``store`` by those of the model file ``teacher``; returns the new hash.
 
+    With ``stress`` also that of each cell with a volume.
     Computed in float64. Energies are relative to the model's reference energies, which the store names, too, so that
     a model trained on it says what has to be added. Raises `ValueError` for elements that the teacher does not know,
     and a range of the store below the teacher's cutoff.
@@ -28,15 +29,26 @@ def label_store(store: Path, teacher: Path, device: torch.device) -> str:
     model = load(teacher, dtype=torch.float64, device=device).requires_grad_(False)
     arrays = read_store(store)
     model.check_elements(torch.as_tensor(np.unique(arrays.numbers).astype(np.int64)))
+    if stress:  # which structures have one; the values follow
+        known = np.abs(np.linalg.det(arrays.cells)) > 0
+        arrays = replace(arrays, stress_mask=known)
     data = GraphData(arrays, torch.float64, device)
-    energies, forces = [], []
+    energies, forces, stresses = [], [], []
 
     def note(output, _) -> None:
         energies.append(output["energy"].cpu().numpy())
         forces.append(output["forces"].cpu().numpy())
+        if "stress" in output:
+            stresses.append(output["stress"].cpu().numpy())
 
-    cutoff = teacher_cutoff(model.kind, model.cutoff_limit)
-    evaluate(model, data, uniform_rule(cutoff, torch.float64), EVALUATION_BATCH_SIZE, observe=note)
+    asked, cutoff = (
+        {"stress": True} if stress and data.with_stress else {},
+        teacher_cutoff(model.kind, model.cutoff_limit),
+    )
+    evaluate(model, data, uniform_rule(cutoff, torch.float64), EVALUATION_BATCH_SIZE, observe=note, **asked)
+    if stresses:
+        labels = np.where(arrays.stress_mask[:, None, None], np.concatenate(stresses), np.nan)
+        arrays = replace(arrays, stress=labels.astype(arrays.stress.dtype))
     labelled = replace(
         arrays,
         energy=np.concatenate(energies).astype(arrays.energy.dtype),
