@@ -103,6 +103,15 @@ def test_the_flexible_model_as_teacher(folder, trained_model, tmp_path):
     assert output.force_mae < output.trivial_force_mae
 
 
+def test_total_energies_are_refused_as_for_any_given_model(folder, trained_model, tmp_path):
+    frames = read(folder / "labelled.xyz", ":")
+    for atoms in frames:
+        atoms.calc.results["energy"] -= 500.0 * len(atoms)
+    write(folder / "total.xyz", frames, format="extxyz")
+    with pytest.raises(ValueError, match="these look like total energies"):
+        special(folder, trained_model, tmp_path, "total.xyz", reference_energies=None)
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [

@@ -83,7 +83,8 @@ def calibrate(
     parent_key: Annotated[
         str | None,
         typer.Option(
-            help="Key of what a frame was derived from: variants stay together. [default: parent]", callback=name
+            help="Key of what a frame was derived from: variants stay together; none: no key. [default: parent]",
+            callback=name,
         ),
     ] = None,
     energy_key: EnergyKey = None,

@@ -44,16 +44,17 @@ def frames_of(
 ) -> list[Frame]:
     """The frames of a file, or of one ``subset``; without ``labels``, energies and forces are zero.
 
-    ``keys``: names of "energy", "forces" and "parent" (None: the defaults; a frame without a parent is a group of its
-    own, with its copies: equal elements, positions, cell and periodicity). ``references`` (eV by symbol, from a model's
-    card) are subtracted from the energies. Raises `FileNotFoundError`, `FrameError` as `read_frames` and for an element
-    without a reference, or `ValueError` for an empty key, and for a subset or key of parents that is not in the file.
+    ``keys``: names of "energy", "forces" and "parent" (None: the defaults; "none": frames have no parents; a frame
+    without one is a group of its own, with its copies: equal elements, positions, cell and periodicity). ``references``
+    (eV by symbol, from a model's card) are subtracted from the energies. Raises `FileNotFoundError`, `FrameError` as
+    `read_frames` and for an element without a reference, or `ValueError` for an empty key, and for a subset or key of
+    parents that is not in the file.
     """
     given = {name: key for name, key in (keys or {}).items() if key is not None}
     if empty := [name for name, key in given.items() if not key.strip()]:
         raise ValueError(f"the key of {empty[0]} is empty: give a name, or None for the default")
     frames = list(read_frames(path, rules=replace(_rules(num_elements, labels), **given)))
-    if "parent" in given and all(frame.parent is None for frame in frames):
+    if given.get("parent", "none") != "none" and all(frame.parent is None for frame in frames):
         raise ValueError(f"{path}: {given['parent']}: no frame has this key of parents")
     if references and labels:
         frames = [_without(references, frame, path) for frame in frames]

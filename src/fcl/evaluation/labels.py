@@ -60,13 +60,13 @@ def check_energies(model, data: GraphData, subtracted: Mapping[str, float], sour
     """Raise `ValueError` if the energies of ``data`` are not those that ``model`` predicts, but for an offset.
 
     ``subtracted`` are the reference energies (eV by symbol) without which they are. Judged by the median over
-    structures of the deviation per atom, at the model's own cutoff or 6 A.
+    structures of the deviation per atom, at the model's own cutoff, or at 6 A or the range of the data if that is less.
     """
     known = torch.nonzero(data.energy_mask.cpu()).flatten()
     if not len(known):
         return
     chosen = known[torch.linspace(0, len(known) - 1, min(SAMPLE, len(known))).long()]
-    cutoff = model.cutoff_limit if model.single_cutoff else min(6.0, model.cutoff_limit)
+    cutoff = model.cutoff_limit if model.single_cutoff else min(6.0, model.cutoff_limit, data.r_max)
     errors = evaluate(model, data, uniform_rule(cutoff, data.dtype), EVALUATION_BATCH_SIZE, chosen)
     deviation = float(np.median(np.abs(errors.energy)))
     told = "; say --reference-energies (none, or energies by symbol) to take them as they are"

@@ -212,10 +212,10 @@ def train(
 
 
 def _check_energies(start: Start, store: Path, study) -> None:
-    """`check_energies` of a store against the model to start from; not where the store is shorter than its cutoff."""
+    """`check_energies` of a store against the model to start from; not where the store is too short for its cutoff."""
     arrays, device = read_store(store), torch_device(study.compute.device)
     model = load(start.file, dtype=torch.float32, device=device).requires_grad_(False)
-    if model.cutoff_limit <= arrays.r_max:
+    if not model.single_cutoff or model.cutoff_limit <= arrays.r_max:
         check_energies(model, GraphData(arrays, torch.float32, device), read_reference_energies(store), str(store))
 
 
