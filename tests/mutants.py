@@ -81,7 +81,7 @@ USUAL = (
     ),
     Mutation(
         "no gradient through m_ij", "src/fcl/models/interface.py",
-        "pair_cutoffs(*pair_index, cutoffs)[:, None]", "pair_cutoffs(*pair_index, cutoffs)[:, None].detach()",
+        "pair_cutoffs(*pair_index, cutoffs)", "pair_cutoffs(*pair_index, cutoffs).detach()",
         (DERIVATIVES,),
     ),
     Mutation(
