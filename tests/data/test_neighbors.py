@@ -253,7 +253,7 @@ def test_a_cubic_lattice_has_the_pairs_that_one_can_count(pbc):
 def test_unusable_cells_are_refused():
     """Frames are checked when they are read; positions from elsewhere (a calculator's, say) are checked here."""
     positions = np.array([[0, 0, 0], [1, 0, 0]])
-    for cell in (np.zeros((3, 3)), [[3, 0, 0], [3, 0, 0], [0, 0, 3]], np.diag([3.0, 3.0, 0.001])):
+    for cell in (np.zeros((3, 3)), [[3, 0, 0], [3, 0, 0], [0, 0, 3]]):
         with pytest.raises(ValueError, match="no volume along the periodic directions"):
             half_pairs(positions, cell, [True, True, True], 3.0)
     assert half_pairs(positions, np.zeros((3, 3)), [False] * 3, 3.0)[2].tolist() == [1.0]

@@ -17,6 +17,7 @@ from fcl.data.store import arrays_from_frames
 from fcl.models.files import build_model
 from fcl.training import fit as training
 from fcl.training import monitor as supervision
+from fcl.training import parallel
 from fcl.training.checkpoints import CheckpointError, Checkpoints, read_checkpoint, remove_finished, write_checkpoint
 from fcl.training.fit import fcl_recipe, fit, static_recipe
 from fcl.training.monitor import TrainingInterrupted, duration
@@ -188,8 +189,8 @@ def test_a_finished_training_is_not_repeated(small_settings, data, unbroken, tmp
 
 def test_batches_made_ahead_do_not_change_what_is_drawn(small_settings, data, unbroken, tmp_path, monkeypatch):
     """As on a GPU: cutoffs of later batches are drawn before a step is saved."""
-    original = training.divided_batches
-    monkeypatch.setattr(training, "divided_batches", lambda *arguments: iter(list(original(*arguments))))
+    original = parallel.divided_batches
+    monkeypatch.setattr(parallel, "divided_batches", lambda *arguments: iter(list(original(*arguments))))
     with pytest.raises(Killed):
         train(small_settings, data, checkpoints=checkpoints(tmp_path), at_step=5, act=kill)
     assert_equal(train(small_settings, data, checkpoints=checkpoints(tmp_path)), unbroken["fcl"])

@@ -311,16 +311,15 @@ def _stress(raw: RawFrame, rules: FrameRules, fault: Callable[[str, str], FrameE
 def has_volume(cell: np.ndarray, pbc: np.ndarray | None = None) -> bool:
     """Whether the lattice vectors (rows of ``cell``), or those along periodic directions, are linearly independent.
 
-    And longer than `DUPLICATE_DISTANCE`, so that no atom lies on an image of itself.
+    Without ``pbc``, for a stress, they have to be longer than `DUPLICATE_DISTANCE` too: a shorter one stands for none.
     """
     if pbc is None or pbc.all():  # fast: volume relative to that of an orthogonal cell with the same edges
         (a, b, c), (d, e, f), (g, h, i) = cell.tolist()
         volume = abs(a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g))
         lengths = math.hypot(a, b, c), math.hypot(d, e, f), math.hypot(g, h, i)
-        return min(lengths) > DUPLICATE_DISTANCE and volume > 1e-13 * math.prod(lengths)
-    vectors = cell[pbc]
-    long = bool((np.linalg.norm(vectors, axis=1) > DUPLICATE_DISTANCE).all())
-    return not pbc.any() or (long and bool(np.linalg.matrix_rank(vectors) == pbc.sum()))
+        shortest = DUPLICATE_DISTANCE if pbc is None else 0.0
+        return min(lengths) > shortest and volume > 1e-13 * math.prod(lengths)
+    return not pbc.any() or bool(np.linalg.matrix_rank(cell[pbc]) == pbc.sum())
 
 
 def _split(raw: RawFrame, rules: FrameRules) -> tuple[str | None, str]:
