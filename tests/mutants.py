@@ -162,8 +162,8 @@ FURTHER = (
     ),
     Mutation(
         "validation by a loss of its own", "src/fcl/training/loss.py",
-        "energy, forces = terms(energy.double(), forces.double(), batch.atoms_per_structure)",
-        "energy, forces = energy.double().abs() / batch.atoms_per_structure, forces.double().abs()",
+        "found = terms(energy.double(), forces.double(), atoms)",
+        "found = (energy.double().abs() / atoms, forces.double().abs())",
         ("tests/training/test_loss.py",),
     ),
     Mutation(

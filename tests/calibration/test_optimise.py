@@ -9,11 +9,10 @@ import torch
 from differences import STEP
 from examples import ARITHMETIC, contract_model, sampled_cutoffs
 from fcl.calibration.optimise import calibrate, objective
+from fcl.training.loss import LOSS
 from tolerances import DIFFERENCE, EQUAL, EQUAL_GRADIENTS, OPTIMUM
 
 pytestmark = pytest.mark.heavy
-
-LOSS = SimpleNamespace(energy_weight=0.1, force_weight=1.0)
 
 
 def settings(**changes):

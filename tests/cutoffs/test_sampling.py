@@ -15,11 +15,11 @@ from fcl.data.store import arrays_from_frames
 from fcl.evaluation.errors import evaluate
 from fcl.models.files import build_model
 from fcl.training.fit import fcl_recipe, fit, seed_streams, static_recipe
+from fcl.training.loss import LOSS
 from tolerances import CORRELATION, P_VALUE, REORDERED, SAMPLE_MEAN
 
 pytestmark = pytest.mark.heavy
 
-LOSS = SimpleNamespace(energy_weight=0.1, force_weight=1.0)
 SETTINGS = SimpleNamespace(
     epochs=3, batch_size=3, learning_rate=0.01, weight_decay=1e-8, gradient_clip_norm=10.0, plateau_factor=0.5,
     plateau_patience=2, min_learning_rate=1e-5, early_stopping_patience=5, validation_cutoffs=(4.0, 5.0),

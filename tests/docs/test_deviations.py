@@ -3,7 +3,6 @@
 import math
 import re
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,6 +17,7 @@ from fcl.cutoffs.mixing import geometric_mean
 from fcl.models.files import build_model
 from fcl.models.interface import count_parameters
 from fcl.training.fit import fit, static_recipe
+from fcl.training.loss import LOSS
 from project import ROOT
 from tolerances import DEVIATION_DIFFERENCE
 
@@ -25,7 +25,6 @@ PAGE = (ROOT / "docs/deviations.md").read_text(encoding="utf-8")
 #: `section.key`, or `section.key: value`.
 SETTING = re.compile(rf"`((?:{'|'.join(SECTION_MODELS)})\.[\w.]+)(?:: ([^`]+))?`")
 ROWS = [line for line in PAGE.splitlines() if line.startswith("|") and SETTING.search(line)]
-LOSS = SimpleNamespace(energy_weight=0.1, force_weight=1.0)
 COST = ("structures", "atoms")
 
 

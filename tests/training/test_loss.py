@@ -10,9 +10,12 @@ import torch
 from examples import contract_model
 from fcl.calibration import system as own_system
 from fcl.calibration import tolerance
+from fcl.calibration.neighbours import NeighbourObjective
 from fcl.calibration.optimise import objective
+from fcl.calibration.whole import WholeObjective
 from fcl.config.load import load_config
 from fcl.cutoffs.rules import uniform_rule
+from fcl.cutoffs.schemes import NeighbourCutoffs
 from fcl.data.batch import GraphData
 from fcl.data.loader import selected_batches
 from fcl.data.store import arrays_from_frames
@@ -46,16 +49,29 @@ def deviations(model, data):
     return (output["energy"] - batch.energy) / batch.atoms_per_structure, output["forces"] - batch.forces
 
 
+def in_parts(model, data):
+    """A split in batches of two structures."""
+    split = SplitLoss()
+    evaluate(model, data, uniform_rule(CUTOFF, data.dtype), 2, None, split.add)
+    return [split]
+
+
 def users(model, data):
     """The loss of all structures at a uniform cutoff by everything that computes one."""
     everything = torch.arange(len(data))
     still = torch.optim.AdamW(model.parameters(), lr=0.0, weight_decay=0.0, fused=True)
     recipe = static_recipe("test", CUTOFF, data.dtype)
     table = torch.full((119,), CUTOFF, dtype=data.dtype)
+    calibrated = (model, data, LOSS, 1e-4, "structures", everything, 2)
+    narrow = NeighbourCutoffs(1e-3, lower=float(np.nextafter(CUTOFF, 0.0)), upper=CUTOFF)  # uniform
     return {
         "training": train_epoch(model, data, [everything], still, SETTINGS, LOSS, recipe)[0],
         "validation": validate(model, data, [CUTOFF, CUTOFF], LOSS)["val_loss"],
+        "validation in parts": mean_loss(in_parts(model, data), LOSS),
         "calibration": float(objective(model, data, everything, table, LOSS, 1e-4)[1]["error"]),
+        "calibration of all": WholeObjective(*calibrated).of(table.numpy())[0]["error"],
+        "calibration of neighbours": NeighbourObjective(narrow, *calibrated).of(np.full(119, 1e-3))[0]["error"],
+        "training in parts": train_epoch(model, data, [everything], still, SETTINGS, LOSS, recipe, max_pairs=1)[0],
     }
 
 
@@ -83,6 +99,24 @@ def test_all_users_follow_other_weights(model, data, monkeypatch):
     energy, _ = deviations(model, data)
     for name, value in users(model, data).items():
         assert value == pytest.approx(3.0 * float(energy.abs().mean()), rel=EQUAL["rtol"]), name
+
+
+def test_all_users_follow_a_further_term(model, data, monkeypatch):
+    """Terms by structure and by force component are added in `terms` and `weighted` alone."""
+
+    def terms(energy, forces, atoms):
+        return energy.abs() / atoms, forces.abs(), (energy / atoms) ** 2, forces**2
+
+    def weighted(energy, forces, energy_square, forces_square, loss):
+        return loss.energy_weight * energy + loss.force_weight * forces + 2.0 * energy_square + 5.0 * forces_square
+
+    energy, forces = deviations(model, data)
+    expected = 0.1 * float(energy.abs().mean()) + float(forces.abs().mean())
+    expected += 2.0 * float((energy**2).mean()) + 5.0 * float((forces**2).mean())
+    monkeypatch.setattr(loss_module, "terms", terms)
+    monkeypatch.setattr(loss_module, "weighted", weighted)
+    for name, value in users(model, data).items():
+        assert value == pytest.approx(expected, rel=EQUAL["rtol"]), name
 
 
 def test_a_split_in_batches_is_one_batch(model, data):

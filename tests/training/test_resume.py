@@ -20,12 +20,12 @@ from fcl.training import monitor as supervision
 from fcl.training import parallel
 from fcl.training.checkpoints import CheckpointError, Checkpoints, read_checkpoint, remove_finished, write_checkpoint
 from fcl.training.fit import fcl_recipe, fit, static_recipe
+from fcl.training.loss import LOSS
 from fcl.training.monitor import TrainingInterrupted, duration
 from fcl.training.state import TrainingDiverged
 
 pytestmark = pytest.mark.heavy
 
-LOSS = SimpleNamespace(energy_weight=0.1, force_weight=1.0)
 INTERVAL = SimpleNamespace(r_min=3.5, r_max=7.0, sampling="atoms")
 IDENTITY = {"settings": {"fcl": {"learning_rate": 0.02}}, "code": "abc"}
 #: Nine structures, three batches an epoch; the rate falls after the sixth epoch, the training stops after the seventh.

@@ -16,14 +16,13 @@ from fcl.evaluation.diatomics import diatomic_curve
 from fcl.evaluation.errors import evaluate, rows_by_subset
 from fcl.models.files import build_model, card_path, load, save_model
 from fcl.training.fit import fit, static_recipe, validate
-from fcl.training.loss import batch_loss
+from fcl.training.loss import LOSS, batch_loss
 from fcl.training.schedules import EarlyStopping
 from fcl.training.state import TrainingDiverged
 from tolerances import CURVE, EQUAL
 
 pytestmark = pytest.mark.heavy
 
-LOSS = SimpleNamespace(energy_weight=0.1, force_weight=1.0)
 STATIC = SimpleNamespace(
     epochs=4, batch_size=3, learning_rate=0.02, weight_decay=1e-8, gradient_clip_norm=10.0, milestones=(2, 3), gamma=0.5
 )  # fmt: skip

@@ -17,7 +17,7 @@ from fcl.cutoffs.cost import cost, pairs_per_atom
 from fcl.cutoffs.schemes import NeighbourCutoffs
 from fcl.data.batch import GraphData
 from fcl.models.interface import evaluated_pairs
-from fcl.training.loss import LOSS, terms, weighted
+from fcl.training.loss import LOSS, exact_share
 
 #: Bounds of the numbers, and the longest first step of the search.
 FEWEST, MOST, STEP = 3.0, 150.0, 5.0
@@ -74,12 +74,9 @@ class NeighbourObjective(WholeObjective):
             reach = torch.full((batch.n_atoms,), self._scheme.upper, dtype=data.dtype, device=data.device)
             chosen = data.select_pairs(batch, reach, self._model.selector)
             output = self._model(chosen, reach, training=gradient, selector=selector)
-            energy, forces = terms(output["energy"] - batch.energy, output["forces"] - batch.forces,
-                                   batch.atoms_per_structure)  # fmt: skip
-            means = energy.double().sum() / self.n_structures, forces.double().sum() / self._components
             share = batch.n_atoms / atoms if self._mean == "atoms" else batch.n_structures / self.n_structures
             own = share * cost(output["cutoffs"].double(), batch.structure, batch.n_structures, self._mean)
-            part = weighted(*means, self._loss)
+            part = exact_share(output, batch, self._loss, self.n_structures, atoms)
             if gradient:
                 slope += torch.autograd.grad(part + self._lam * own, leaf, materialize_grads=True)[0]
             error, price = error + part.detach(), price + own.detach()

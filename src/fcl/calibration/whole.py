@@ -9,7 +9,7 @@ import torch
 
 from fcl.cutoffs.cost import COST_MEANS, pairs_per_atom
 from fcl.data.batch import GraphData
-from fcl.training.loss import terms, weighted
+from fcl.training.loss import exact_share
 
 
 class WholeObjective:
@@ -53,10 +53,7 @@ class WholeObjective:
             cutoffs = leaf.index_select(0, batch.numbers)
             chosen = data.select_pairs(batch, cutoffs, self._model.selector)
             output = self._model(chosen, cutoffs, training=gradient)
-            energy, forces = terms(output["energy"] - batch.energy, output["forces"] - batch.forces,
-                                   batch.atoms_per_structure)  # fmt: skip
-            means = energy.double().sum() / self.n_structures, forces.double().sum() / self._components
-            part = weighted(*means, self._loss)
+            part = exact_share(output, batch, self._loss, self.n_structures, self._components // 3)
             if part.requires_grad:
                 slope += torch.autograd.grad(part, leaf)[0].double()
             error += part.detach()
