@@ -64,7 +64,7 @@ def without_the_implicit_derivative(monkeypatch):
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("scheme", ["neighbours=25", "dynamic=25"])
+@pytest.mark.parametrize("scheme", ["neighbours=25", pytest.param("dynamic=25", marks=pytest.mark.slow)])
 def test_energy_is_conserved(scheme, monkeypatch):
     """In 50 fs it varies by the error of velocity Verlet, of second order; the control drifts."""
     coarse, fine = spread_of(scheme, 0.5, 100), spread_of(scheme, 0.25, 200)

@@ -67,11 +67,12 @@ def test_shares_are_a_partition_with_similar_numbers_of_pairs():
     assert one == [0, 1, 0]  # more processes than structures
 
 
-@pytest.mark.parametrize("kind", ["static", "fcl"])
+@pytest.mark.parametrize("kind", [pytest.param("static", marks=pytest.mark.slow), "fcl"])
 def test_two_processes_are_one(files, tmp_path, kind):
     check_same(train(tmp_path / "one", files, 1, kind), train(tmp_path / "two", files, 2, kind))
 
 
+@pytest.mark.slow
 def test_parts_of_batches_and_shares_go_together(files, tmp_path):
     check_same(train(tmp_path / "one", files, 1), train(tmp_path / "two", files, 2, max_pairs=60))
 
@@ -99,6 +100,7 @@ def test_a_killed_process_ends_all_and_one_goes_on(files, tmp_path, monkeypatch)
     check_same(train(tmp_path / "one", files, 1), train(tmp_path / "two", files, 1))
 
 
+@pytest.mark.slow
 def test_an_asked_end_of_one_process_goes_on_with_two(files, tmp_path, monkeypatch):
     def ask(supervisor):
         supervisor.stop.signal = signal.SIGTERM
