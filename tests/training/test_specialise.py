@@ -118,12 +118,14 @@ def test_total_energies_are_refused_as_for_any_given_model(folder, trained_model
         (["--from", "MODEL", "--data", "DATA"], "is a flexible model; FCL starts from a static one, or give cutoffs"),
         (["--data", "DATA", "--cutoffs", "CUTOFFS"], "needs the model of --from"),
         (["--from", "MODEL", "--data", "DATA", "--cutoffs", "FAR"], "far.json: cutoffs: H: cutoff 9.0 A is not within"),
+        (["--from", "MODEL", "--data", "DATA", "--cutoffs", "FEW"], "few.json: no cutoff is given for H"),
     ],
 )
 def test_what_does_not_fit_is_said(folder, trained_model, arguments, message, tmp_path):
     write_cutoffs(folder / "far.json", {**CUTOFFS, "H": 9.0}, {})
+    write_cutoffs(folder / "few.json", {symbol: a for symbol, a in CUTOFFS.items() if symbol != "H"}, {})
     names = {"MODEL": trained_model, "DATA": folder / "labelled.xyz", "CUTOFFS": folder / "cutoffs.json"}
-    names |= {"FAR": folder / "far.json"}
+    names |= {"FAR": folder / "far.json", "FEW": folder / "few.json"}
     arguments = [str(names.get(one, one)) for one in arguments]
     found = CliRunner().invoke(app, ["train", *arguments, "-o", str(tmp_path / "new")])
     assert found.exit_code != 0 and message in " ".join(found.stderr.split())

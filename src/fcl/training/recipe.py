@@ -137,10 +137,12 @@ def specialise(
     inputs, sections = {"train": train, "val": val, "pretrained": model, "cutoffs": cutoffs}, ("loss", "fcl")
     with _checkpoints(settings, "specialise", sections, inputs, device, outputs, checkpoints) as kept:
         potential = load(model, dtype=dtype, device=device, backend=settings.compute.backend_of_training)
-        CutoffChoice(potential, cutoffs)  # checks them against the model
+        choice, stores = CutoffChoice(potential, cutoffs), [read_store(path) for path in (train, val)]
+        for arrays in stores:
+            choice.of(arrays.numbers)  # every element has a cutoff
         facts = {"stage": "specialise", "seed": seed, **_origin(potential), "cutoffs_angstrom": dict(given)}
         facts["r_min_angstrom"] = potential.card.get("r_min_angstrom", min(given.values()))
-        data, largest = [GraphData(read_store(path), dtype, device) for path in (train, val)], max(given.values())
+        data, largest = [GraphData(arrays, dtype, device) for arrays in stores], max(given.values())
         data[0].require_pairs("training data", largest)
         freeze(potential, settings.fcl)
         say_peak("fcl", potential, data[0], largest, settings.fcl, settings.loss, settings.compute.max_pairs)
